@@ -1,0 +1,44 @@
+"""Recipes: every setting of a run as a frozen value, and the named ones with their receipts.
+
+Standard library only: a recipe can be read, changed and compared without TensorFlow.
+"""
+
+from efficientnet_advprop.recipes.attack_spec import AttackSpec
+from efficientnet_advprop.recipes.book import EVALUATION_ATTACK, named_recipe, training_attack
+from efficientnet_advprop.recipes.data_spec import DataSpec
+from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH, NETWORKS, NetworkSpec, network_spec
+from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
+from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
+from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
+from efficientnet_advprop.recipes.schemes import SCHEMES, Phase, Term, TermWeights, branches_of, scheme_phases
+
+__all__ = [
+    "AUXILIARY_BRANCH",
+    "EVALUATION_ATTACK",
+    "MAIN_BRANCH",
+    "NETWORKS",
+    "SCHEMES",
+    "AttackSpec",
+    "Cadence",
+    "DataSpec",
+    "NetworkSpec",
+    "OptimizerSpec",
+    "Phase",
+    "Receipt",
+    "Recipe",
+    "RecipeError",
+    "Term",
+    "TermWeights",
+    "branches_of",
+    "differences",
+    "flatten",
+    "from_json",
+    "named_recipe",
+    "network_spec",
+    "override",
+    "scheme_phases",
+    "to_json",
+    "training_attack",
+    "validate_network",
+]

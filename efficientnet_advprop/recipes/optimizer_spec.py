@@ -1,0 +1,65 @@
+"""Optimizer, learning rate and weight average as values."""
+
+import dataclasses
+
+from efficientnet_advprop.recipes.errors import RecipeError
+
+OPTIMIZERS = ("rmsprop", "momentum", "adam", "adamw")
+SCHEDULES = ("exponential", "cosine", "constant")
+LEARNING_RATE_BATCH_SIZE = 256  # base_learning_rate is for this many clean images a step, scaled linearly from there
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSpec:
+    """How weights move; defaults are the official trainer's (`main.py`, `utils.py`).
+
+    Attributes:
+        optimizer: "rmsprop" (TF1 semantics), "momentum" (SGD), "adam", or "adamw" (decay decoupled from the loss).
+        base_learning_rate: the peak rate per 256 clean images.
+        lr_schedule: "exponential" (staircase), "cosine" (to zero at the last step) or "constant".
+        lr_decay_epochs: epochs between two steps of the staircase.
+        lr_decay_factor: factor of each step of the staircase.
+        lr_warmup_epochs: epochs of the linear warm-up from 0, which overrides the schedule.
+        rmsprop_decay: share of the old mean square kept per update.
+        rmsprop_epsilon: added to the mean square inside the root.
+        momentum: of rmsprop and momentum; Adam's are Keras' defaults.
+        weight_decay: factor on half the squared norm of all weights but the batch norms', added to the loss (for
+            adamw: decoupled from it).
+        moving_average_decay: of the averaged weights that evaluation and export use; 0 turns averaging off.
+    """
+
+    optimizer: str = "rmsprop"
+    base_learning_rate: float = 0.016
+    lr_schedule: str = "exponential"
+    lr_decay_epochs: float = 2.4
+    lr_decay_factor: float = 0.97
+    lr_warmup_epochs: float = 5.0
+    rmsprop_decay: float = 0.9
+    rmsprop_epsilon: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-5
+    moving_average_decay: float = 0.9999
+
+    def validate(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            RecipeError: naming the value and what is allowed.
+        """
+        if self.optimizer not in OPTIMIZERS:
+            raise RecipeError(f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}")
+        if self.lr_schedule not in SCHEDULES:
+            raise RecipeError(f"unknown lr_schedule {self.lr_schedule!r}; known: {', '.join(SCHEDULES)}")
+        if not self.base_learning_rate > 0:
+            raise RecipeError(f"base_learning_rate {self.base_learning_rate:g} is not above 0")
+        if not self.lr_decay_epochs > 0:
+            raise RecipeError(f"lr_decay_epochs {self.lr_decay_epochs:g} is not above 0")
+        if self.lr_warmup_epochs < 0:
+            raise RecipeError(f"lr_warmup_epochs {self.lr_warmup_epochs:g} is below 0")
+        if self.weight_decay < 0:
+            raise RecipeError(f"weight_decay {self.weight_decay:g} is below 0")
+        for field in ("lr_decay_factor", "rmsprop_decay", "momentum", "moving_average_decay"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise RecipeError(f"{field} {getattr(self, field):g} is outside [0, 1]")
+        if self.moving_average_decay == 1:
+            raise RecipeError("moving_average_decay 1 would never average; it must be below 1 (0: off)")

@@ -1,0 +1,165 @@
+"""A recipe: everything that decides what a training run computes."""
+
+import dataclasses
+import math
+
+from efficientnet_advprop.recipes.attack_spec import AttackSpec
+from efficientnet_advprop.recipes.data_spec import DataSpec
+from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.networks import PREPROCESSINGS, NetworkSpec
+from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
+from efficientnet_advprop.recipes.schemes import Phase, TermWeights, branches_of, scheme_phases
+
+
+@dataclasses.dataclass(frozen=True)
+class Cadence:
+    """How often a run logs, saves and evaluates, and in what pieces; none of it changes what is learned.
+
+    Attributes:
+        iterations_per_loop: steps that run on the device between two looks of the host (log line, finiteness check).
+        steps_per_eval: steps between two evaluations, each of which follows a checkpoint.
+        eval_batch_size: pictures per evaluation step over all replicas; the last batch is padded and masked.
+        keep_checkpoint_max: checkpoints kept beside the best one.
+    """
+
+    iterations_per_loop: int
+    steps_per_eval: int
+    eval_batch_size: int = 64
+    keep_checkpoint_max: int = 5
+
+    def validate(self) -> None:
+        """Refuse counts below one.
+
+        Raises:
+            RecipeError: naming the field and the value.
+        """
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) < 1:
+                raise RecipeError(f"{field.name} {getattr(self, field.name)}: at least 1 is needed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Receipt:
+    """Where a recipe comes from and what to expect of it.
+
+    Attributes:
+        source: paper and table, or the trial that settled it.
+        hardware: what it is meant for.
+        expected: the number to expect, or that none is known.
+        measured: whether this project has measured that number with this code.
+    """
+
+    source: str
+    hardware: str
+    expected: str
+    measured: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One training run as a value; `recipe.json` in a model_dir is its record.
+
+    Attributes:
+        network: the network and its constants.
+        data: what it sees.
+        optimizer: how its weights move.
+        scheme: which images go through which branch, a key of `SCHEMES`.
+        attack: makes the scheme's adversarial images; unused by schemes without any.
+        term_weights: factors on the scheme's terms.
+        train_batch_size: clean images per step over all replicas; AdvProp processes as many adversarial ones again.
+        train_epochs: length of the run; one epoch is `data.num_train_images` clean images.
+        train_steps: length of the run in steps, instead of the one in epochs.
+        label_smoothing: of every term's cross-entropy.
+        micro_batches: pieces that each replica's batch is cut into; gradients and losses are averaged over them, and
+            batch statistics are those of a piece.
+        seed: of initial weights, order of pictures, augmentation, attack starts and dropout.
+        cadence: logging, saving and evaluation.
+        receipt: source and expectation.
+    """
+
+    network: NetworkSpec
+    data: DataSpec
+    optimizer: OptimizerSpec
+    scheme: str
+    attack: AttackSpec
+    train_batch_size: int
+    train_epochs: float
+    cadence: Cadence
+    receipt: Receipt
+    term_weights: TermWeights = TermWeights()
+    train_steps: int | None = None
+    label_smoothing: float = 0.1
+    micro_batches: int = 1
+    seed: int = 0
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps per pass over the training pictures; a fraction, as in the official code."""
+        return self.data.num_train_images / self.train_batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.train_steps or max(1, math.floor(self.train_epochs * self.steps_per_epoch))
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The scheme with this recipe's attack and weights."""
+        return scheme_phases(self.scheme, self.attack, self.term_weights)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The branches that the network needs, main first."""
+        return branches_of(self.phases)
+
+    def validate(self) -> None:
+        """Refuse what cannot be run, before any device starts.
+
+        Raises:
+            RecipeError: naming the value and what is allowed.
+        """
+        validate_network(self.network)
+        self.data.validate()
+        self.optimizer.validate()
+        self.attack.validate()
+        self.term_weights.validate()
+        self.cadence.validate()
+        if not any(term.weight > 0 for phase in self.phases for term in phase.terms):
+            raise RecipeError(f"every term of scheme {self.scheme} has weight 0: nothing would be learned")
+        for field in ("train_batch_size", "micro_batches"):
+            if getattr(self, field) < 1:
+                raise RecipeError(f"{field} {getattr(self, field)}: at least 1 is needed")
+        if self.train_steps is not None and self.train_steps < 1:
+            raise RecipeError(f"train_steps {self.train_steps}: at least 1 is needed")
+        if not self.train_epochs > 0:
+            raise RecipeError(f"train_epochs {self.train_epochs:g} is not above 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise RecipeError(f"label_smoothing {self.label_smoothing:g} is outside [0, 1)")
+        if self.micro_batches > 1 and self.network.sync_batch_norm:
+            raise RecipeError(
+                "micro_batches above 1 and sync_batch_norm exclude each other: replicas cannot exchange statistics "
+                "inside the loop over micro-batches"
+            )
+        if not 0 <= self.seed < 2**31:
+            raise RecipeError(f"seed {self.seed} is outside [0, 2^31)")
+
+
+def validate_network(network: NetworkSpec) -> None:
+    """Refuse a network that cannot be built.
+
+    Raises:
+        RecipeError: naming the value and what is allowed.
+    """
+    if network.preprocessing not in PREPROCESSINGS:
+        raise RecipeError(f"unknown preprocessing {network.preprocessing!r}; known: {', '.join(PREPROCESSINGS)}")
+    if network.input_image_size < 8:
+        raise RecipeError(f"input_image_size {network.input_image_size} px: at least 8 are needed")
+    for field in ("width_coefficient", "depth_coefficient", "batch_norm_epsilon", "classifier_init_scale"):
+        if not getattr(network, field) > 0:
+            raise RecipeError(f"{field} {getattr(network, field):g} is not above 0")
+    if not 0 <= network.dropout_rate < 1:
+        raise RecipeError(f"dropout_rate {network.dropout_rate:g} is outside [0, 1)")
+    if not 0 < network.survival_prob <= 1:
+        raise RecipeError(f"survival_prob {network.survival_prob:g} is outside (0, 1]")
+    if not 0 <= network.batch_norm_momentum < 1:
+        raise RecipeError(f"batch_norm_momentum {network.batch_norm_momentum:g} is outside [0, 1)")

@@ -1,0 +1,105 @@
+"""Recipes as JSON, as flat `group.field` paths, and the difference between two of them."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.recipe import Recipe
+
+# These groups say how a run is watched and where it comes from, not what it computes.
+NOT_COMPARED = ("cadence.", "receipt.")
+LENGTH_FIELDS = ("train_epochs", "train_steps")
+
+
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's values by path, such as `optimizer.momentum`."""
+    flat: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(recipe).items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{field}": inner for field, inner in value.items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with the values at these paths replaced.
+
+    Raises:
+        KeyError: for a path that no recipe has.
+    """
+    known = flatten(recipe)
+    groups: dict[str, dict[str, Any]] = {}
+    changes: dict[str, Any] = {}
+    for path, value in values.items():
+        if path not in known:
+            raise KeyError(path)
+        group, _, field = path.rpartition(".")
+        if group:
+            groups.setdefault(group, {})[field] = value
+        else:
+            changes[field] = value
+    for group, fields in groups.items():
+        changes[group] = dataclasses.replace(getattr(recipe, group), **fields)
+    return dataclasses.replace(recipe, **changes)
+
+
+def to_json(recipe: Recipe) -> str:
+    """The recipe as indented JSON."""
+    return json.dumps(dataclasses.asdict(recipe), indent=2) + "\n"
+
+
+def from_json(text: str) -> Recipe:
+    """Read what `to_json` wrote.
+
+    Raises:
+        RecipeError: for text that is not a recipe of this version; the message says what is wrong.
+    """
+    try:
+        return _build(Recipe, json.loads(text))
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise RecipeError(f"not a recipe of this version: {error}") from error
+
+
+def _build(kind: type, values: Mapping[str, Any]) -> Any:
+    """A dataclass from the nested dict that `dataclasses.asdict` made; missing fields are errors, not defaults."""
+    hints = typing.get_type_hints(kind)
+    names = {field.name for field in dataclasses.fields(kind)}
+    if names != set(values):
+        different = ", ".join(sorted(names ^ set(values)))
+        raise TypeError(f"{kind.__name__} has other fields ({different})")
+    built = {}
+    for name, value in values.items():
+        hint = hints[name]
+        allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if dataclasses.is_dataclass(hint):
+            built[name] = _build(hint, value)
+        elif type(value) in allowed:
+            built[name] = value
+        elif float in allowed and type(value) is int:  # JSON written by hand: 1 for 1.0
+            built[name] = float(value)
+        else:
+            raise TypeError(f"{kind.__name__}.{name} is {value!r}")
+    return kind(**built)
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """What keeps `new` from continuing a run of `old`: lines `path: old value -> new value`.
+
+    A longer run is no difference when the learning rate is constant; under any other schedule the length changes the
+    rate of steps already made.
+    """
+    old_values, new_values = flatten(old), flatten(new)
+    longer = old.optimizer.lr_schedule == "constant" and new.total_steps >= old.total_steps
+    same_length = old.total_steps == new.total_steps
+    return [
+        f"{path}: {old_values[path]} -> {new_values[path]}"
+        for path in old_values
+        if old_values[path] != new_values[path]
+        and not path.startswith(NOT_COMPARED)
+        and not (path in LENGTH_FIELDS and (longer or same_length))
+    ]
