@@ -1,0 +1,111 @@
+"""Batch norm with a complete set of parameters and statistics per branch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+STATISTICS = ("update", "running", "batch")
+
+
+class AuxBatchNormalization(tf.keras.layers.Layer):
+    """One batch norm per branch: gamma, beta, moving mean and moving variance of its own.
+
+    "Adversarial Examples Improve Image Recognition" (arXiv 1911.09665), section 4: the main branch sees clean images
+    and is used at inference, the auxiliary ones see the others. The branch is an argument of every call.
+
+    Keras' BatchNormalization does the arithmetic. Its fused kernel stores the unbiased variance (N / (N - 1)) in the
+    moving variance; the synchronised one, like the official TpuBatchNormalization, the biased one. For the 32 values a
+    channel that a B0 at 32 px has in its last stages these are 3 % apart, so compare moving variances only within one.
+
+    Args:
+        branches: names; the object path of a variable is `norms/BRANCH/gamma` and so on.
+        momentum: share of the old moving average kept per update.
+        epsilon: added to the variance.
+        synchronized: statistics over all replicas; Keras gives up the fused kernel for it (about 1.25 times the step).
+    """
+
+    def __init__(
+        self,
+        branches: Sequence[str] = ("main",),
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not branches or len(set(branches)) != len(branches):
+            raise ValueError(f"branches {tuple(branches)} must be distinct, and at least one")
+        self.branches = tuple(branches)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.synchronized = synchronized
+        self.norms = {
+            branch: tf.keras.layers.BatchNormalization(
+                momentum=momentum, epsilon=epsilon, synchronized=synchronized, name=branch
+            )
+            for branch in self.branches
+        }
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create every branch's variables, whichever is called first."""
+        for norm in self.norms.values():
+            norm.build(input_shape)
+        super().build(input_shape)
+
+    def call(
+        self, inputs: tf.Tensor, training: bool = False, branch: str = "main", statistics: str | None = None
+    ) -> tf.Tensor:
+        """Normalise [..., C] with one branch's parameters.
+
+        Args:
+            inputs: activations, channels last.
+            training: decides `statistics` when that is None.
+            branch: whose parameters and statistics to use.
+            statistics: "update" (the batch's; the moving averages move: the default in training), "running" (the moving
+                averages: the default otherwise) or "batch" (this replica's batch's, nothing is assigned).
+
+        Raises:
+            ValueError: for an unknown branch or statistics; the message lists the known ones.
+        """
+        norm = self.norm(branch)
+        statistics = resolve_statistics(training, statistics)
+        if statistics == "batch":
+            normalised, *_ = tf.compat.v1.nn.fused_batch_norm(
+                inputs, norm.gamma, norm.beta, epsilon=self.epsilon, is_training=True
+            )
+            return normalised
+        return norm(inputs, training=statistics == "update")
+
+    def norm(self, branch: str) -> tf.keras.layers.BatchNormalization:
+        """A branch's own batch norm.
+
+        Raises:
+            ValueError: for an unknown branch.
+        """
+        if branch not in self.norms:
+            raise ValueError(f"unknown branch {branch!r}; known: {', '.join(self.branches)}")
+        return self.norms[branch]
+
+    def get_config(self) -> dict[str, Any]:
+        """What the constructor needs to make this layer again."""
+        return {
+            **super().get_config(),
+            "branches": self.branches,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "synchronized": self.synchronized,
+        }
+
+
+def resolve_statistics(training: bool, statistics: str | None) -> str:
+    """The statistics that a call means.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if statistics is None:
+        return "update" if training else "running"
+    if statistics not in STATISTICS:
+        raise ValueError(f"unknown statistics {statistics!r}; known: {', '.join(STATISTICS)}")
+    return statistics

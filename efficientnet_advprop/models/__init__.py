@@ -1,0 +1,46 @@
+"""Networks by name."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from efficientnet_advprop.models.efficientnet import EfficientNet
+from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, network_spec, validate_network
+
+__all__ = ["EfficientNet", "build_model"]
+
+
+def build_model(
+    network: str | NetworkSpec,
+    num_classes: int = 1000,
+    branches: Sequence[str] = (MAIN_BRANCH,),
+    remat: bool = False,
+    **overrides: Any,
+) -> tf.keras.Model:
+    """A network with all its variables.
+
+    `model(images, training=False, branch="main", statistics=None, seed=None)` takes float32 images [B, H, W, 3] in
+    [0, 255] and gives float32 logits [B, num_classes].
+
+    Args:
+        network: name or specification.
+        num_classes: number of classes.
+        branches: names of the batch norms.
+        remat: recompute activations in the backward pass.
+        **overrides: fields of `NetworkSpec` to replace, such as preprocessing="imagenet".
+
+    Raises:
+        ValueError: for an unknown name, field or preprocessing, or repeated branches; the message lists the known ones.
+    """
+    spec = network_spec(network) if isinstance(network, str) else network
+    fields = {field.name for field in dataclasses.fields(NetworkSpec)}
+    unknown = sorted(set(overrides) - fields)
+    if unknown:
+        raise ValueError(f"unknown network settings {', '.join(unknown)}; known: {', '.join(sorted(fields))}")
+    spec = dataclasses.replace(spec, **overrides)
+    validate_network(spec)
+    model = EfficientNet(spec, num_classes, branches, remat)
+    model.build()
+    return model

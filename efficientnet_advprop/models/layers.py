@@ -1,0 +1,138 @@
+"""The layers of EfficientNet: convolution with batch norm, squeeze and excite, drop connect."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from efficientnet_advprop.batch_norm import AuxBatchNormalization, resolve_statistics
+
+
+def kernel_initializer() -> tf.keras.initializers.Initializer:
+    """Plain normal of standard deviation sqrt(2 / (height * width * last dimension)) (`efficientnet_model.py`).
+
+    Not truncated, unlike Keras' EfficientNet; the last dimension of a depthwise kernel is its multiplier, 1.
+    """
+    return tf.keras.initializers.VarianceScaling(scale=2.0, mode="fan_out", distribution="untruncated_normal")
+
+
+class ConvNorm(tf.keras.layers.Layer):
+    """A convolution without bias, a batch norm and an activation.
+
+    With running statistics the norm is a fixed scale and shift per channel, so it is folded into the kernel: one pass
+    over the activations less in every attack step and in evaluation (0.61 instead of 0.70 of a B0 training step).
+
+    Args:
+        filters: output channels; None makes the convolution depthwise.
+        kernel_size: side of the kernel, in pixels.
+        strides: step of the convolution, in pixels.
+        activation: applied last; None leaves the normalised output.
+        norm_options: of `AuxBatchNormalization`.
+    """
+
+    def __init__(
+        self,
+        filters: int | None,
+        kernel_size: int,
+        strides: int,
+        activation: Callable[[tf.Tensor], tf.Tensor] | None,
+        norm_options: dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.activation = activation
+        self.norm = AuxBatchNormalization(**norm_options, name="norm")
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create the kernel and the norms."""
+        channels = input_shape[-1]
+        shape = (self.kernel_size, self.kernel_size, channels, self.filters or 1)
+        # Cast by hand: folding multiplies in float32, whatever the layer computes in.
+        self.kernel = self.add_weight("kernel", shape, initializer=kernel_initializer(), experimental_autocast=False)
+        self.norm.build(tf.TensorShape([None, None, None, self.filters or channels]))
+        super().build(input_shape)
+
+    def call(
+        self, inputs: tf.Tensor, training: bool = False, branch: str = "main", statistics: str | None = None
+    ) -> tf.Tensor:
+        """[B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), filters or C]."""
+        if resolve_statistics(training, statistics) == "running":
+            outputs = self._folded(inputs, self.norm.norm(branch))
+        else:
+            outputs = self._convolve(inputs, self.kernel)
+            outputs = self.norm(outputs, training=training, branch=branch, statistics=statistics)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _folded(self, inputs: tf.Tensor, norm: tf.keras.layers.BatchNormalization) -> tf.Tensor:
+        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)  # [filters or C]
+        shift = norm.beta - norm.moving_mean * scale
+        scale = scale if self.filters else scale[:, tf.newaxis]  # a depthwise kernel is [h, w, C, 1]
+        return tf.nn.bias_add(self._convolve(inputs, self.kernel * scale), tf.cast(shift, inputs.dtype))
+
+    def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        kernel = tf.cast(kernel, inputs.dtype)
+        if self.filters:
+            return tf.nn.conv2d(inputs, kernel, self.strides, "SAME")
+        return tf.nn.depthwise_conv2d(inputs, kernel, [1, self.strides, self.strides, 1], "SAME")
+
+
+class SqueezeExcite(tf.keras.layers.Layer):
+    """Scales each channel by a gate between 0 and 1 that depends on the means of all channels.
+
+    Args:
+        reduced_filters: channels in the middle.
+    """
+
+    def __init__(self, reduced_filters: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reduced_filters = reduced_filters
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create the two 1x1 convolutions."""
+        channels = input_shape[-1]
+        self.reduce = tf.keras.layers.Conv2D(self.reduced_filters, 1, kernel_initializer=kernel_initializer())
+        self.expand = tf.keras.layers.Conv2D(channels, 1, kernel_initializer=kernel_initializer())
+        self.reduce.build(tf.TensorShape([None, 1, 1, channels]))
+        self.expand.build(tf.TensorShape([None, 1, 1, self.reduced_filters]))
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """[B, H, W, C] -> [B, H, W, C]."""
+        means = tf.reduce_mean(inputs, axis=(1, 2), keepdims=True)  # [B, 1, 1, C]
+        return inputs * tf.sigmoid(self.expand(tf.nn.silu(self.reduce(means))))
+
+
+def drop_connect(inputs: tf.Tensor, survival_prob: float, seed: tf.Tensor) -> tf.Tensor:
+    """Keep each example's residual path with this probability, and divide the kept ones by it.
+
+    Args:
+        inputs: [B, H, W, C].
+        survival_prob: probability to keep.
+        seed: int32 [2].
+    """
+    shape = (tf.shape(inputs)[0], 1, 1, 1)
+    kept = tf.random.stateless_uniform(shape, seed) < survival_prob
+    return inputs / survival_prob * tf.cast(kept, inputs.dtype)
+
+
+def fold_seed(seed: tf.Tensor | None, place: int, needed: bool) -> tf.Tensor | None:
+    """The seed [2] of one layer.
+
+    Raises:
+        ValueError: when the layer needs a seed and there is none.
+    """
+    if not needed:
+        return None
+    if seed is None:
+        raise ValueError("training with dropout or drop connect needs a seed (int32 [2]): model(..., seed=seed)")
+    return tf.random.experimental.stateless_fold_in(seed, place)
+
+
+def scaled_filters(filters: int, width_coefficient: float, divisor: int = 8) -> int:
+    """Channels times the coefficient, rounded to a multiple of the divisor but not below 90 % of the product."""
+    scaled = filters * width_coefficient
+    rounded = max(divisor, int(scaled + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * scaled else rounded
