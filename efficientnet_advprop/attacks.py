@@ -1,0 +1,141 @@
+"""Adversarial images inside the training graph: start, then step and project in a loop.
+
+An attack knows no model: it maximises a loss function of the images. `attack_loss` makes that function from logits
+and labels, `perturb` maximises it. Both are pure: no variable changes, all randomness comes from the seed given.
+
+The attackers are those of "Adversarial Examples Improve Image Recognition" (arXiv 1911.09665): PGD of Madry et al.
+(arXiv 1706.06083), I-FGSM (PGD from the clean image) and GD (PGD that never projects).
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import AttackSpec
+
+LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
+LossFunction = Callable[[tf.Tensor], tf.Tensor]
+
+
+def attack_loss(
+    logits_fn: LogitsFunction, labels: tf.Tensor, spec: AttackSpec, seed: tf.Tensor, label_smoothing: float = 0.0
+) -> LossFunction:
+    """The loss that an attacker maximises, as a function of the images.
+
+    Untargeted, it is the cross-entropy of the true labels. With a random target it is minus the cross-entropy of a
+    class drawn uniformly, once per image, from those outside the label's support (a mixed label has several in its).
+
+    Args:
+        logits_fn: images [B, H, W, 3] in [0, 255] -> logits [B, K]; the caller decides branch and statistics.
+        labels: float32 [B, K], each row a distribution.
+        spec: its `target` is read here.
+        seed: int32 [2].
+        label_smoothing: share of each label spread over all classes, as in the training loss.
+
+    Returns:
+        images [B, H, W, 3] -> loss [B].
+    """
+    if spec.target == "untargeted":
+        wanted, sign = labels, 1.0
+    else:
+        wanted, sign = tf.one_hot(_random_classes_outside(labels, seed), labels.shape[-1]), -1.0
+
+    def loss_fn(images: tf.Tensor) -> tf.Tensor:
+        return sign * tf.keras.losses.categorical_crossentropy(
+            wanted, logits_fn(images), from_logits=True, label_smoothing=label_smoothing
+        )
+
+    return loss_fn
+
+
+def _random_classes_outside(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """One class [B] per row of `labels` [B, K], uniform over those of probability 0."""
+    log_weights = tf.where(labels > 0, labels.dtype.min, 0.0)
+    return tf.random.stateless_categorical(log_weights, 1, seed)[:, 0]
+
+
+def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.Tensor:
+    """Move images so that a loss grows.
+
+    The input is clipped to [0, 255] first (bicubic resizing overshoots). From there the result is within epsilon for
+    "pgd" and "ifgsm", within num_steps * step_size_px (plus epsilon with a random start) for "gd", always inside
+    [0, 255], and gradients stop at it.
+
+    The steps are one `tf.while_loop`, so the graph does not grow with their number, and each needs only the gradient
+    with respect to the images: no weight gradients are built.
+
+    Args:
+        loss_fn: images [B, H, W, 3] -> loss [B].
+        images: float32 [B, H, W, 3] in [0, 255].
+        spec: the attacker; its `target` and `batch_norm_mode` belong to the maker of `loss_fn`.
+        seed: int32 [2], of the random start.
+
+    Returns:
+        float32 [B, H, W, 3].
+    """
+    clean = _clip_to_pixels(images)
+    adversarial = clean
+    if spec.random_start:
+        adversarial = _clip_to_pixels(clean + _random_offset(clean, spec, seed))
+
+    def step(index: tf.Tensor, adversarial: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(adversarial)
+            loss = loss_fn(adversarial)
+        moved = adversarial + spec.step_size_px * _ascent_direction(tape.gradient(loss, adversarial), spec.norm)
+        return index + 1, _project(moved, clean, spec)
+
+    _, adversarial = tf.while_loop(
+        lambda index, _: index < spec.num_steps,
+        step,
+        (tf.constant(0), adversarial),
+        parallel_iterations=1,
+        maximum_iterations=spec.num_steps,
+    )
+    return tf.stop_gradient(adversarial)
+
+
+def _random_offset(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.Tensor:
+    """A uniformly random point of the ball, for each image [B, H, W, 3]."""
+    if spec.norm == "linf":
+        return tf.random.stateless_uniform(tf.shape(images), seed, -spec.epsilon_px, spec.epsilon_px)
+    direction_seed, radius_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+    direction = _unit_length(tf.random.stateless_normal(tf.shape(images), direction_seed))
+    dimensions = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), tf.float32)
+    radius = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), radius_seed) ** (1.0 / dimensions)
+    return spec.epsilon_px * radius * direction
+
+
+def _ascent_direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
+    """The direction of length 1 in this norm along which the loss grows fastest."""
+    return tf.sign(gradient) if norm == "linf" else _unit_length(gradient)
+
+
+def _project(adversarial: tf.Tensor, clean: tf.Tensor, spec: AttackSpec) -> tf.Tensor:
+    """The nearest allowed image: in the ball (not for "gd") and in [0, 255]."""
+    if spec.method == "gd":
+        return _clip_to_pixels(adversarial)
+    if spec.norm == "linf":
+        return tf.clip_by_value(
+            adversarial,
+            tf.maximum(clean - spec.epsilon_px, 0.0),
+            tf.minimum(clean + spec.epsilon_px, 255.0),
+        )
+    offset = adversarial - clean
+    shrink = tf.minimum(1.0, spec.epsilon_px / tf.maximum(_length(offset), 1e-12))
+    # Clipping to [0, 255] moves towards the clean image, which lies inside, so it never leaves the ball.
+    return _clip_to_pixels(clean + shrink * offset)
+
+
+def _clip_to_pixels(images: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(images, 0.0, 255.0)
+
+
+def _length(images: tf.Tensor) -> tf.Tensor:
+    """Euclidean length of each image: [B, H, W, 3] -> [B, 1, 1, 1]."""
+    return tf.sqrt(tf.reduce_sum(tf.square(images), axis=(1, 2, 3), keepdims=True))
+
+
+def _unit_length(images: tf.Tensor) -> tf.Tensor:
+    """Images scaled to length 1; zero stays zero, as nothing says where to go."""
+    return tf.math.divide_no_nan(images, _length(images))

@@ -1,0 +1,158 @@
+"""The attack's promises: ball, range, growth, purity, repeatability; and closed forms on a linear loss."""
+
+import dataclasses
+
+import hypothesis
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import strategies as st
+
+from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.recipes import AttackSpec, RecipeError
+
+SEED = tf.constant([3, 5])
+PGD = AttackSpec(epsilon_px=4.0, step_size_px=1.0, num_steps=5)
+
+
+def linear_loss(weights: np.ndarray):
+    return lambda images: tf.reduce_sum(images * weights, axis=(1, 2, 3))
+
+
+def some_images(rng: np.random.Generator, low: float = 0.0, high: float = 255.0) -> tf.Tensor:
+    return tf.constant(rng.uniform(low, high, (3, 4, 5, 3)), tf.float32)
+
+
+specs = st.builds(
+    AttackSpec,
+    method=st.sampled_from(["pgd", "gd"]),
+    norm=st.sampled_from(["linf", "l2"]),
+    epsilon_px=st.floats(0, 32),
+    step_size_px=st.floats(0.1, 8),
+    num_steps=st.integers(1, 6),
+    random_start=st.booleans(),
+)
+
+
+@hypothesis.given(spec=specs, number=st.integers(0, 10_000))
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_result_stays_in_the_ball_and_in_range(spec, number):
+    rng = np.random.default_rng(number)
+    images = some_images(rng, -45.0, 300.0)  # official bicubic overshoots this far
+    weights = rng.normal(size=images.shape).astype(np.float32)
+    result = perturb(linear_loss(weights), images, spec, tf.constant([number, 1])).numpy()
+    assert result.min() >= 0
+    assert result.max() <= 255
+    offset = result - np.clip(images, 0, 255)
+    distance = np.abs(offset).max() if spec.norm == "linf" else np.sqrt((offset**2).sum((1, 2, 3))).max()
+    allowed = spec.epsilon_px
+    if spec.method == "gd":
+        allowed = spec.num_steps * spec.step_size_px + (spec.epsilon_px if spec.random_start else 0)
+    assert distance <= allowed + 1e-3  # float32 rounding of pixels of up to 255
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_pgd_on_a_linear_loss_reaches_the_closed_form_optimum(norm):
+    """Far from 0 and 255 the best point of the ball is one radius along the gradient's sign or direction."""
+    rng = np.random.default_rng(0)
+    images = some_images(rng, 100, 150)
+    weights = rng.normal(size=images.shape).astype(np.float32)
+    spec = AttackSpec(norm=norm, epsilon_px=4.0, step_size_px=3.0, num_steps=40)
+    result = perturb(linear_loss(weights), images, spec, SEED).numpy()
+    direction = np.sign(weights)
+    if norm == "l2":
+        direction = weights / np.sqrt((weights**2).sum((1, 2, 3), keepdims=True))
+    np.testing.assert_allclose(result, images + 4.0 * direction, atol=5e-3 if norm == "l2" else 1e-4)
+
+
+def test_gd_leaves_the_ball_and_ifgsm_starts_at_the_clean_image():
+    images, weights = tf.fill((1, 2, 2, 3), 100.0), np.ones((1, 2, 2, 3), np.float32)
+    gd = AttackSpec("gd", epsilon_px=1.0, step_size_px=1.0, num_steps=5, random_start=False)
+    ifgsm = AttackSpec("ifgsm", epsilon_px=9.0, step_size_px=1.0, num_steps=5, random_start=False)
+    for spec in (gd, ifgsm):
+        np.testing.assert_array_equal(perturb(linear_loss(weights), images, spec, SEED), images + 5)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_random_start_fills_the_ball(norm):
+    """A flat loss leaves the start where it was drawn: uniform in the box, or in the ball (radius ~ U^(1/d))."""
+    images = tf.fill((2000, 1, 1, 3), 100.0)
+    spec = AttackSpec(norm=norm, epsilon_px=4.0, num_steps=1)
+    offset = perturb(lambda x: tf.reduce_sum(0.0 * x, axis=(1, 2, 3)), images, spec, SEED).numpy() - 100
+    if norm == "linf":
+        assert abs(offset.mean()) < 0.15
+        assert abs(offset.std() - 8 / np.sqrt(12)) < 0.1
+    else:
+        share_inside_half = np.mean(np.sqrt((offset**2).sum((1, 2, 3))) < 2)
+        assert abs(share_inside_half - 1 / 8) < 0.03
+
+
+def test_same_seed_same_result_other_seed_another():
+    rng = np.random.default_rng(1)
+    images, weights = some_images(rng), rng.normal(size=(3, 4, 5, 3)).astype(np.float32)
+    spec = dataclasses.replace(PGD, num_steps=1)
+    first, second, third = (perturb(linear_loss(weights), images, spec, [9, n]).numpy() for n in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, third)
+
+
+def test_graph_does_not_grow_with_the_number_of_steps():
+    def count_nodes(num_steps: int) -> int:
+        spec = dataclasses.replace(PGD, num_steps=num_steps)
+        attack = tf.function(lambda x: perturb(linear_loss(np.ones((1, 4, 4, 3), np.float32)), x, spec, SEED))
+        graph = attack.get_concrete_function(tf.TensorSpec((1, 4, 4, 3))).graph.as_graph_def()
+        return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
+
+    assert count_nodes(1) == count_nodes(50)
+
+
+def test_gradient_stops_at_the_result():
+    images = tf.Variable(tf.fill((1, 2, 2, 3), 50.0))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(perturb(linear_loss(np.ones((1, 2, 2, 3), np.float32)), images, PGD, SEED))
+    assert tape.gradient(total, images) is None
+
+
+def test_untargeted_loss_is_the_smoothed_cross_entropy():
+    logits, labels = tf.constant([[2.0, 0.0, -1.0]]), tf.constant([[1.0, 0.0, 0.0]])
+    loss = attack_loss(lambda _: logits, labels, PGD, SEED, label_smoothing=0.1)(tf.zeros((1, 1, 1, 3)))
+    smoothed = 0.9 * labels.numpy() + 0.1 / 3
+    log_probabilities = logits.numpy() - np.log(np.exp(logits.numpy()).sum())
+    np.testing.assert_allclose(loss, -(smoothed * log_probabilities).sum(-1), rtol=1e-6)
+
+
+def test_random_target_is_uniform_over_the_classes_outside_the_labels_support():
+    labels = np.zeros((4000, 5), np.float32)
+    labels[:, 1] = 0.7
+    labels[:, 3] = 0.3  # a mixed label
+    spec = dataclasses.replace(PGD, target="random")
+    # Minus the cross-entropy of class k is log softmax, largest negative where the logit is: read k off the loss.
+    logits = tf.constant([[0.0, -1.0, -2.0, -3.0, -4.0]] * len(labels))
+    loss = attack_loss(lambda _: logits, tf.constant(labels), spec, SEED)(tf.zeros((len(labels), 1, 1, 3))).numpy()
+    log_probabilities = tf.nn.log_softmax(logits[0]).numpy()
+    chosen = np.abs(loss[:, None] - log_probabilities).argmin(-1)
+    shares = np.bincount(chosen, minlength=5) / len(labels)
+    np.testing.assert_allclose(shares, [1 / 3, 0, 1 / 3, 0, 1 / 3], atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("epsilon_px", -1.0, "attack epsilon -1 px is outside"),
+        ("epsilon_px", 300.0, "300 px is outside"),
+        ("step_size_px", 0.0, "step size 0 px"),
+        ("num_steps", 0, "0 steps"),
+        ("method", "fgsm", "known: pgd, ifgsm, gd"),
+        ("target", "least_likely", "known: untargeted, random"),
+        ("batch_norm_mode", "main", "known: running, batch"),
+        ("norm", "l1", "known: linf, l2"),
+    ],
+)
+def test_impossible_attacks_are_refused(field, value, message):
+    with pytest.raises(RecipeError, match=message):
+        dataclasses.replace(PGD, **{field: value}).validate()
+
+
+def test_ifgsm_with_a_random_start_is_refused():
+    with pytest.raises(RecipeError, match="random_start must be false"):
+        AttackSpec("ifgsm", random_start=True).validate()
