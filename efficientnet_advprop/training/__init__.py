@@ -1,0 +1,1 @@
+"""Training: objective, step, loop, optimizer, averages, checkpoints."""

@@ -1,0 +1,123 @@
+"""Checkpoints of a run: the newest few, and the best one apart."""
+
+import json
+import os
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.training.model_dir import write_text
+from efficientnet_advprop.training.state import TrainState
+
+CHECKPOINT_FOLDER = "checkpoints"
+BEST_FOLDER = "best"
+BEST_RECORD = "best.json"
+
+
+class Checkpoints:
+    """Writes and reads the checkpoints in a model_dir.
+
+    A checkpoint holds all that a run needs to go on: weights, averages, every branch's statistics, optimizer slots and
+    step. The input needs none of it: its position is a function of the step.
+
+    Args:
+        state: what is saved and restored.
+        model_dir: the run's folder, to read from.
+        write_dir: the folder to write to: model_dir, but for workers other than the chief, who must take part in every
+            save (replicas' statistics are averaged in it), a folder of their own.
+        keep_max: number of newest checkpoints to keep.
+    """
+
+    def __init__(self, state: TrainState, model_dir: str, write_dir: str, keep_max: int) -> None:
+        self._state = state
+        self._model_dir = model_dir
+        self._write_dir = write_dir
+        # Keyword names are the first part of every key in the file.
+        self._checkpoint = tf.train.Checkpoint(
+            model=state.model, average_model=state.average_model, optimizer=state.optimizer
+        )
+        self._newest = self._manager(CHECKPOINT_FOLDER, keep_max)
+        self._best = self._manager(BEST_FOLDER, 1)
+        # Read once: all workers have to come to the same decision whether to save.
+        self._best_top1 = _recorded_best(model_dir)
+
+    def _manager(self, folder: str, keep_max: int) -> tf.train.CheckpointManager:
+        return tf.train.CheckpointManager(
+            self._checkpoint, os.path.join(self._write_dir, folder), max_to_keep=keep_max, checkpoint_name="step"
+        )
+
+    def restore_latest(self) -> int:
+        """Restore the newest checkpoint if there is one, and return the step the run is at.
+
+        Raises:
+            RecipeError: when the file is damaged or of another network.
+        """
+        path = tf.train.latest_checkpoint(os.path.join(self._model_dir, CHECKPOINT_FOLDER))
+        if path:
+            self._restore(path)
+        return self._state.step
+
+    def restore(self, which: str) -> int:
+        """Restore the "last" or the "best" checkpoint and return its step.
+
+        Raises:
+            RecipeError: when there is none, or it is damaged or of another network.
+        """
+        folder = os.path.join(self._model_dir, {"last": CHECKPOINT_FOLDER, "best": BEST_FOLDER}[which])
+        path = tf.train.latest_checkpoint(folder)
+        if path is None:
+            raise RecipeError(f"no checkpoint in {folder}")
+        self._restore(path)
+        return self._state.step
+
+    def _restore(self, path: str) -> None:
+        try:
+            status = self._checkpoint.restore(path)
+            status.assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise RecipeError(f"checkpoint {path} is of another network: {_first_line(error)}") from error
+        except tf.errors.OpError as error:
+            raise RecipeError(f"checkpoint {path} cannot be read: {_first_line(error)}") from error
+
+    def save(self) -> None:
+        """Save the state unless this step is saved already.
+
+        Raises:
+            FloatingPointError: when a weight or an average is not finite; nothing is written then, so that the newest
+                checkpoint stays a good one.
+        """
+        if self._newest.latest_checkpoint and self._newest.latest_checkpoint.endswith(f"-{self._state.step}"):
+            return
+        broken = _first_not_finite(self._state.model)
+        if broken:
+            raise FloatingPointError(f"weights are not finite at step {self._state.step}: {broken}")
+        self._newest.save(checkpoint_number=self._state.step)
+
+    def save_if_best(self, top1: float) -> bool:
+        """Keep the state apart if it is better than all before; ties keep the older one."""
+        if top1 <= self._best_top1:
+            return False
+        self._best_top1 = top1
+        self._best.save(checkpoint_number=self._state.step)
+        record = {"step": self._state.step, "top1_main": top1}
+        write_text(os.path.join(self._write_dir, BEST_FOLDER, BEST_RECORD), json.dumps(record) + "\n")
+        return True
+
+
+def _recorded_best(model_dir: str) -> float:
+    path = os.path.join(model_dir, BEST_FOLDER, BEST_RECORD)
+    if not tf.io.gfile.exists(path):
+        return float("-inf")
+    with tf.io.gfile.GFile(path) as file:
+        return json.load(file)["top1_main"]
+
+
+def _first_not_finite(model: tf.keras.Model) -> str | None:
+    """Path of the first variable with a NaN or an infinity, or None."""
+    paths = model.weights_by_path()
+    finite = tf.stack([tf.reduce_all(tf.math.is_finite(variable)) for variable in paths.values()]).numpy()
+    return next((path for path, good in zip(paths, finite, strict=True) if not good), None)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

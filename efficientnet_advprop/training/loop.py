@@ -1,0 +1,136 @@
+"""The training loop: steps on the device, then a look from the host."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import Recipe, Term
+from efficientnet_advprop.training.checkpoints import Checkpoints
+from efficientnet_advprop.training.interruption import Interrupted, StopRequest
+from efficientnet_advprop.training.objective import Batch
+from efficientnet_advprop.training.state import TrainState
+from efficientnet_advprop.training.step import StepMetrics, make_replica_step
+
+# A loop shorter than this is not followed by a checkpoint of its own (the official trainer's max(100, iterations)).
+MIN_STEPS_PER_CHECKPOINT = 100
+
+
+class Watcher(Protocol):
+    """Who is told how the run goes: the progress display, the metrics files."""
+
+    def train_values(self, step: int, values: dict[str, float]) -> None:
+        """Means since the last call, at this step."""
+
+    def eval_values(self, step: int, values: dict[str, float]) -> None:
+        """Results of an evaluation at this step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StepLoop:
+    """Compiled steps of one phase.
+
+    Attributes:
+        until_step: where the phase ends.
+        run: runs that many steps (a scalar tensor) on the iterator's batches.
+        metrics: fed by `run`.
+    """
+
+    until_step: int
+    run: Callable[[Iterator[Batch], tf.Tensor], None]
+    metrics: StepMetrics
+
+
+def make_step_loop(
+    state: TrainState, recipe: Recipe, strategy: tf.distribute.Strategy, terms: Sequence[Term], until_step: int
+) -> StepLoop:
+    """The `tf.function` that runs steps of these terms; the number of steps is a tensor, so it is traced once."""
+    replica_step, names = make_replica_step(state, recipe, terms, strategy.num_replicas_in_sync)
+    with strategy.scope():
+        metrics = StepMetrics(names)
+
+    @tf.autograph.experimental.do_not_convert
+    def step_and_measure(batch: Batch) -> None:
+        metrics.update(replica_step(batch))
+
+    @tf.function
+    def run(iterator: Iterator[Batch], num_steps: tf.Tensor) -> None:
+        for _ in tf.range(num_steps):
+            strategy.run(step_and_measure, args=(next(iterator),))
+
+    return StepLoop(until_step, run, metrics)
+
+
+def train(
+    state: TrainState,
+    recipe: Recipe,
+    strategy: tf.distribute.Strategy,
+    iterator_from: Callable[[int], Iterator[Batch]],
+    checkpoints: Checkpoints,
+    evaluate: Callable[[], dict[str, float]] | None,
+    watchers: Sequence[Watcher],
+    stop: StopRequest,
+) -> None:
+    """Train from the state's step to the recipe's last one.
+
+    Args:
+        state: what is trained; restored before, if at all.
+        recipe: what to do.
+        strategy: where.
+        iterator_from: the distributed batches from a step on.
+        checkpoints: saves every `steps_per_eval` steps, after loops of a hundred steps, when stopped and at the end.
+        evaluate: results of the averaged weights, `top1_main` among them; None never evaluates.
+        watchers: told of every loop and evaluation.
+        stop: asked between loops.
+
+    Raises:
+        FloatingPointError: when a loss or a gradient is not finite; it names them and the steps. The newest checkpoint
+            is the last good one.
+        Interrupted: when asked to stop; the state is saved.
+    """
+    total_steps, cadence = recipe.total_steps, recipe.cadence
+    step = saved_step = state.step
+    iterator = iterator_from(step)
+    loop = None
+    while step < total_steps:
+        if loop is None or step >= loop.until_step:
+            terms, until_step = _phase_at(recipe, step)
+            loop = make_step_loop(state, recipe, strategy, terms, until_step)
+        next_eval = (step // cadence.steps_per_eval + 1) * cadence.steps_per_eval
+        end = min(step + cadence.iterations_per_loop, next_eval, loop.until_step, total_steps)
+        loop.run(iterator, tf.constant(end - step))
+        values = loop.metrics.take()
+        _require_finite(values, step, end)
+        step = end
+        for watcher in watchers:
+            watcher.train_values(step, {**values, "learning_rate": state.learning_rate()})
+        is_eval_step = step in (next_eval, total_steps)
+        if is_eval_step or stop.signal_number or step - saved_step >= MIN_STEPS_PER_CHECKPOINT:
+            checkpoints.save()
+            saved_step = step
+        if stop.signal_number:
+            raise Interrupted(stop.signal_number, step)
+        if is_eval_step and evaluate is not None:
+            results = evaluate()
+            checkpoints.save_if_best(results["top1_main"])
+            for watcher in watchers:
+                watcher.eval_values(step, results)
+
+
+def _phase_at(recipe: Recipe, step: int) -> tuple[tuple[Term, ...], int]:
+    """The terms in force at a step, and the step at which they end."""
+    for phase in recipe.phases:
+        until = recipe.total_steps
+        if phase.until_epoch is not None:
+            until = min(until, math.ceil(phase.until_epoch * recipe.steps_per_epoch))
+        if step < until:
+            return phase.terms, until
+    raise ValueError(f"no phase of scheme {recipe.scheme} covers step {step}")
+
+
+def _require_finite(values: dict[str, float], first: int, end: int) -> None:
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(f"not finite in steps {first + 1} to {end}: {', '.join(broken)}")

@@ -1,0 +1,53 @@
+"""An estimate of what a training step needs, to be read before the device runs out of it."""
+
+import dataclasses
+
+from efficientnet_advprop.recipes import Recipe
+from efficientnet_advprop.training.objective import branch_passes
+from efficientnet_advprop.training.state import TrainState
+
+_GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes per replica.
+
+    Attributes:
+        activations: kept by the largest forward pass for its backward pass; passes run one after another.
+        variables: weights, averages, optimizer slots, and one set of gradients.
+    """
+
+    activations: int
+    variables: int
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        return (
+            f"about {self.activations / _GIB:.1f} GiB of activations and {self.variables / _GIB:.1f} GiB of weights, "
+            "averages, optimizer slots and gradients per replica"
+        )
+
+
+def estimate_memory(state: TrainState, recipe: Recipe, num_replicas: int, remat: bool) -> MemoryEstimate:
+    """Estimate a step's memory from shapes alone; workspaces and fragmentation come on top.
+
+    Args:
+        state: whose variables are counted.
+        recipe: batch, micro-batches, image size and scheme.
+        num_replicas: over which the batch is spread.
+        remat: whether activations are recomputed.
+    """
+    images = recipe.train_batch_size // num_replicas // recipe.micro_batches
+    passes = [branch_pass for phase in recipe.phases for branch_pass in branch_passes(phase.terms)]
+    largest_pass = max(len(branch_pass.terms) for branch_pass in passes)
+    activations = state.model.activation_bytes(images * largest_pass, recipe.network.input_image_size, remat=remat)
+    variables = [
+        *state.model.weights,
+        *state.average_model.weights,
+        *state.optimizer.variables,
+        *state.model.trainable_variables,  # the gradients
+    ]
+    return MemoryEstimate(
+        activations, sum(variable.shape.num_elements() * variable.dtype.size for variable in variables)
+    )

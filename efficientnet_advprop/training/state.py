@@ -1,0 +1,66 @@
+"""What training moves: the weights, their average, the optimizer."""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import Recipe
+from efficientnet_advprop.training.learning_rate import learning_rate_schedule
+from efficientnet_advprop.training.moving_average import MovingAverage
+from efficientnet_advprop.training.optimizers import build_optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """The variables of a run and the objects that hold them.
+
+    Attributes:
+        model: the network that is trained.
+        average_model: the same network with averaged weights and statistics; evaluation and export use it.
+        optimizer: its `iterations` is the global step.
+        moving_average: moves `average_model` after `model`.
+    """
+
+    model: tf.keras.Model
+    average_model: tf.keras.Model
+    optimizer: tf.keras.optimizers.Optimizer
+    moving_average: MovingAverage
+
+    @property
+    def step(self) -> int:
+        """Updates made so far."""
+        return int(self.optimizer.iterations.numpy())
+
+    def learning_rate(self) -> float:
+        """The rate of the last update, or of the first when none was made."""
+        schedule = self.optimizer.learning_rate
+        return float(schedule(max(0, self.step - 1)) if callable(schedule) else schedule)
+
+
+def create_train_state(
+    strategy: tf.distribute.Strategy, make_model: Callable[[], tf.keras.Model], recipe: Recipe
+) -> TrainState:
+    """Fresh weights, their average (equal to them at first) and an optimizer, on the strategy's devices.
+
+    Args:
+        strategy: where the variables live.
+        make_model: builds the network with all its branches.
+        recipe: optimizer, schedule and seed.
+    """
+    tf.keras.utils.set_random_seed(recipe.seed)
+    with strategy.scope():
+        model, average_model = make_model(), make_model()
+        schedule = learning_rate_schedule(
+            recipe.optimizer, recipe.train_batch_size, recipe.steps_per_epoch, recipe.total_steps
+        )
+        decayed = {id(variable) for variable in model.decayed_variables()}
+        undecayed = [variable for variable in model.trainable_variables if id(variable) not in decayed]
+        optimizer = build_optimizer(recipe.optimizer, schedule, undecayed)
+        optimizer.build(model.trainable_variables)
+    sources, averages = model.weights_by_path(), average_model.weights_by_path()
+    moving_average = MovingAverage(
+        recipe.optimizer.moving_average_decay, [(averages[path], sources[path]) for path in sources]
+    )
+    moving_average.reset()
+    return TrainState(model, average_model, optimizer, moving_average)

@@ -1,0 +1,73 @@
+"""One training step, and the loop of steps that runs on the device."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import Recipe, Term
+from efficientnet_advprop.training.objective import Batch, Objective, micro_batch_gradients
+from efficientnet_advprop.training.optimizers import weight_decay_loss
+from efficientnet_advprop.training.randomness import replica_seed
+from efficientnet_advprop.training.state import TrainState
+
+GRADIENT_NORM = "gradient_norm"
+WEIGHT_DECAY = "loss/weight_decay"
+
+
+class StepMetrics:
+    """Means of a step's scalars since the last look, over steps and replicas."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._means = {name: tf.keras.metrics.Mean(name) for name in names}
+
+    def update(self, values: dict[str, tf.Tensor]) -> None:
+        """Add one step's values; call in replica context."""
+        for name, mean in self._means.items():
+            mean.update_state(values[name])
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call, and start afresh; call on the host."""
+        values = {name: float(mean.result()) for name, mean in self._means.items()}
+        for mean in self._means.values():
+            mean.reset_state()
+        return values
+
+
+def make_replica_step(
+    state: TrainState, recipe: Recipe, terms: Sequence[Term], num_replicas: int
+) -> tuple[Callable[[Batch], dict[str, tf.Tensor]], tuple[str, ...]]:
+    """The step that each replica runs on its share of the batch.
+
+    Args:
+        state: what the step moves.
+        recipe: label smoothing, weight decay, micro-batches, seed.
+        terms: of the phase in force.
+        num_replicas: over which the global batch is spread.
+
+    Returns:
+        The step, batch -> scalars by name, and those names.
+    """
+    objective = Objective(state.model, terms, recipe.label_smoothing)
+    decay_factor = 0.0 if recipe.optimizer.optimizer == "adamw" else recipe.optimizer.weight_decay
+    variables = objective.trainable_variables
+    decayed = state.model.decayed_variables() if decay_factor else []
+
+    # Nothing here is for autograph to rewrite, and on deep networks its pass over every layer is slow.
+    @tf.autograph.experimental.do_not_convert
+    def step(batch: Batch) -> dict[str, tf.Tensor]:
+        seed = replica_seed(recipe.seed, state.optimizer.iterations)
+        gradients, metrics = micro_batch_gradients(objective, batch, seed, recipe.micro_batches)
+        with tf.GradientTape() as tape:
+            metrics[WEIGHT_DECAY] = weight_decay_loss(decayed, decay_factor)
+        decay_gradients = tape.gradient(
+            metrics[WEIGHT_DECAY], variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        gradients = [a + b for a, b in zip(gradients, decay_gradients, strict=True)]
+        metrics[GRADIENT_NORM] = tf.linalg.global_norm(gradients)
+        # apply_gradients sums over replicas; each contributes its share of the mean.
+        shares = [gradient / num_replicas for gradient in gradients]
+        state.optimizer.apply_gradients(zip(shares, variables, strict=True))
+        state.moving_average.update(state.optimizer.iterations)
+        return metrics
+
+    return step, (*objective.metric_names, WEIGHT_DECAY, GRADIENT_NORM)
