@@ -1,0 +1,409 @@
+"""Devices: which strategy a request gets, what cannot be reached, precision, batch arithmetic, XLA."""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+import types
+
+import hypothesis
+import pytest
+import tensorflow as tf
+from hypothesis import strategies as st
+
+import tpu_utils
+from tpu_utils import DeviceError
+
+ROOT = pathlib.Path(__file__).parents[1]
+TWO_WORKERS = {"worker": ["localhost:1", "localhost:2"]}
+
+needs_two_cpus = pytest.mark.skipif(
+    len(tf.config.list_logical_devices("CPU")) < 2, reason="needs two logical CPUs (tests/conftest.py)"
+)
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch):
+    for name in ("TF_CONFIG", "TPU_NAME", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """The strategies that `connect` makes, as (class name, arguments), none of them really made."""
+    calls = []
+    for name in ("TPUStrategy", "MultiWorkerMirroredStrategy", "MirroredStrategy", "OneDeviceStrategy"):
+        monkeypatch.setattr(tf.distribute, name, lambda *args, name=name: calls.append((name, *args)))
+    return calls
+
+
+@pytest.fixture
+def tpu_calls(monkeypatch):
+    """The calls that connect to a TPU, in order, none of them really made."""
+    calls = []
+    monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", lambda resolver: calls.append("connect"))
+    monkeypatch.setattr(tf.tpu.experimental, "initialize_tpu_system", lambda resolver: calls.append("initialize"))
+    return calls
+
+
+def give_gpus(monkeypatch, count):
+    physical = [tf.config.PhysicalDevice(f"/physical_device:GPU:{index}", "GPU") for index in range(count)]
+    logical = {
+        "GPU": [tf.config.LogicalDevice(f"/device:GPU:{index}", "GPU") for index in range(count)],
+        "CPU": [tf.config.LogicalDevice("/device:CPU:0", "CPU")],
+    }
+    grown = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: physical if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config, "list_logical_devices", logical.get)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, enable: grown.append((gpu, enable)))
+    return physical, grown
+
+
+def tf_config(cluster=None, **task):
+    return json.dumps({"cluster": TWO_WORKERS if cluster is None else cluster, "task": task})
+
+
+def failure(*request):
+    """The message of a request that must fail, which must be one line."""
+    with pytest.raises(DeviceError) as raised:
+        tpu_utils.connect(*request)
+    message = str(raised.value)
+    assert message and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [
+        (0, ("OneDeviceStrategy", "/device:CPU:0")),
+        (1, ("OneDeviceStrategy", "/device:GPU:0")),
+        (2, ("MirroredStrategy", ["/device:GPU:0", "/device:GPU:1"])),
+    ],
+)
+def test_auto_takes_what_the_machine_has(monkeypatch, chosen, gpus, expected):
+    physical, grown = give_gpus(monkeypatch, gpus)
+    tpu_utils.connect()
+    assert chosen == [expected]
+    assert grown == [(gpu, True) for gpu in physical]
+
+
+def test_one_device_leaves_other_gpus_alone(monkeypatch, chosen):
+    give_gpus(monkeypatch, 2)
+    tpu_utils.connect("one_device")
+    assert chosen == [("OneDeviceStrategy", "/device:GPU:0")]
+
+
+def test_auto_joins_a_cluster_of_several_workers(monkeypatch, chosen):
+    give_gpus(monkeypatch, 2)
+    monkeypatch.setenv("TF_CONFIG", tf_config(type="worker", index=1))
+    tpu_utils.connect()
+    assert chosen == [("MultiWorkerMirroredStrategy",)]
+
+
+@pytest.mark.parametrize("cluster", [{}, {"worker": ["localhost:1"]}], ids=["no cluster", "one worker"])
+def test_auto_stays_alone_without_other_workers(monkeypatch, chosen, cluster):
+    monkeypatch.setenv("TF_CONFIG", tf_config(cluster, type="worker", index=0))
+    tpu_utils.connect()
+    assert [name for name, *_ in chosen] == ["OneDeviceStrategy"]
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("{'cluster'", "JSONDecodeError"),
+        ("3", "AttributeError"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}}', "'task'"),
+        (tf_config(type="worker", index=2), "No task with index 2"),
+        (tf_config(type="evaluator", index=0), "No such job"),
+        (tf_config({"worker": ["a:1"], "ps": ["b:1"]}, type="worker", index=0), "only chief and worker"),
+    ],
+)
+def test_malformed_cluster(monkeypatch, config, reason):
+    monkeypatch.setenv("TF_CONFIG", config)
+    for strategy in ("auto", "multi_worker"):
+        message = failure(strategy)
+        assert "TF_CONFIG" in message
+        assert reason in message
+
+
+def test_multi_worker_needs_a_cluster():
+    assert "needs TF_CONFIG" in failure("multi_worker")
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (("gpu",), "unknown strategy gpu; known: auto, tpu, multi_worker, mirrored, one_device"),
+        (("tpu",), "which TPU?"),
+        (("auto", None, "us-central1-a"), "which TPU?"),
+        (("mirrored", "my-tpu"), "strategy mirrored uses no TPU, but my-tpu asks for one"),
+        (("one_device", None, None, "my-project"), "strategy one_device uses no TPU, but my-project asks for one"),
+        (("tpu", "local", "us-central1-a"), "TPU local: a zone and a project go with a TPU's name only"),
+        (("auto", "grpc://10.0.0.2:8470", None, "my-project"), "go with a TPU's name only"),
+    ],
+)
+def test_contradictory_requests(request_, reason):
+    assert reason in failure(*request_)
+
+
+@contextlib.contextmanager
+def silent_server():
+    """An address where connections are taken and nothing is ever said."""
+    with socket.create_server(("localhost", 0)) as server:
+        yield f"grpc://localhost:{server.getsockname()[1]}"
+
+
+def test_unreachable_tpus_fail_at_once(monkeypatch):
+    monkeypatch.setenv("GCE_METADATA_HOST", "localhost:1")
+    started = time.monotonic()
+    assert "metadata server" in failure("auto", "nonexistent")
+    assert "finds no TPU" in failure("auto", "local")
+    assert "localhost:1 does not answer: UNAVAILABLE" in failure("auto", "grpc://localhost:1")
+    assert time.monotonic() - started < 5
+
+
+def test_a_silent_tpu_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(tpu_utils.tpu, "_ANSWER_TIMEOUT_SECONDS", 0.2)
+    with silent_server() as address:
+        assert "does not answer: DEADLINE_EXCEEDED" in failure("tpu", address)
+
+
+def test_failed_lookups_of_any_kind_are_one_line(monkeypatch):
+    def look_up(resolver):
+        raise type("ServerNotFoundError", (Exception,), {})("Unable to find the server\nat tpu.googleapis.com")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver.TPUClusterResolver, "cluster_spec", look_up)
+    assert failure("auto", "my-tpu", "zone", "project") == "TPU my-tpu: Unable to find the server"
+
+
+def test_an_answering_tpu_is_connected_then_initialized(chosen, tpu_calls):
+    server = tf.distribute.Server.create_local_server()
+    tpu_utils.connect("auto", server.target)
+    assert tpu_calls == ["connect", "initialize"]
+    assert [name for name, *_ in chosen] == ["TPUStrategy"]
+
+
+@pytest.mark.parametrize("variable", ["TPU_NAME", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS"])
+def test_the_environment_may_name_the_tpu(monkeypatch, chosen, tpu_calls, variable):
+    monkeypatch.setenv(variable, "local")
+    tpu_utils.connect()
+    [(name, resolver)] = chosen
+    assert name == "TPUStrategy"
+    assert resolver.master() == ""
+
+
+def test_describe_one_device():
+    strategy = tpu_utils.connect("one_device")
+    assert tpu_utils.describe(strategy) == "OneDeviceStrategy, 1 CPU replica on 1 host"
+    assert tpu_utils.is_chief(strategy)
+
+
+@needs_two_cpus
+def test_mirrored_takes_logical_cpus():
+    strategy = tpu_utils.connect("mirrored")
+    count = len(tf.config.list_logical_devices("CPU"))
+    assert tpu_utils.describe(strategy) == f"MirroredStrategy, {count} CPU replicas on 1 host"
+    assert tpu_utils.is_chief(strategy)
+
+
+def without_devices(kind, **extended):
+    """A strategy whose devices are not there."""
+    strategy = object.__new__(kind)
+    strategy._extended = types.SimpleNamespace(**extended)
+    return strategy
+
+
+def test_describe_a_tpu_of_several_hosts():
+    cores = [f"/job:worker/replica:0/task:{host}/device:TPU:{core}" for host in range(4) for core in range(8)]
+    pod = without_devices(tf.distribute.TPUStrategy, worker_devices=cores, _num_replicas_in_sync=32)
+    assert tpu_utils.describe(pod) == "TPUStrategy, 32 TPU replicas on 4 hosts"
+    assert tpu_utils.is_chief(pod)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "job", "index", "expected"),
+    [
+        (TWO_WORKERS, "worker", 0, True),
+        (TWO_WORKERS, "worker", 1, False),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, "chief", 0, True),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, "worker", 0, False),
+    ],
+)
+def test_one_worker_is_chief(monkeypatch, cluster, job, index, expected):
+    monkeypatch.setenv("TF_CONFIG", tf_config(cluster, type=job, index=index))
+    strategy = without_devices(
+        tf.distribute.MultiWorkerMirroredStrategy,
+        _cluster_resolver=tf.distribute.cluster_resolver.TFConfigClusterResolver(),
+    )
+    assert tpu_utils.is_chief(strategy) is expected
+
+
+WORKER = """
+import json
+import tensorflow as tf
+import tpu_utils
+
+strategy = tpu_utils.connect()
+value = 1.0 + strategy.cluster_resolver.task_id
+
+@tf.function
+def total():
+    return strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("sum", tf.constant(value)))
+
+print(json.dumps([tpu_utils.describe(strategy), tpu_utils.is_chief(strategy), float(total())]))
+"""
+
+
+def free_addresses(count):
+    """Local addresses with ports that nobody uses."""
+    with contextlib.ExitStack() as sockets:
+        servers = [sockets.enter_context(socket.create_server(("localhost", 0))) for _ in range(count)]
+        return [f"localhost:{server.getsockname()[1]}" for server in servers]
+
+
+def test_two_processes_reduce_together():
+    cluster = {"worker": free_addresses(2)}
+    with contextlib.ExitStack() as workers:
+        processes = []
+        for index in range(2):
+            process = subprocess.Popen(
+                [sys.executable, "-c", WORKER],
+                cwd=ROOT,
+                env=os.environ | {"TF_CONFIG": tf_config(cluster, type="worker", index=index)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            processes.append(workers.enter_context(process))
+            workers.callback(process.kill)  # a worker without its peer ignores SIGTERM
+        outputs = [process.communicate(timeout=60)[0] for process in processes]
+    description = "MultiWorkerMirroredStrategy, 2 CPU replicas on 2 hosts"
+    assert [json.loads(output) for output in outputs] == [[description, True, 3.0], [description, False, 3.0]]
+
+
+@pytest.fixture
+def kept_policy():
+    policy = tf.keras.mixed_precision.global_policy()
+    yield
+    tf.keras.mixed_precision.set_global_policy(policy)
+
+
+@pytest.mark.parametrize(
+    ("use_bfloat16", "on_tpu", "policy"),
+    [
+        (None, False, "float32"),
+        (None, True, "mixed_bfloat16"),
+        (True, False, "mixed_bfloat16"),
+        (False, True, "float32"),
+    ],
+)
+@pytest.mark.usefixtures("kept_policy")
+def test_precision(use_bfloat16, on_tpu, policy):
+    strategy = without_devices(tf.distribute.TPUStrategy) if on_tpu else tf.distribute.OneDeviceStrategy("/cpu:0")
+    assert tpu_utils.set_precision(use_bfloat16, strategy) == policy
+    assert tf.keras.mixed_precision.global_policy().name == policy
+    layer = tf.keras.layers.Dense(2)
+    layer.build([None, 3])
+    assert layer.compute_dtype == ("float32" if policy == "float32" else "bfloat16")
+    assert layer.kernel.dtype == tf.float32
+
+
+def test_graph_optimizer():
+    options = tf.config.optimizer.get_experimental_options()
+    try:
+        for enabled in (False, True):
+            tpu_utils.set_graph_optimizer(enabled)
+            assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"] is not enabled
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False} | options)
+
+
+positive = st.integers(1, 1 << 20)
+
+
+@hypothesis.given(micro_batch=positive, micro_batches=positive, replicas=positive)
+def test_batches_that_divide(micro_batch, micro_batches, replicas):
+    per_replica = micro_batch * micro_batches
+    assert tpu_utils.per_replica_batch_size(per_replica * replicas, replicas, micro_batches) == per_replica
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ((100, 8), "global batch 100 does not divide over 8 replicas"),
+        (
+            (96, 8, 5),
+            "global batch 96 gives each of 8 replicas 12, which does not divide into 5 micro-batches",
+        ),
+        ((0, 8), "global batch 0, 8 replicas, 1 micro-batches: each must be at least 1"),
+        ((8, 8, -1), "global batch 8, 8 replicas, -1 micro-batches: each must be at least 1"),
+    ],
+)
+def test_batches_that_do_not_divide(batch, message):
+    with pytest.raises(DeviceError) as raised:
+        tpu_utils.per_replica_batch_size(*batch)
+    assert str(raised.value) == message
+
+
+@hypothesis.given(examples=st.integers(0, 1 << 60), batch=positive)
+def test_steps_cover_every_example_and_no_step_is_empty(examples, batch):
+    steps = tpu_utils.steps_to_cover(examples, batch)
+    assert steps * batch >= examples
+    assert (steps - 1) * batch < examples
+
+
+def test_steps_need_a_batch():
+    with pytest.raises(DeviceError, match="global batch 0"):
+        tpu_utils.steps_to_cover(10, 0)
+
+
+IMAGES = tf.ones([2, 8, 8, 3])
+
+
+def test_a_step_with_a_loop_lowers():
+    kernel = tf.Variable(tf.random.stateless_normal([3, 3, 3, 4], [1, 2]))
+
+    def loss(images):
+        return tf.reduce_sum(tf.nn.conv2d(images, kernel, 1, "SAME") ** 2)
+
+    def ascend(step, images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            value = loss(images)
+        return step + 1, images + tf.sign(tape.gradient(value, images))
+
+    def train_step(batch):
+        _, images = tf.while_loop(lambda step, _: step < 3, ascend, (0, batch["images"]))
+        with tf.GradientTape() as tape:
+            value = loss(images)
+        kernel.assign_sub(0.1 * tape.gradient(value, kernel))
+        return {"loss": value}
+
+    hlo = tpu_utils.lower_to_hlo(train_step, {"images": IMAGES})
+    assert "f32[2,8,8,3]" in hlo
+    assert " convolution(" in hlo
+    assert " while(" in hlo
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: tf.py_function(tf.abs, [x], tf.float32), "no kernel for EagerPyFunc (node EagerPyFunc)"),
+        (lambda x: tf.image.resize(x, [4, 4], "bicubic"), "no kernel for ResizeBicubic (node resize/ResizeBicubic)"),
+        (
+            lambda x: tf.zeros([tf.cast(x[0, 0, 0, 0], tf.int32)]),
+            "`zeros` with op Fill must be a compile-time constant",
+        ),
+        (lambda x: tf.reduce_sum(tf.boolean_mask(x, x > 0)), "that of Where (node boolean_mask/Where) depends"),
+    ],
+    ids=["python", "no kernel", "shape from a value", "bounded shape"],
+)
+def test_what_does_not_lower_is_named(function, reason):
+    with pytest.raises(DeviceError) as raised:
+        tpu_utils.lower_to_hlo(function, IMAGES)
+    message = str(raised.value)
+    assert reason in message
+    assert "\n" not in message

@@ -1,0 +1,22 @@
+"""Devices: strategies for TPU, GPU and CPU on one host or many, precision, batch arithmetic, XLA checks."""
+
+from tpu_utils.batches import per_replica_batch_size, steps_to_cover
+from tpu_utils.cluster import is_chief
+from tpu_utils.errors import DeviceError
+from tpu_utils.grappler import set_graph_optimizer
+from tpu_utils.precision import set_precision
+from tpu_utils.strategy import STRATEGIES, connect, describe
+from tpu_utils.xla import lower_to_hlo
+
+__all__ = [
+    "STRATEGIES",
+    "DeviceError",
+    "connect",
+    "describe",
+    "is_chief",
+    "lower_to_hlo",
+    "per_replica_batch_size",
+    "set_graph_optimizer",
+    "set_precision",
+    "steps_to_cover",
+]

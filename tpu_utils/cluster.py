@@ -1,0 +1,63 @@
+"""Workers on several hosts, described by the environment variable TF_CONFIG."""
+
+import json
+import os
+
+import tensorflow as tf
+from absl import logging
+
+from tpu_utils.errors import DeviceError, first_line
+
+_TRAINING_JOBS = {"chief", "worker"}
+
+
+def count_workers() -> int:
+    """Workers of the cluster that TF_CONFIG describes, the chief among them; 0 if it describes none.
+
+    Raises:
+        DeviceError: when TF_CONFIG is malformed, or this process is none of its workers.
+    """
+    try:
+        config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        cluster = tf.train.ClusterSpec(config.get("cluster", {}))
+        if not cluster.jobs:
+            return 0
+        cluster.task_address(config["task"]["type"], int(config["task"]["index"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DeviceError(
+            'TF_CONFIG must be like {"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
+            f'"task": {{"type": "worker", "index": 0}}}}: {type(error).__name__}, {first_line(error)}'
+        ) from error
+    if not _TRAINING_JOBS.issuperset(cluster.jobs):
+        raise DeviceError(f"TF_CONFIG has the jobs {', '.join(cluster.jobs)}; only chief and worker can take part")
+    return sum(cluster.num_tasks(job) for job in cluster.jobs)
+
+
+def connect_workers() -> tf.distribute.MultiWorkerMirroredStrategy:
+    """Join the cluster of TF_CONFIG; returns when all its workers have.
+
+    Raises:
+        DeviceError: when there is no cluster, or it does not come about.
+    """
+    workers = count_workers()
+    if not workers:
+        raise DeviceError("strategy multi_worker needs TF_CONFIG, with the addresses of all workers")
+    # A warning, because TensorFlow waits for up to an hour and acts neither on SIGINT nor on SIGTERM meanwhile.
+    logging.warning("waiting until all %d workers of TF_CONFIG are up", workers)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (ValueError, tf.errors.OpError) as error:
+        raise DeviceError(f"the {workers} workers of TF_CONFIG cannot be connected: {first_line(error)}") from error
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes what only one may: the chief, or worker 0 where there is none.
+
+    Everywhere but with several workers, a single process drives all devices; that holds for TPU pods too.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    resolver = strategy.cluster_resolver
+    if "chief" in resolver.cluster_spec().jobs:
+        return resolver.task_type == "chief"
+    return resolver.task_id == 0

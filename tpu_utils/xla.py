@@ -1,0 +1,54 @@
+"""Whether XLA can compile a function: what an accelerator asks of a training step, checked without one."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tpu_utils.errors import DeviceError
+
+_NO_KERNEL = re.compile(r"No registered '(\w+)' OpKernel for .*?\{\{node ([^}]+)\}\}")
+_BOUNDED_SHAPE = re.compile(r'\[[^\]]*<=[^\]]*\].*op_type="(\w+)" op_name="([^"]+)"')
+
+
+def lower_to_hlo(function: Callable[..., Any], *example_args: Any) -> str:
+    """Lower a function to XLA's HLO, for the first device of this machine, without compiling it further.
+
+    The kernels asked are those of XLA for that device; TPU's set differs in a few ops.
+
+    Args:
+        function: takes tensors or structures of them; its variables must exist already.
+        *example_args: structures of tensors, of which only shapes and types count.
+
+    Returns:
+        The HLO module's text.
+
+    Raises:
+        DeviceError: when an op has no XLA kernel, or the shape of a tensor depends on the values of others; names the
+            op. XLA can pad some such shapes to a bound, at the price of the bound in every step.
+    """
+
+    # Flat, since TensorFlow takes specs only at the top level. Specs, since it folds the values of actual tensors into
+    # the program wherever a shape depends on them, which hides just what is looked for.
+    def flat_function(*flat_args: tf.Tensor) -> Any:
+        return function(*tf.nest.pack_sequence_as(example_args, flat_args))
+
+    specs = [tf.type_spec_from_value(value) for value in tf.nest.flatten(example_args)]
+    lower = tf.function(flat_function, jit_compile=True).experimental_get_compiler_ir(*specs)
+    try:
+        hlo = lower(stage="hlo")
+    except ValueError as error:
+        raise DeviceError(f"XLA cannot compile this: {_reason(str(error))}") from error
+    if bounded := _BOUNDED_SHAPE.search(hlo):
+        op, node = bounded.groups()
+        raise DeviceError(f"XLA cannot give this static shapes: that of {op} (node {node}) depends on values")
+    return hlo
+
+
+def _reason(message: str) -> str:
+    """The one fact in a page of advice."""
+    if no_kernel := _NO_KERNEL.search(message):
+        op, node = no_kernel.groups()
+        return f"it has no kernel for {op} (node {node})"
+    return message.removeprefix("Failed getting HLO text: '").splitlines()[0]
