@@ -4,8 +4,17 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import pytest
 import tensorflow as tf
+
+from efficientnet_advprop.models import efficientnet
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+@pytest.fixture
+def two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of two blocks (one without and one with expansion), which are traced in a second or two."""
+    monkeypatch.setattr(efficientnet, "_B0_STAGES", efficientnet._B0_STAGES[:2])

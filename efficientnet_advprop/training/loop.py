@@ -101,8 +101,9 @@ def train(
         next_eval = (step // cadence.steps_per_eval + 1) * cadence.steps_per_eval
         end = min(step + cadence.iterations_per_loop, next_eval, loop.until_step, total_steps)
         loop.run(iterator, tf.constant(end - step))
-        values = loop.metrics.take()
-        _require_finite(values, step, end)
+        values, not_finite = loop.metrics.take()
+        if not_finite:
+            raise FloatingPointError(f"not finite in steps {step + 1} to {end}: {', '.join(not_finite)}")
         step = end
         for watcher in watchers:
             watcher.train_values(step, {**values, "learning_rate": state.learning_rate()})
@@ -128,9 +129,3 @@ def _phase_at(recipe: Recipe, step: int) -> tuple[tuple[Term, ...], int]:
         if step < until:
             return phase.terms, until
     raise ValueError(f"no phase of scheme {recipe.scheme} covers step {step}")
-
-
-def _require_finite(values: dict[str, float], first: int, end: int) -> None:
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
-    if broken:
-        raise FloatingPointError(f"not finite in steps {first + 1} to {end}: {', '.join(broken)}")

@@ -73,7 +73,8 @@ class Objective:
         total: list[tf.Tensor] = []
         metrics: dict[str, tf.Tensor] = {}
         for index, branch_pass in enumerate(self._passes):
-            with tf.control_dependencies(total):
+            # One edge to wait for: every operation of the pass gets an edge for each name in this list.
+            with tf.control_dependencies([tf.group(*total)]):
                 gradients, values = self._pass_gradients(branch_pass, batch, fold(seed, index))
             total = [a + b for a, b in zip(total, gradients, strict=True)] if total else gradients
             metrics.update(values)

@@ -1,4 +1,4 @@
-"""Optimizers by name, RMSProp with TF1 semantics among them."""
+"""Optimizers by name, RMSProp and momentum with TF1 semantics among them, and the weight decay of the loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,102 +7,188 @@ import tensorflow as tf
 
 from efficientnet_advprop.recipes import OptimizerSpec
 
-# Keras would compile the update with XLA on a GPU alone; off, an update is the same operation under every strategy.
-_COMPILE = {"jit_compile": False}
+LearningRate = float | tf.keras.optimizers.schedules.LearningRateSchedule
+
+# Where Keras sees a GPU, it would compile the update of every variable with XLA, each on its own (hundreds for a deep
+# network) and not under every strategy. Off, an update runs the same kernels everywhere and repeats bit for bit.
+_JIT_COMPILE = False
 
 
-class RMSPropTF1(tf.keras.optimizers.Optimizer):
-    """RMSProp as `tf.compat.v1.train.RMSPropOptimizer` computes it, which EfficientNet was tuned with.
+class _TF1Optimizer(tf.keras.optimizers.Optimizer):
+    """What the two optimizers with a TF1 kernel share; gradients are dense, slots float32 like their variables.
 
-        mean_square = decay * mean_square + (1 - decay) * gradient^2        (starts at ones)
-        moved = momentum * moved + learning_rate * gradient / sqrt(mean_square + epsilon)
-        variable -= moved
-
-    Keras' RMSprop starts the mean square at zeros, which makes the first steps far larger.
-
-    Args:
-        learning_rate: rate or schedule.
-        decay: share of the old mean square kept.
-        momentum: share of the last move repeated.
-        epsilon: added inside the root.
+    TF1's optimizers are thin wrappers of one kernel per variable. Calling the same kernel makes the results equal by
+    construction, on CPU, GPU and TPU, in one pass over the memory.
     """
 
     def __init__(
         self,
-        learning_rate: float | tf.keras.optimizers.schedules.LearningRateSchedule,
+        learning_rate: LearningRate,
+        name: str,
+        weight_decay: float | None = None,  # the base class' own default, 0, would rewrite every variable in vain
+        jit_compile: bool = _JIT_COMPILE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, weight_decay=weight_decay, jit_compile=jit_compile, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def build(self, var_list: Sequence[tf.Variable]) -> None:
+        """Create the slots of each variable, once; call it in the strategy's scope."""
+        super().build(var_list)
+        if not getattr(self, "_built", False):
+            self._built = True
+            self._build_slots(var_list)
+
+    def _build_slots(self, var_list: Sequence[tf.Variable]) -> None:
+        self._momentums = [self.add_variable_from_reference(variable, "momentum") for variable in var_list]
+
+    def _rate_and_index(self, variable: tf.Variable) -> tuple[tf.Tensor, int]:
+        """The learning rate in the variable's type, and the position of its slots."""
+        return tf.cast(self.learning_rate, variable.dtype), self._index_dict[self._var_key(variable)]
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs to make this optimizer again."""
+        return {**super().get_config(), "learning_rate": self._serialize_hyperparameter(self._learning_rate)}
+
+
+@tf.keras.saving.register_keras_serializable(package="efficientnet_advprop")
+class RMSPropTF1(_TF1Optimizer):
+    """RMSProp as `tf.compat.v1.train.RMSPropOptimizer` computes it, which EfficientNet was tuned with.
+
+        mean_square = decay * mean_square + (1 - decay) * gradient^2        starts at ones
+        accumulated = momentum * accumulated + learning_rate * gradient / sqrt(mean_square + epsilon)
+        variable -= accumulated
+
+    Keras' RMSprop starts the mean square at zeros, so small gradients, divided by their own size from the first step
+    on, make far larger first moves.
+
+    Args:
+        learning_rate: rate or schedule.
+        decay: share of the old mean square kept per update.
+        momentum: share of the last move repeated.
+        epsilon: added to the mean square inside the root.
+        name: of the optimizer.
+        **kwargs: of `tf.keras.optimizers.Optimizer`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate,
         decay: float = 0.9,
         momentum: float = 0.9,
         epsilon: float = 1e-3,
         name: str = "RMSPropTF1",
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
-        self._learning_rate = self._build_learning_rate(learning_rate)
+        super().__init__(learning_rate, name, **kwargs)
         self.decay = decay
         self.momentum = momentum
         self.epsilon = epsilon
 
-    def build(self, var_list: Sequence[tf.Variable]) -> None:
-        """Create the two slots of each variable."""
-        super().build(var_list)
-        if getattr(self, "_built", False):
-            return
-        self._built = True
+    def _build_slots(self, var_list: Sequence[tf.Variable]) -> None:
+        super()._build_slots(var_list)
         self._mean_squares = [
-            self.add_variable_from_reference(variable, "mean_square", initial_value=tf.ones(variable.shape))
+            self.add_variable_from_reference(
+                variable, "mean_square", initial_value=tf.ones(variable.shape, variable.dtype)
+            )
             for variable in var_list
         ]
-        self._moved = [self.add_variable_from_reference(variable, "moved") for variable in var_list]
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one variable."""
-        index = self._index_dict[self._var_key(variable)]
-        mean_square, moved = self._mean_squares[index], self._moved[index]
-        rate = tf.cast(self.learning_rate, variable.dtype)
-        mean_square.assign_add((tf.square(gradient) - mean_square) * (1.0 - self.decay))
-        moved.assign(self.momentum * moved + rate * gradient * tf.math.rsqrt(mean_square + self.epsilon))
-        variable.assign_sub(moved)
+        """Move one variable by a gradient of its shape."""
+        rate, index = self._rate_and_index(variable)
+        tf.raw_ops.ResourceApplyRMSProp(
+            var=variable.handle,
+            ms=self._mean_squares[index].handle,
+            mom=self._momentums[index].handle,
+            lr=rate,
+            rho=self.decay,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
 
     def get_config(self) -> dict[str, Any]:
-        """What the constructor needs to make this optimizer again."""
-        return {
-            **super().get_config(),
-            "learning_rate": self._serialize_hyperparameter(self._learning_rate),
-            "decay": self.decay,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-        }
+        """What `from_config` needs to make this optimizer again."""
+        return {**super().get_config(), "decay": self.decay, "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+@tf.keras.saving.register_keras_serializable(package="efficientnet_advprop")
+class MomentumTF1(_TF1Optimizer):
+    """SGD with momentum as `tf.compat.v1.train.MomentumOptimizer` (and PyTorch's SGD) computes it.
+
+        accumulated = momentum * accumulated + gradient
+        variable -= learning_rate * accumulated
+
+    Keras' SGD accumulates learning_rate * gradient instead. The two agree while the rate is constant; when it drops,
+    Keras goes on at the old rate for about 1 / (1 - momentum) steps. Both the official trainer and the ResNet recipes
+    of others were tuned without that lag.
+
+    Args:
+        learning_rate: rate or schedule.
+        momentum: share of the accumulated gradient kept per update.
+        name: of the optimizer.
+        **kwargs: of `tf.keras.optimizers.Optimizer`.
+    """
+
+    def __init__(
+        self, learning_rate: LearningRate, momentum: float = 0.9, name: str = "MomentumTF1", **kwargs: Any
+    ) -> None:
+        super().__init__(learning_rate, name, **kwargs)
+        self.momentum = momentum
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one variable by a gradient of its shape."""
+        rate, index = self._rate_and_index(variable)
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=self._momentums[index].handle,
+            lr=rate,
+            grad=gradient,
+            momentum=self.momentum,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs to make this optimizer again."""
+        return {**super().get_config(), "momentum": self.momentum}
 
 
 def build_optimizer(
-    spec: OptimizerSpec,
-    learning_rate: float | tf.keras.optimizers.schedules.LearningRateSchedule,
-    undecayed: Sequence[tf.Variable],
+    spec: OptimizerSpec, learning_rate: LearningRate, undecayed: Sequence[tf.Variable]
 ) -> tf.keras.optimizers.Optimizer:
-    """The optimizer of a recipe.
+    """The optimizer of a recipe; call in the strategy's scope, as it creates variables.
 
-    Keras' SGD scales the gradient before it enters the momentum, TF1's MomentumOptimizer after: they agree but for the
-    first steps after a change of the rate.
+    In replica context, its `apply_gradients` sums the gradients over replicas.
 
     Args:
         spec: which one, and its constants.
         learning_rate: rate or schedule.
-        undecayed: variables that adamw's decoupled decay leaves alone; the others decay through the loss.
+        undecayed: variables that adamw's decoupled decay leaves alone. All others decay through the loss instead
+            (`weight_decay_loss`), as in the official trainer.
+
+    Raises:
+        ValueError: for an unknown optimizer.
     """
-    optimizers = tf.keras.optimizers
     if spec.optimizer == "rmsprop":
-        return RMSPropTF1(learning_rate, spec.rmsprop_decay, spec.momentum, spec.rmsprop_epsilon, **_COMPILE)
+        return RMSPropTF1(learning_rate, spec.rmsprop_decay, spec.momentum, spec.rmsprop_epsilon)
     if spec.optimizer == "momentum":
-        return optimizers.SGD(learning_rate, momentum=spec.momentum, **_COMPILE)
+        return MomentumTF1(learning_rate, spec.momentum)
     if spec.optimizer == "adam":
-        return optimizers.Adam(learning_rate, **_COMPILE)
-    optimizer = optimizers.AdamW(learning_rate, weight_decay=spec.weight_decay, **_COMPILE)
-    optimizer.exclude_from_weight_decay(var_list=list(undecayed))
-    return optimizer
+        return tf.keras.optimizers.Adam(learning_rate, jit_compile=_JIT_COMPILE)
+    if spec.optimizer == "adamw":
+        adamw = tf.keras.optimizers.AdamW(learning_rate, spec.weight_decay, jit_compile=_JIT_COMPILE)
+        adamw.exclude_from_weight_decay(var_list=list(undecayed))
+        return adamw
+    raise ValueError(f"no optimizer for {spec.optimizer!r}")
 
 
 def weight_decay_loss(variables: Sequence[tf.Variable], factor: float) -> tf.Tensor:
-    """Factor times the sum of half the squared norms (`tf.nn.l2_loss`, as the official code)."""
-    if not variables or not factor:
+    """Factor times the sum of half the squared norms (`tf.nn.l2_loss`), a float32 scalar, as the official code has it.
+
+    Args:
+        variables: what decays; without any, the loss is 0.
+        factor: `OptimizerSpec.weight_decay`.
+    """
+    if not variables:
         return tf.constant(0.0)
     return factor * tf.add_n([tf.nn.l2_loss(variable) for variable in variables])

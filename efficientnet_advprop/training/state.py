@@ -34,8 +34,7 @@ class TrainState:
 
     def learning_rate(self) -> float:
         """The rate of the last update, or of the first when none was made."""
-        schedule = self.optimizer.learning_rate
-        return float(schedule(max(0, self.step - 1)) if callable(schedule) else schedule)
+        return float(self.optimizer.learning_rate.numpy())
 
 
 def create_train_state(

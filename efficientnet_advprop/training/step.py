@@ -19,18 +19,26 @@ class StepMetrics:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._means = {name: tf.keras.metrics.Mean(name) for name in names}
+        self._not_finite = {name: tf.keras.metrics.Sum(f"not_finite/{name}") for name in names}
 
     def update(self, values: dict[str, tf.Tensor]) -> None:
         """Add one step's values; call in replica context."""
-        for name, mean in self._means.items():
-            mean.update_state(values[name])
+        for name, value in values.items():
+            self._means[name].update_state(value)
+            self._not_finite[name].update_state(tf.cast(~tf.math.is_finite(value), tf.float32))
 
-    def take(self) -> dict[str, float]:
-        """The means since the last call, and start afresh; call on the host."""
+    def take(self) -> tuple[dict[str, float], list[str]]:
+        """The means since the last call, and what stopped being finite first; starts afresh. Call on the host.
+
+        A loss that is not finite spoils the weights, and with them every value of the next step: the one that was not
+        finite for the most steps is where it began.
+        """
         values = {name: float(mean.result()) for name, mean in self._means.items()}
-        for mean in self._means.values():
-            mean.reset_state()
-        return values
+        counts = {name: float(count.result()) for name, count in self._not_finite.items()}
+        most = max(counts.values())
+        for metric in (*self._means.values(), *self._not_finite.values()):
+            metric.reset_state()
+        return values, [name for name, count in counts.items() if count and count == most]
 
 
 def make_replica_step(

@@ -1,0 +1,95 @@
+"""The learning rate against the official formula, worked out by hand."""
+
+import json
+import math
+
+import pytest
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import OptimizerSpec
+from efficientnet_advprop.recipes.optimizer_spec import SCHEDULES
+from efficientnet_advprop.training.learning_rate import learning_rate_schedule
+
+# The official run on ImageNet: 350 epochs at 2048 images a step.
+BATCH_SIZE = 2048
+STEPS_PER_EPOCH = 1281167 / BATCH_SIZE  # 625.57
+TRAIN_STEPS = 218949
+PEAK = 0.128
+WARMUP_STEPS = 3127
+
+FLOAT32 = 1e-5  # relative rounding: 0.97**145 in float32 alone is off by 4e-6
+
+
+def official_schedule(**changes):
+    return learning_rate_schedule(OptimizerSpec(**changes), BATCH_SIZE, STEPS_PER_EPOCH, TRAIN_STEPS)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (0, 0.0),
+        (1, PEAK / 3127),
+        (1502, PEAK * 1502 / 3127),  # the first drop, hidden by the warm-up
+        (3126, PEAK * 3126 / 3127),
+        (3127, PEAK * 0.97**2),  # the decay has counted from step 0: two drops are past
+        (4504, PEAK * 0.97**2),  # the third is at 3 * 2.4 * 625.57 = 4504.1
+        (4505, PEAK * 0.97**3),
+        (15014, PEAK * 0.97**10),  # whole steps of 1501 would be at 10 drops since 15010, of 1502 not before 15020
+        (15013, PEAK * 0.97**9),
+        (218948, PEAK * 0.97**145),
+    ],
+)
+def test_the_official_recipe(step, rate):
+    assert float(official_schedule()(step)) == pytest.approx(rate, rel=FLOAT32)
+
+
+@pytest.mark.parametrize("step", [WARMUP_STEPS, 50_000, TRAIN_STEPS // 2, 200_000])
+def test_cosine_counts_from_step_zero(step):
+    expected = PEAK * 0.5 * (1 + math.cos(math.pi * step / TRAIN_STEPS))
+    assert float(official_schedule(lr_schedule="cosine")(step)) == pytest.approx(expected, rel=FLOAT32)
+
+
+def test_cosine_ends_at_zero():
+    assert float(official_schedule(lr_schedule="cosine")(TRAIN_STEPS)) == pytest.approx(0, abs=1e-8)
+
+
+def test_constant_stays_at_the_peak():
+    schedule = official_schedule(lr_schedule="constant")
+    assert float(schedule(WARMUP_STEPS - 1)) == pytest.approx(PEAK * 3126 / 3127, rel=FLOAT32)
+    assert float(schedule(WARMUP_STEPS)) == pytest.approx(PEAK, rel=FLOAT32)
+    assert float(schedule(10 * TRAIN_STEPS)) == pytest.approx(PEAK, rel=FLOAT32)
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_without_warm_up_the_first_rate_is_the_peak(kind):
+    assert float(official_schedule(lr_schedule=kind, lr_warmup_epochs=0.0)(0)) == pytest.approx(PEAK, rel=FLOAT32)
+
+
+@pytest.mark.parametrize(("batch_size", "peak"), [(256, 0.016), (32, 0.002), (4096, 0.256)])
+def test_the_rate_is_linear_in_the_batch_size(batch_size, peak):
+    schedule = learning_rate_schedule(OptimizerSpec(lr_schedule="constant", lr_warmup_epochs=0.0), batch_size, 10, 100)
+    assert float(schedule(50)) == pytest.approx(peak, rel=FLOAT32)
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="poly"):
+        official_schedule(lr_schedule="poly")
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_a_schedule_survives_serialisation(kind):
+    schedule = official_schedule(lr_schedule=kind)
+    config = json.loads(json.dumps(tf.keras.optimizers.schedules.serialize(schedule)))
+    again = tf.keras.optimizers.schedules.deserialize(config)
+    for step in (10, 5_000, 100_000):
+        assert float(again(step)) == float(schedule(step))
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_graphs_and_eager_calls_agree(kind):
+    schedule = official_schedule(lr_schedule=kind)
+    in_graph = tf.function(schedule, input_signature=[tf.TensorSpec([], tf.int64)])
+    for step in (10, 5_000, 100_000):
+        rate = in_graph(tf.constant(step, tf.int64))
+        assert rate.dtype == tf.float32
+        assert float(rate) == pytest.approx(float(schedule(step)), rel=FLOAT32)

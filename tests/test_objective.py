@@ -1,0 +1,161 @@
+"""The objective: which images reach which branch, what the total is, what stays untouched."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.recipes import AttackSpec, Term
+from efficientnet_advprop.training.objective import Objective, branch_passes, micro_batch_gradients
+from efficientnet_advprop.training.randomness import fold
+from tests.small import small_recipe, values
+
+ATTACK = AttackSpec(epsilon_px=8.0, step_size_px=4.0, num_steps=3)
+SEED = tf.constant([1, 2])
+CLEAN = Term("clean", "images", "main", 1.0)
+ADVERSARIAL = Term("adversarial", "images", "auxiliary", 1.0, ATTACK)
+
+pytestmark = pytest.mark.usefixtures("two_blocks")
+
+
+def make_model(**overrides) -> tf.keras.Model:
+    tf.keras.utils.set_random_seed(0)
+    network = dataclasses.replace(small_recipe().network, dropout_rate=0.0, **overrides)
+    return build_model(network, 10, ("main", "auxiliary"))
+
+
+@pytest.fixture
+def batch() -> dict[str, tf.Tensor]:
+    rng = np.random.default_rng(0)
+    return {
+        "images": tf.constant(rng.uniform(0, 255, (8, 16, 16, 3)), tf.float32),
+        "labels": tf.one_hot(rng.integers(0, 10, 8), 10),
+    }
+
+
+def moving(model: tf.keras.Model, branch: str) -> dict[str, np.ndarray]:
+    return {path: value for path, value in values(model).items() if f".{branch}.moving" in path}
+
+
+def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[str]:
+    return {path for path in before if not np.array_equal(before[path], after[path])}
+
+
+def test_terms_of_one_branch_make_one_pass():
+    other = Term("noisy", "images", "main", 1.0)
+    passes = branch_passes((CLEAN, ADVERSARIAL, other))
+    assert [(p.branch, p.terms) for p in passes] == [("main", (CLEAN, other)), ("auxiliary", (ADVERSARIAL,))]
+
+
+def test_each_branch_sees_its_own_images_alone(batch):
+    """Main statistics are those of the clean batch whatever the attack; auxiliary ones follow the attack."""
+    after = {}
+    for name, terms in {
+        "vanilla": (CLEAN,),
+        "advprop": (CLEAN, ADVERSARIAL),
+        "weaker": (CLEAN, dataclasses.replace(ADVERSARIAL, attack=dataclasses.replace(ATTACK, epsilon_px=1.0))),
+    }.items():
+        model = make_model()
+        Objective(model, terms, 0.1).gradients(batch, SEED)
+        after[name] = model
+    fresh = make_model()
+    for name in after:
+        assert changed(moving(fresh, "main"), moving(after[name], "main")) == set(moving(fresh, "main"))
+        assert not changed(moving(after["vanilla"], "main"), moving(after[name], "main"))
+    assert not changed(moving(fresh, "auxiliary"), moving(after["vanilla"], "auxiliary"))
+    # The stem's statistics are a function of the images alone; deeper ones too, as the weights have not moved.
+    assert changed(moving(after["weaker"], "auxiliary"), moving(after["advprop"], "auxiliary")) == set(
+        moving(fresh, "auxiliary")
+    )
+
+
+def test_auxiliary_statistics_are_those_of_the_adversarial_images(batch):
+    model, reference = make_model(), make_model()
+    objective = Objective(model, (ADVERSARIAL,), 0.1)
+    pass_seed = fold(SEED, 0)
+    adversarial = objective._term_images(ADVERSARIAL, batch, fold(pass_seed, 0))
+    assert 4 < float(tf.reduce_max(tf.abs(adversarial - batch["images"]))) <= 8
+    objective.gradients(batch, SEED)
+    reference(adversarial, training=True, branch="auxiliary")
+    assert not changed(moving(reference, "auxiliary"), moving(model, "auxiliary"))
+
+
+def test_an_attack_changes_no_variable_and_raises_the_loss(batch):
+    model = make_model()
+    # A trained-like state: the untrained network's gradients are too small to bound anything by.
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        variable.assign_add(rng.normal(0, 0.3, variable.shape))
+    for mode in ("running", "batch"):
+        term = dataclasses.replace(ADVERSARIAL, attack=dataclasses.replace(ATTACK, batch_norm_mode=mode))
+        before = values(model)
+        adversarial = Objective(model, (term,), 0.1)._term_images(term, batch, SEED)
+        assert not changed(before, values(model))
+
+        def loss(images, mode=mode):
+            logits = model(images, branch="auxiliary", statistics=mode)
+            return tf.reduce_mean(tf.keras.losses.categorical_crossentropy(batch["labels"], logits, from_logits=True))
+
+        assert loss(adversarial) > loss(batch["images"]) + 0.1
+
+
+def test_total_is_the_weighted_sum_of_the_terms_means(batch):
+    """Gradients and losses of AdvProp are the sums of its terms', with their weights: the paper's sum, not a mean."""
+    clean, adversarial = dataclasses.replace(CLEAN, weight=0.5), dataclasses.replace(ADVERSARIAL, weight=2.0)
+    # Index 1 of the pass is in the adversarial term's seed: keep its place with a term of weight 0 before it.
+    placeholder = dataclasses.replace(CLEAN, weight=0.0)
+    both, metrics = Objective(make_model(), (clean, adversarial), 0.1).gradients(batch, SEED)
+    first, first_metrics = Objective(make_model(), (CLEAN,), 0.1).gradients(batch, SEED)
+    second, second_metrics = Objective(make_model(), (placeholder, ADVERSARIAL), 0.1).gradients(batch, SEED)
+    for total, a, b in zip(both, first, second, strict=True):
+        np.testing.assert_allclose(total, 0.5 * a + 2.0 * b, rtol=1e-4, atol=1e-6)
+    assert metrics["loss/clean"] == first_metrics["loss/clean"]
+    assert metrics["loss/adversarial"] == second_metrics["loss/adversarial"]
+
+
+def test_terms_of_one_branch_share_the_statistics_of_their_mixture(batch):
+    model, reference = make_model(), make_model()
+    brighter = {**batch, "brighter": batch["images"] * 0.5 + 127}
+    terms = (CLEAN, Term("bright", "brighter", "main", 1.0))
+    Objective(model, terms, 0.0).gradients(brighter, SEED)
+    reference(tf.concat([brighter["images"], brighter["brighter"]], 0), training=True, seed=SEED)
+    assert not changed(moving(reference, "main"), moving(model, "main"))
+
+
+def test_gradient_reaches_shared_and_own_parameters_and_no_other_branchs(batch):
+    model = make_model()
+    gradients, _ = Objective(model, (CLEAN,), 0.1).gradients(batch, SEED)
+    auxiliary = {id(variable) for variable in model.branch_variables("auxiliary")}
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert np.any(gradient) == (id(variable) not in auxiliary)
+
+
+def test_label_smoothing_acts_on_every_term(batch):
+    """With labels of one class, smoothing by s adds s/K times the distance of the logits from their mean."""
+    plain = Objective(make_model(), (CLEAN, ADVERSARIAL), 0.0).gradients(batch, SEED)[1]
+    smooth = Objective(make_model(), (CLEAN, ADVERSARIAL), 0.5).gradients(batch, SEED)[1]
+    logits = make_model()(batch["images"], training=True, seed=SEED)
+    log_probabilities = tf.nn.log_softmax(logits)
+    expected = -tf.reduce_mean(tf.reduce_sum((0.5 * batch["labels"] + 0.05) * log_probabilities, -1))
+    np.testing.assert_allclose(smooth["loss/clean"], expected, rtol=1e-5)
+    assert smooth["loss/adversarial"] != plain["loss/adversarial"]
+
+
+def test_micro_batches_average_the_gradients_of_their_pieces(batch):
+    objective = Objective(make_model(), (CLEAN,), 0.1)
+    halves = [{name: value[i : i + 4] for name, value in batch.items()} for i in (0, 4)]
+    parts = [Objective(make_model(), (CLEAN,), 0.1).gradients(half, SEED) for half in halves]
+    gradients, metrics = micro_batch_gradients(objective, batch, SEED, 2)
+    for total, a, b in zip(gradients, parts[0][0], parts[1][0], strict=True):
+        np.testing.assert_allclose(total, (a + b) / 2, rtol=1e-4, atol=1e-6)
+    expected = (parts[0][1]["loss/clean"] + parts[1][1]["loss/clean"]) / 2
+    np.testing.assert_allclose(metrics["loss/clean"], expected, rtol=1e-6)
+
+
+def test_training_with_dropout_draws_other_masks_each_step(batch):
+    model = build_model(small_recipe(network__dropout_rate=0.5).network, 10, ("main", "auxiliary"))
+    objective = Objective(model, (CLEAN,), 0.1)
+    losses = [float(objective.gradients(batch, tf.constant([0, n]))[1]["loss/clean"]) for n in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]

@@ -1,0 +1,271 @@
+"""Step and loop: replicas, retracing, XLA, exact resume, stopping, numbers that are not finite."""
+
+import dataclasses
+import os
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import Recipe, RecipeError
+from efficientnet_advprop.recipes.schemes import SCHEMES, Phase
+from efficientnet_advprop.training.checkpoints import Checkpoints
+from efficientnet_advprop.training.interruption import Interrupted, StopRequest
+from efficientnet_advprop.training.loop import make_step_loop, train
+from efficientnet_advprop.training.step import make_replica_step
+from tests.small import new_state, one_cpu, small_recipe, train_iterator, two_cpus, values
+
+pytestmark = pytest.mark.usefixtures("two_blocks")
+
+# No randomness but the order of the pictures, so that replicas can equal the single device.
+WITHOUT_NOISE = {
+    "network__dropout_rate": 0.0,
+    "network__survival_prob": 1.0,
+    "attack__random_start": False,
+    "optimizer__lr_warmup_epochs": 0.0,
+}
+
+
+class Notes:
+    """A watcher that remembers."""
+
+    def __init__(self):
+        self.trained, self.evaluated = [], []
+
+    def train_values(self, step, values):
+        self.trained.append((step, values))
+
+    def eval_values(self, step, values):
+        self.evaluated.append((step, values))
+
+
+def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, stop=None, strategy=None):
+    strategy = strategy or one_cpu()
+    state = state or new_state(recipe, strategy)
+    checkpoints = Checkpoints(state, str(model_dir), str(model_dir), recipe.cadence.keep_checkpoint_max)
+    checkpoints.restore_latest()
+    notes = Notes()
+    with stop or StopRequest() as stop_request:
+        train(
+            state,
+            recipe,
+            strategy,
+            lambda start: train_iterator(recipe, strategy, start),
+            checkpoints,
+            evaluate,
+            [notes],
+            stop_request,
+        )
+    return state, notes
+
+
+def run_steps(recipe: Recipe, strategy: tf.distribute.Strategy, num_steps: int):
+    state = new_state(recipe, strategy)
+    loop = make_step_loop(state, recipe, strategy, recipe.phases[0].terms, num_steps)
+    loop.run(train_iterator(recipe, strategy), tf.constant(num_steps))
+    return state, loop.metrics.take()[0]
+
+
+def test_two_replicas_with_synchronised_statistics_equal_one_device():
+    """Losses, weights, averages and statistics after three steps.
+
+    Sums over the batch are made in another order, so values agree to float32 rounding; Adam and the sign in the attack
+    turn rounding of near-zero gradients into whole steps later on, hence SGD, and three steps.
+    """
+    recipe = small_recipe(
+        network__sync_batch_norm=True,
+        optimizer__optimizer="momentum",
+        optimizer__base_learning_rate=0.5,
+        **WITHOUT_NOISE,
+    )
+    single, single_metrics = run_steps(recipe, one_cpu(), 3)
+    double, double_metrics = run_steps(recipe, two_cpus(), 3)
+    fresh = values(new_state(recipe, one_cpu()).model)
+    for kind in ("model", "average_model"):
+        ours, theirs = values(getattr(single, kind)), values(getattr(double, kind))
+        for path in ours:
+            np.testing.assert_allclose(theirs[path], ours[path], rtol=2e-3, atol=2e-5, err_msg=path)
+    moved = sum(not np.array_equal(fresh[path], value) for path, value in values(single.model).items())
+    assert moved == len(fresh)
+    for name in single_metrics:
+        if name != "gradient_norm":  # each replica's own
+            assert double_metrics[name] == pytest.approx(single_metrics[name], rel=1e-4), name
+
+
+def test_replicas_draw_different_noise():
+    recipe = small_recipe(network__dropout_rate=0.0)
+    strategy = two_cpus()
+    state = new_state(recipe, strategy)
+    images, labels = tf.fill((4, 16, 16, 3), 100.0), tf.one_hot([0, 1, 2, 3], 10)
+    seen = []  # in the order of the replicas, each of which traces the step
+    call = type(state.model).call
+
+    def spy(model, images, **kwargs):
+        if kwargs.get("branch") == "auxiliary" and kwargs.get("training"):
+            seen.append(images)
+        return call(model, images, **kwargs)
+
+    state.model.call = spy.__get__(state.model)
+    step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 2)
+
+    @tf.function(autograph=False)
+    def run():
+        strategy.run(step, args=({"images": images, "labels": labels},))
+        return seen
+
+    first, second = run()
+    assert not np.array_equal(first, second)
+    assert np.abs(first - images).max() <= 1
+
+
+def test_the_loop_is_traced_once_for_any_number_of_steps():
+    recipe, strategy = small_recipe(), one_cpu()
+    state = new_state(recipe, strategy)
+    loop = make_step_loop(state, recipe, strategy, recipe.phases[0].terms, 100)
+    iterator = train_iterator(recipe, strategy)
+    for num_steps in (1, 3, 2):
+        loop.run(iterator, tf.constant(num_steps))
+    assert loop.run.experimental_get_tracing_count() == 1
+    assert state.step == 6
+
+
+def test_the_step_compiles_under_xla_and_moves_the_weights_alike():
+    """Static shapes, the attack's loop included: what a TPU needs. One device, two blocks, PGD2, 16 px."""
+    recipe = small_recipe(attack__num_steps=2, attack__epsilon_px=2.0, optimizer__optimizer="momentum", **WITHOUT_NOISE)
+    after = {}
+    for jit_compile in (False, True):
+        state = new_state(recipe, tf.distribute.get_strategy())
+        step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 1)
+        batch = next(train_iterator(recipe, one_cpu()))
+        losses = tf.function(step, jit_compile=jit_compile)({name: batch[name] for name in ("images", "labels")})
+        after[jit_compile] = values(state.model), losses
+    for name, loss in after[False][1].items():
+        np.testing.assert_allclose(after[True][1][name], loss, rtol=1e-3, err_msg=name)
+    for path, value in after[False][0].items():
+        np.testing.assert_allclose(after[True][0][path], value, rtol=1e-3, atol=1e-4, err_msg=path)
+
+
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
+    """Weights, averages, optimizer slots, statistics; dropout, drop connect and random starts on."""
+    recipe = small_recipe(train_steps=8, cadence__iterations_per_loop=2, network__survival_prob=0.8)
+    whole, whole_notes = run_training(recipe, tmp_path / "whole")
+
+    stop = StopRequest()
+    stop.signal_number = signal.SIGTERM  # acted on after the first loop
+    with pytest.raises(Interrupted) as stopped:
+        run_training(recipe, tmp_path / "parts", stop=stop)
+    assert stopped.value.step == 2
+    parts, parts_notes = run_training(recipe, tmp_path / "parts")
+
+    assert whole.step == parts.step == 8
+    for kind in ("model", "average_model"):
+        ours, theirs = values(getattr(whole, kind)), values(getattr(parts, kind))
+        for path in ours:
+            np.testing.assert_array_equal(theirs[path], ours[path], err_msg=path)
+    for ours, theirs in zip(whole.optimizer.variables, parts.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+    assert parts_notes.trained == whole_notes.trained[1:]
+
+
+def test_sigterm_saves_and_says_where(tmp_path):
+    recipe = small_recipe(train_steps=50, cadence__iterations_per_loop=1)
+    previous = signal.getsignal(signal.SIGTERM)
+
+    class Killer(Notes):
+        def train_values(self, step, values):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    state, strategy = new_state(recipe, one_cpu()), one_cpu()
+    checkpoints = Checkpoints(state, str(tmp_path), str(tmp_path), 5)
+    with StopRequest() as stop, pytest.raises(Interrupted, match="SIGTERM at step 3") as stopped:
+        train(
+            state, recipe, strategy, lambda s: train_iterator(recipe, strategy, s), checkpoints, None, [Killer()], stop
+        )
+    assert stopped.value.signal_number == signal.SIGTERM
+    assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")).endswith("step-3")
+    assert signal.getsignal(signal.SIGTERM) == previous
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    """The adversarial term alone explodes: it is named, with its steps, and what was saved before stays."""
+    recipe = small_recipe(train_steps=8, cadence__iterations_per_loop=2, cadence__steps_per_eval=4)
+    state = new_state(recipe, one_cpu())
+
+    def poison() -> dict[str, float]:
+        for variable in state.model.branch_variables("auxiliary"):
+            variable.assign(tf.fill(variable.shape, np.nan))
+        return {"top1_main": 0.5}
+
+    with pytest.raises(FloatingPointError, match=r"not finite in steps 5 to 6: loss/adversarial, gradient_norm"):
+        run_training(recipe, tmp_path, state, evaluate=poison)
+    again = new_state(recipe, one_cpu())
+    assert Checkpoints(again, str(tmp_path), str(tmp_path), 5).restore_latest() == 4
+    assert all(np.isfinite(value).all() for value in values(again.model).values())
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    state = new_state(small_recipe(), one_cpu())
+    state.model.branch_variables("main")[0].assign(tf.fill(state.model.branch_variables("main")[0].shape, np.inf))
+    with pytest.raises(FloatingPointError, match="norms.main"):
+        Checkpoints(state, str(tmp_path), str(tmp_path), 5).save()
+    assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")) is None
+
+
+def test_evaluations_checkpoints_and_the_best_one(tmp_path):
+    recipe = small_recipe(
+        train_steps=7, cadence__iterations_per_loop=5, cadence__steps_per_eval=2, cadence__keep_checkpoint_max=2
+    )
+    accuracies = iter([0.3, 0.6, 0.6, 0.5])
+    state, notes = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": next(accuracies)})
+    assert [step for step, _ in notes.trained] == [2, 4, 6, 7]
+    assert notes.evaluated == [
+        (2, {"top1_main": 0.3}),
+        (4, {"top1_main": 0.6}),
+        (6, {"top1_main": 0.6}),
+        (7, {"top1_main": 0.5}),
+    ]
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("*.index"))
+    assert kept == ["step-6.index", "step-7.index"]
+    assert [path.name for path in (tmp_path / "best").glob("*.index")] == ["step-4.index"]
+    checkpoints = Checkpoints(new_state(recipe, one_cpu()), str(tmp_path), str(tmp_path), 2)
+    assert (checkpoints.restore("best"), checkpoints.restore("last")) == (4, 7)
+    assert not checkpoints.save_if_best(0.6)
+    assert state.learning_rate() == notes.trained[-1][1]["learning_rate"]
+
+
+def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path):
+    recipe = small_recipe(train_steps=1)
+    run_training(recipe, tmp_path)
+    wider = small_recipe(train_steps=1, network__width_coefficient=0.5)
+    vanilla = small_recipe("vanilla", train_steps=1)
+    folder = str(tmp_path)
+    with pytest.raises(RecipeError, match="is of another network"):
+        Checkpoints(new_state(wider, one_cpu()), folder, folder, 5).restore_latest()
+    # A network with fewer branches finds all its variables, but not its optimizer's.
+    with pytest.raises(RecipeError, match="is of another network"):
+        Checkpoints(new_state(vanilla, one_cpu()), folder, folder, 5).restore_latest()
+    data = next((tmp_path / "checkpoints").glob("*.data-*"))
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(RecipeError, match="cannot be read"):
+        Checkpoints(new_state(recipe, one_cpu()), folder, folder, 5).restore_latest()
+    with pytest.raises(RecipeError, match="no checkpoint in"):
+        Checkpoints(new_state(recipe, one_cpu()), folder, folder, 5).restore("best")
+
+
+def test_phases_switch_their_terms_at_their_epoch(tmp_path, monkeypatch):
+    """A scheme of two phases: adversarial images until epoch 0.01 (two steps), clean ones after."""
+
+    def two_phases(attack, weights):
+        (advprop,) = SCHEMES["advprop"](attack, weights)
+        clean, adversarial = advprop.terms
+        return (Phase(0.01, (dataclasses.replace(adversarial, branch="main"),)), Phase(None, (clean,)))
+
+    monkeypatch.setitem(SCHEMES, "two_phases", two_phases)
+    recipe = dataclasses.replace(small_recipe(train_steps=4), scheme="two_phases")
+    _, notes = run_training(recipe, tmp_path)
+    assert [(step, sorted(name for name in values if name.startswith("loss/"))) for step, values in notes.trained] == [
+        (2, ["loss/adversarial", "loss/weight_decay"]),
+        (4, ["loss/clean", "loss/weight_decay"]),
+    ]
