@@ -56,10 +56,10 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
     def call(
         self, inputs: tf.Tensor, training: bool = False, branch: str = "main", statistics: str | None = None
     ) -> tf.Tensor:
-        """Normalise [..., C] with one branch's parameters.
+        """Normalise activations with one branch's parameters.
 
         Args:
-            inputs: activations, channels last.
+            inputs: [B, H, W, C].
             training: decides `statistics` when that is None.
             branch: whose parameters and statistics to use.
             statistics: "update" (the batch's; the moving averages move: the default in training), "running" (the moving
@@ -86,6 +86,14 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
         if branch not in self.norms:
             raise ValueError(f"unknown branch {branch!r}; known: {', '.join(self.branches)}")
         return self.norms[branch]
+
+    def branch_variables(self, branch: str) -> list[tf.Variable]:
+        """A branch's gamma, beta, moving mean and moving variance.
+
+        Raises:
+            ValueError: for an unknown branch.
+        """
+        return self.norm(branch).variables
 
     def get_config(self) -> dict[str, Any]:
         """What the constructor needs to make this layer again."""

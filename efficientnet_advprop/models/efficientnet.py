@@ -14,7 +14,7 @@ from efficientnet_advprop.batch_norm import AuxBatchNormalization
 from efficientnet_advprop.models.layers import ConvNorm, SqueezeExcite, drop_connect, fold_seed, scaled_filters
 from efficientnet_advprop.models.normalization import normalize
 from efficientnet_advprop.models.rematerialization import recompute_block
-from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
+from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError
 
 _STEM_FILTERS = 32
 _HEAD_FILTERS = 1280
@@ -112,16 +112,16 @@ class MBConvBlock(tf.keras.layers.Layer):
         return outputs + inputs
 
     def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example that training keeps of this block, and the side of its output.
+        """Values per example that training keeps inside this block, its output not included, and the output's side.
 
-        Of each convolution and norm: the convolution's output (the norm's input) and the norm's (the activation's
-        input), and the activation's output (the next convolution's input).
+        Of each convolution and norm: the convolution's output (the norm's input), the norm's (the activation's input)
+        and the activation's (the next convolution's input).
         """
         output_size = -(-size // self.spec.strides)
         expanded = self.spec.input_filters * self.spec.expand_ratio
         elements = 0 if self.expand is None else 3 * expanded * size**2
         elements += 4 * expanded * output_size**2  # the depthwise unit, and its scaled output
-        elements += 2 * self.spec.output_filters * output_size**2
+        elements += self.spec.output_filters * output_size**2  # the projection, as its norm's input
         return elements, output_size
 
 
@@ -132,7 +132,11 @@ class EfficientNet(tf.keras.Model):
         network: sizes and constants.
         num_classes: width of the classifier.
         branches: names of the batch norms; inference uses "main".
-        remat: recompute each block's activations in the backward pass, for less memory and one more forward pass.
+        remat: recompute each block's activations in every backward pass, those of attacks included, for less memory and
+            one more forward pass.
+
+    Raises:
+        RecipeError: for remat with synchronised batch norms.
     """
 
     def __init__(
@@ -143,7 +147,12 @@ class EfficientNet(tf.keras.Model):
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        if remat and network.sync_batch_norm:
+            raise RecipeError(
+                "remat and sync_batch_norm exclude each other: recomputed statistics would be those of one replica"
+            )
+        # No autocast: bfloat16 has 8 bits, too few for a pixel moved by an attack. `features` casts what it normalised.
+        super().__init__(autocast=False, **kwargs)
         self.network = network
         self.num_classes = num_classes
         self.branches = tuple(branches)
@@ -208,6 +217,7 @@ class EfficientNet(tf.keras.Model):
             features = tf.nn.experimental.stateless_dropout(features, self.network.dropout_rate, dropout_seed)
         return tf.cast(self.classifier(features), tf.float32)
 
+    @tf.autograph.experimental.do_not_convert
     def features(
         self,
         images: tf.Tensor,
@@ -222,7 +232,7 @@ class EfficientNet(tf.keras.Model):
         outputs = self.stem(outputs, **norm_arguments)
         for index, block in enumerate(self.blocks):
             block_seed = fold_seed(seed, index, needed=training and block.drops)
-            run = recompute_block if self.remat and training else MBConvBlock.__call__
+            run = recompute_block if self.remat else MBConvBlock.__call__
             outputs = run(block, outputs, **norm_arguments, seed=block_seed)
         outputs = self.head(outputs, **norm_arguments)
         return tf.reduce_mean(outputs, axis=(1, 2))
@@ -235,8 +245,12 @@ class EfficientNet(tf.keras.Model):
         return self.get_weight_paths()
 
     def branch_variables(self, branch: str) -> list[tf.Variable]:
-        """All batch-norm variables of a branch."""
-        return [variable for norm in self._norm_layers() for variable in norm.norm(branch).variables]
+        """All batch-norm variables of a branch, trainable or not.
+
+        Raises:
+            ValueError: for an unknown branch.
+        """
+        return [variable for norm in self._norm_layers() for variable in norm.branch_variables(branch)]
 
     def decayed_variables(self) -> list[tf.Variable]:
         """What weight decay acts on: kernels, and the biases of squeeze-and-excite and classifier; no batch norm's."""
@@ -249,15 +263,16 @@ class EfficientNet(tf.keras.Model):
     def activation_bytes(self, batch_size: int, image_size: int, remat: bool = False) -> int:
         """What one training forward pass keeps for its backward pass, estimated from shapes alone.
 
-        With remat: every block's input, and the inside of the largest block while it is recomputed.
+        With remat: what lies between blocks, and the inside of the largest block while it is recomputed. Gradients,
+        workspaces and fragmentation come on top. An attack's pass keeps less: half of it with running statistics.
         """
         size = -(-image_size // 2)
-        total = 3 * self.stem.filters * size**2
-        largest_block = 0
+        between = 3 * self.stem.filters * size**2
+        insides = []
         for block in self.blocks:
-            inputs = block.spec.input_filters * size**2
-            elements, size = block.activation_elements(size)
-            total += inputs if remat else elements
-            largest_block = max(largest_block, elements)
-        total += 3 * self.head.filters * size**2
-        return (total + (largest_block if remat else 0)) * batch_size * tf.as_dtype(self.compute_dtype).size
+            inside, size = block.activation_elements(size)
+            insides.append(inside)
+            between += block.spec.output_filters * size**2
+        between += 2 * self.head.filters * size**2  # the mean over positions needs no activation for its gradient
+        elements = between + (max(insides) if remat else sum(insides))
+        return elements * batch_size * tf.as_dtype(self.compute_dtype).size

@@ -113,9 +113,9 @@ def drop_connect(inputs: tf.Tensor, survival_prob: float, seed: tf.Tensor) -> tf
         survival_prob: probability to keep.
         seed: int32 [2].
     """
-    shape = (tf.shape(inputs)[0], 1, 1, 1)
-    kept = tf.random.stateless_uniform(shape, seed) < survival_prob
-    return inputs / survival_prob * tf.cast(kept, inputs.dtype)
+    # Drawn in float32: bfloat16 numbers are too coarse to hit the probability.
+    kept = tf.random.stateless_uniform((tf.shape(inputs)[0], 1, 1, 1), seed) < survival_prob
+    return inputs * (tf.cast(kept, inputs.dtype) / survival_prob)
 
 
 def fold_seed(seed: tf.Tensor | None, place: int, needed: bool) -> tf.Tensor | None:
