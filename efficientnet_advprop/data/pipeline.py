@@ -1,64 +1,86 @@
-"""From a source's examples to batches of fixed shape."""
+"""Batches for training and evaluation, from the examples of any source.
+
+A batch is a dict: `images` float32 [B, H, W, 3] in [0, 255], `labels` (training: float32 [B, K]; evaluation: int32 [B])
+and `mask` float32 [B], where B is one replica's share. The datasets are what
+`strategy.distribute_datasets_from_function` wants of each host: its replicas' batches one after another.
+"""
+
+import math
 
 import tensorflow as tf
 
+from efficientnet_advprop.data.order import per_host_batch_size
+from efficientnet_advprop.data.preprocessing import preprocess_eval, preprocess_train
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.recipes import Recipe
+
+Batch = dict[str, tf.Tensor]
 
 
 def train_dataset(
     source: Source, recipe: Recipe, context: tf.distribute.InputContext, start_step: int = 0
 ) -> tf.data.Dataset:
-    """Endless training batches of one replica, for `strategy.distribute_datasets_from_function`.
+    """Training batches of this host, for ever.
 
-    Consecutive batches go to the host's replicas in turn, so on one host they make up the batch that a single device
-    would get. The position in the stream is a function of the step: nothing of the input is in a checkpoint.
+    Nothing is kept between runs: where the stream stands is a function of the step. With data in memory a stream from
+    `start_step` continues the interrupted one pixel by pixel; a source that reads files in sequence may start at a
+    fresh shuffle of the current epoch instead.
 
     Args:
-        source: where pictures come from.
-        recipe: batch size, image size, augmentation, seed.
-        context: this host among all, and the number of replicas.
-        start_step: steps made already.
+        source: of the pictures.
+        recipe: batch size, seed, crop and flip.
+        context: which of how many hosts this is, and the number of replicas.
+        start_step: steps that were trained before.
 
-    Returns:
-        Dicts `images` float32 [B, S, S, 3] in [0, 255], `labels` float32 one-hot [B, K], `mask` float32 [B] of ones.
+    Raises:
+        ValueError: when the batch does not divide over the replicas.
     """
-    batch_size = context.get_per_replica_batch_size(recipe.train_batch_size)
-    examples = source.train_examples(
-        recipe,
-        context.num_input_pipelines,
-        context.input_pipeline_id,
-        start_image=start_step * recipe.train_batch_size,
+    data, image_size = recipe.data, recipe.network.input_image_size
+
+    def example(picture: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> Batch:
+        return {
+            "images": preprocess_train(picture, image_size, seed, data.train_crop, data.flip),  # [H, W, 3]
+            "labels": tf.one_hot(label, data.num_label_classes),  # [K]
+            "mask": tf.constant(1.0),
+        }
+
+    return (
+        source.train_examples(recipe, context, start_step)
+        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(context.get_per_replica_batch_size(recipe.train_batch_size), drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
     )
-
-    def one_hot(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        labels = tf.one_hot(batch["labels"], recipe.data.num_label_classes)
-        return {**batch, "labels": labels, "mask": tf.ones([batch_size])}
-
-    return examples.batch(batch_size, drop_remainder=True).map(one_hot).prefetch(tf.data.AUTOTUNE)
 
 
 def eval_dataset(source: Source, recipe: Recipe, context: tf.distribute.InputContext) -> tf.data.Dataset:
-    """One pass over this host's evaluation pictures, in batches of one replica.
+    """Evaluation batches of this host: hosts together hold every picture once.
 
-    Every host yields the same number of batches, since they evaluate in step; what is missing is padded and masked.
+    Every host yields the same number of batches, ceil(num_eval_images / eval_batch_size) for each of its replicas;
+    zeros with mask 0 fill the tail.
 
     Args:
-        source: where pictures come from.
-        recipe: batch size and image size.
-        context: this host among all, and the number of replicas.
+        source: of the pictures.
+        recipe: batch size and crop.
+        context: which of how many hosts this is, and the number of replicas.
 
-    Returns:
-        Dicts `images` float32 [B, S, S, 3], `labels` int32 [B], `mask` float32 [B]: 1 for a picture, 0 for padding.
+    Raises:
+        ValueError: when the batch does not divide over the replicas.
     """
-    batch_size = context.get_per_replica_batch_size(recipe.cadence.eval_batch_size)
-    steps = -(-recipe.data.num_eval_images // recipe.cadence.eval_batch_size)
-    replicas_on_host = context.num_replicas_in_sync // context.num_input_pipelines
-    size = recipe.network.input_image_size
-    padding = tf.data.Dataset.from_tensors(
-        {"images": tf.zeros([size, size, 3]), "labels": tf.constant(0), "mask": tf.constant(0.0)}
-    ).repeat()
-    examples = source.eval_examples(recipe, context.num_input_pipelines, context.input_pipeline_id)
-    padded = examples.map(lambda example: {**example, "mask": tf.constant(1.0)}).concatenate(padding)
-    batches = padded.batch(batch_size, drop_remainder=True).take(steps * replicas_on_host)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    data, image_size, batch_size = recipe.data, recipe.network.input_image_size, recipe.cadence.eval_batch_size
+    steps = math.ceil(source.num_eval_images / batch_size)
+
+    def example(picture: tf.Tensor, label: tf.Tensor) -> Batch:
+        image = preprocess_eval(picture, image_size, data.eval_crop)  # [H, W, 3]
+        return {"images": image, "labels": label, "mask": tf.constant(1.0)}
+
+    # By picture, not by file: hosts then hold equally many (but for one) however the files are filled. The price is
+    # that every host reads the whole split; decoding, which takes longer, is shared.
+    examples = source.eval_examples(recipe).shard(context.num_input_pipelines, context.input_pipeline_id)
+    examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    padding = {name: tf.zeros(spec.shape, spec.dtype) for name, spec in examples.element_spec.items()}
+    return (
+        examples.concatenate(tf.data.Dataset.from_tensors(padding).repeat())
+        .take(steps * per_host_batch_size(context, batch_size))
+        .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )

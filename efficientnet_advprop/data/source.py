@@ -1,4 +1,4 @@
-"""What every data set offers to the pipeline."""
+"""What every source of pictures offers."""
 
 from typing import Protocol
 
@@ -8,27 +8,27 @@ from efficientnet_advprop.recipes import Recipe
 
 
 class Source(Protocol):
-    """A data set: pictures with labels, as streams that depend on their arguments alone.
+    """Training and evaluation pictures of one data set.
+
+    A picture is either encoded (a scalar string: JPEG, PNG, GIF or BMP) or decoded (pixels [H, W, 3] in [0, 255]), a
+    label an int32 scalar in [0, K).
 
     Attributes:
-        class_names: in label order.
+        class_names: K names in label order.
         num_train_images: pictures in one epoch.
-        num_eval_images: pictures to evaluate on.
+        num_eval_images: pictures that an evaluation counts.
     """
 
     class_names: tuple[str, ...]
     num_train_images: int
     num_eval_images: int
 
-    def train_examples(self, recipe: Recipe, num_shards: int, shard_index: int, start_image: int) -> tf.data.Dataset:
-        """Endless `images` float32 [S, S, 3] in [0, 255] and `labels` int32 [], augmented.
+    def train_examples(self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int) -> tf.data.Dataset:
+        """(picture, label, seed int32 [2]) of this host's replicas, step after step, from `start_step` on, for ever.
 
-        Args:
-            recipe: image size, augmentation, seed.
-            num_shards: hosts that share the stream; together they see every picture once per epoch.
-            shard_index: this host.
-            start_image: position in the stream of all hosts at which to start.
+        Hosts together see every training picture once per epoch. The seed belongs to this picture in this epoch: all
+        that augmentation draws comes from it.
         """
 
-    def eval_examples(self, recipe: Recipe, num_shards: int, shard_index: int) -> tf.data.Dataset:
-        """This host's share of the evaluation pictures, each once; elements as above."""
+    def eval_examples(self, recipe: Recipe) -> tf.data.Dataset:
+        """(picture, label) of every evaluation picture, once, in an order that is the same on every host."""

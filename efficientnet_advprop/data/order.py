@@ -1,0 +1,64 @@
+"""Which training picture comes when, and on which host, as a function of (seed, step)."""
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import Recipe
+
+# Second word of the root seeds: other users of the recipe's seed start from [seed, 0].
+_ORDER, _AUGMENTATION = 1, 2
+
+
+def per_host_batch_size(context: tf.distribute.InputContext, global_batch_size: int) -> int:
+    """Pictures per step for the replicas of one host.
+
+    Raises:
+        ValueError: when the global batch does not divide over the replicas.
+    """
+    replicas_per_host = context.num_replicas_in_sync // context.num_input_pipelines
+    return replicas_per_host * context.get_per_replica_batch_size(global_batch_size)
+
+
+def order_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
+    """The seed, int32 [2], of an order of pictures, such as that of an epoch."""
+    return _fold(tf.constant([recipe.seed, _ORDER]), *places)
+
+
+def augmentation_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
+    """The seed, int32 [2], of what is done to one picture at one time, such as (epoch, index)."""
+    return _fold(tf.constant([recipe.seed, _AUGMENTATION]), *places)
+
+
+def training_order(
+    num_images: int, recipe: Recipe, context: tf.distribute.InputContext, start_step: int
+) -> tf.data.Dataset:
+    """(index int64, seed int32 [2]) of this host's pictures, for sources that can reach any picture at any time.
+
+    Epoch follows epoch without a gap: a batch may hold the end of one and the start of the next. Step s takes the
+    positions [s * G, (s + 1) * G) of that sequence, where G is the global batch, and host h of H the h-th of H equal
+    pieces of them; so any number of hosts and replicas sees what a single device would, and a stream that starts at
+    step s is what an uninterrupted one would have come to.
+    """
+    per_host = per_host_batch_size(context, recipe.train_batch_size)
+    first_epoch, offset = divmod(start_step * recipe.train_batch_size, num_images)
+
+    def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
+        indices = tf.random.experimental.stateless_shuffle(
+            tf.range(num_images, dtype=tf.int64), order_seed(recipe, epoch)
+        )
+        return tf.data.Dataset.from_tensor_slices((tf.fill([num_images], epoch), indices))
+
+    return (
+        tf.data.Dataset.counter(first_epoch)
+        .flat_map(epoch_order)
+        .skip(offset)
+        .batch(per_host)
+        .shard(context.num_input_pipelines, context.input_pipeline_id)
+        .unbatch()
+        .map(lambda epoch, index: (index, augmentation_seed(recipe, epoch, index)))
+    )
+
+
+def _fold(seed: tf.Tensor, *places: int | tf.Tensor) -> tf.Tensor:
+    for place in places:
+        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(place, tf.int32))
+    return seed
