@@ -93,7 +93,7 @@ def _digits(network: NetworkSpec, scheme: str) -> Recipe:
     chance whatever it learned.
     """
     deep = network.depth_coefficient >= _SHORT_RECIPE_DEPTH
-    train_epochs, batch_size, num_train_images = (2.0 if deep else 6.0), 32, 1437
+    train_epochs, batch_size, num_train_images = (2.0 if deep else 12.0), 32, 1437
     return Recipe(
         network=dataclasses.replace(
             network,

@@ -1,0 +1,67 @@
+"""A few adversarial images to look at."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.recipes import AttackSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialExamples:
+    """Clean images and what an attack made of them; images are float32 [N, H, W, 3] in [0, 255].
+
+    Attributes:
+        clean: as the network gets them.
+        adversarial: moved by the attack.
+        labels: int [N].
+        clean_classes: what the attacked branch says of the clean images, int [N].
+        adversarial_classes: what it says of the adversarial ones, int [N].
+    """
+
+    clean: np.ndarray
+    adversarial: np.ndarray
+    labels: np.ndarray
+    clean_classes: np.ndarray
+    adversarial_classes: np.ndarray
+
+
+def adversarial_examples(
+    strategy: tf.distribute.Strategy,
+    model: tf.keras.Model,
+    batches: Iterable[Mapping[str, tf.Tensor]],
+    branch: str,
+    spec: AttackSpec,
+    count: int,
+    seed: int,
+) -> AdversarialExamples:
+    """Attack the first pictures of a pass, through one branch, in inference mode.
+
+    Args:
+        strategy: the first replica's share of the first batch is used.
+        model: attacked.
+        batches: distributed evaluation batches.
+        branch: attacked.
+        spec: the attack.
+        count: number of pictures; fewer when the share is smaller.
+        seed: of the attack.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def attack(batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        images, labels = batch["images"][:count], batch["labels"][:count]
+
+        def logits_fn(images: tf.Tensor) -> tf.Tensor:
+            return model(images, training=False, branch=branch, statistics=spec.batch_norm_mode)
+
+        target_seed, start_seed = tf.unstack(tf.random.experimental.stateless_split([seed, 0], 2))
+        loss_fn = attack_loss(logits_fn, tf.one_hot(labels, model.num_classes), spec, target_seed)
+        adversarial = perturb(loss_fn, images, spec, start_seed)
+        classes = [tf.argmax(model(batch, training=False, branch=branch), axis=-1) for batch in (images, adversarial)]
+        return images, adversarial, labels, *classes
+
+    outputs = tf.function(lambda batch: strategy.run(attack, args=(batch,)))(next(iter(batches)))
+    return AdversarialExamples(*(strategy.experimental_local_results(output)[0].numpy() for output in outputs))

@@ -1,0 +1,8 @@
+"""What a person sees of a run: progress, metrics files, tables, pictures; made from plain values."""
+
+from efficientnet_advprop.reporting.image_strip import write_image_strip
+from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog
+from efficientnet_advprop.reporting.progress import ProgressDisplay
+from efficientnet_advprop.reporting.tables import summary_table
+
+__all__ = ["METRICS_FILE", "MetricsLog", "ProgressDisplay", "summary_table", "write_image_strip"]

@@ -1,0 +1,72 @@
+"""`metrics.jsonl` and TensorBoard scalars of a run."""
+
+import json
+import os
+import time
+
+import tensorflow as tf
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class MetricsLog:
+    """Appends what a run tells, a JSON object a line: step, epoch, kind ("train" or "eval"), values.
+
+    Lines beyond the step that a run resumes at are cut off first: the steps are made again.
+
+    Args:
+        model_dir: the run's folder.
+        start_step: where the run is now.
+        steps_per_epoch: to tell epochs from steps.
+    """
+
+    def __init__(self, model_dir: str, start_step: int, steps_per_epoch: float) -> None:
+        self._path = os.path.join(model_dir, METRICS_FILE)
+        self._steps_per_epoch = steps_per_epoch
+        kept = [line for line in _read_lines(self._path) if line["step"] <= start_step]
+        self.train_seconds = max((line.get("train_seconds", 0.0) for line in kept), default=0.0)
+        temporary = f"{self._path}.tmp"
+        with tf.io.gfile.GFile(temporary, "w") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in kept))
+        tf.io.gfile.rename(temporary, self._path, overwrite=True)
+        self._writers = {
+            kind: tf.summary.create_file_writer(os.path.join(model_dir, "tensorboard", kind))
+            for kind in ("train", "eval")
+        }
+        self._last_event = time.monotonic()
+
+    def train_values(self, step: int, values: dict[str, float]) -> None:
+        """Means of the steps since the last call; `train_seconds` adds up over resumed runs, evaluations left out."""
+        now = time.monotonic()
+        self.train_seconds += now - self._last_event
+        self._last_event = now
+        self._write("train", step, {**values, "train_seconds": round(self.train_seconds, 3)})
+
+    def eval_values(self, step: int, values: dict[str, float]) -> None:
+        """Results of an evaluation."""
+        self._write("eval", step, values)
+        self._last_event = time.monotonic()
+
+    def image(self, name: str, step: int, png_path: str) -> None:
+        """Show a picture of the run in TensorBoard."""
+        with self._writers["eval"].as_default(step):
+            tf.summary.image(name, tf.io.decode_png(tf.io.read_file(png_path), channels=3)[tf.newaxis])
+        self._writers["eval"].flush()
+
+    def _write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        line = {"step": step, "epoch": round(step / self._steps_per_epoch, 4), "kind": kind, **values}
+        with tf.io.gfile.GFile(self._path, "a") as file:
+            file.write(json.dumps(line) + "\n")
+        with self._writers[kind].as_default(step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self._writers[kind].flush()
+
+
+def _read_lines(path: str) -> list[dict]:
+    """The lines of an earlier run; a last line cut short by a kill is left out."""
+    if not tf.io.gfile.exists(path):
+        return []
+    with tf.io.gfile.GFile(path) as file:
+        lines = file.read().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -1,0 +1,80 @@
+"""Progress of training: a bar on a terminal, a line now and then in a file."""
+
+import sys
+import time
+from typing import TextIO
+
+import tqdm
+
+from efficientnet_advprop.reporting.tables import format_values
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressDisplay:
+    """Shows losses by term, step time and remaining time while it is entered.
+
+    Args:
+        total_steps: where the run ends.
+        start_step: where it is now.
+        visible: false shows nothing (all workers but the chief).
+        stream: a terminal gets a bar, anything else lines.
+    """
+
+    def __init__(self, total_steps: int, start_step: int, visible: bool = True, stream: TextIO = sys.stderr) -> None:
+        self._visible = visible
+        self._total_steps = total_steps
+        self._step = start_step
+        self._stream = stream
+        self._bar = tqdm.tqdm(
+            total=total_steps,
+            initial=start_step,
+            unit="step",
+            file=stream,
+            dynamic_ncols=True,
+            disable=not (visible and stream.isatty()),
+        )
+        self._started = self._last_event = time.monotonic()
+        self._last_line = float("-inf")
+        self._first_loop_done = False
+
+    def __enter__(self) -> "ProgressDisplay":
+        """Show the bar."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+    def train_values(self, step: int, values: dict[str, float]) -> None:
+        """Show the means of the steps since the last call."""
+        now = time.monotonic()
+        steps, self._step = step - self._step, step
+        seconds_per_step = (now - self._last_event) / max(1, steps)
+        self._last_event = now
+        losses = " ".join(f"{name.removeprefix('loss/')} {values[name]:.3f}" for name in values if "loss/" in name)
+        if not self._first_loop_done:
+            self._first_loop_done = True
+            self._write(f"first {steps} step(s) done after {now - self._started:.0f} s, tracing and compiling included")
+            self._last_line = float("-inf")
+        if self._bar.disable:
+            if now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self._total_steps:
+                self._last_line = now
+                remaining = (self._total_steps - step) * seconds_per_step
+                self._write(
+                    f"step {step}/{self._total_steps}  loss: {losses}  {seconds_per_step:.2f} s/step  "
+                    f"{tqdm.tqdm.format_interval(remaining)} left"
+                )
+        else:
+            self._bar.set_postfix_str(f"loss: {losses}", refresh=False)
+            self._bar.update(steps)
+
+    def eval_values(self, step: int, values: dict[str, float]) -> None:
+        """Show the results of an evaluation."""
+        self._last_event = time.monotonic()
+        self._write(f"step {step}  evaluation: {format_values(values)}")
+
+    def _write(self, line: str) -> None:
+        if self._visible:
+            tqdm.tqdm.write(line, file=self._stream)
+            self._stream.flush()

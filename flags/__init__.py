@@ -1,0 +1,10 @@
+"""Command line: every flag, and the way from flags to a recipe and run options.
+
+`from absl import flags` would hide this package: inside the project it is `from absl import flags as absl_flags`.
+"""
+
+from flags.definitions import MODES
+from flags.parsing import parse_flags
+from flags.settings import RunOptions, Settings, settings_from_flags
+
+__all__ = ["MODES", "RunOptions", "Settings", "parse_flags", "settings_from_flags"]

@@ -1,0 +1,128 @@
+"""Every flag of `main.py`.
+
+Names and senses are the official trainer's where it has the flag (models/official/efficientnet/main.py).
+No flag has a default of its own: an absent one leaves the recipe's value, which depends on model, data set and scheme.
+"""
+
+import dataclasses
+from typing import Any
+
+from absl import flags as absl_flags
+
+from efficientnet_advprop.recipes import NETWORKS, SCHEMES
+from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
+from efficientnet_advprop.recipes.data_spec import DATASETS, EVAL_CROPS, TRAIN_CROPS
+from efficientnet_advprop.recipes.networks import PREPROCESSINGS
+from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
+from tpu_utils import STRATEGIES
+
+MODES = ("train_and_eval", "train", "eval", "export")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeFlag:
+    """A flag that replaces one value of the recipe.
+
+    Attributes:
+        name: the flag's.
+        path: the value's in the recipe, as `recipes.override` takes it.
+        kind: its type, or the tuple of the values allowed.
+        help: shown by --help.
+    """
+
+    name: str
+    path: str
+    kind: type | tuple[str, ...]
+    help: str
+
+
+RECIPE_FLAGS = (
+    # The network.
+    RecipeFlag("input_image_size", "network.input_image_size", int, "Side of the square input, in pixels."),
+    RecipeFlag("width_coefficient", "network.width_coefficient", float, "Factor on B0's channels."),
+    RecipeFlag("depth_coefficient", "network.depth_coefficient", float, "Factor on B0's block repeats."),
+    RecipeFlag("dropout_rate", "network.dropout_rate", float, "Share of features dropped before the classifier."),
+    RecipeFlag("survival_prob", "network.survival_prob", float, "Probability that the last residual block is kept."),
+    RecipeFlag("batch_norm_momentum", "network.batch_norm_momentum", float, "Share of the old moving average kept."),
+    RecipeFlag("batch_norm_epsilon", "network.batch_norm_epsilon", float, "Added to the variance."),
+    RecipeFlag("sync_batch_norm", "network.sync_batch_norm", bool, "Batch statistics over all replicas; slower."),
+    RecipeFlag("preprocessing", "network.preprocessing", PREPROCESSINGS, "What the network does to pixels."),
+    # The data.
+    RecipeFlag("num_label_classes", "data.num_label_classes", int, "Number of classes."),
+    RecipeFlag("num_train_images", "data.num_train_images", int, "Pictures in one epoch."),
+    RecipeFlag("num_eval_images", "data.num_eval_images", int, "Pictures that an evaluation must count."),
+    RecipeFlag("train_crop", "data.train_crop", TRAIN_CROPS, "How training pictures are cropped."),
+    RecipeFlag("eval_crop", "data.eval_crop", EVAL_CROPS, "Central square that evaluation sees."),
+    RecipeFlag("flip", "data.flip", bool, "Mirror half of the training pictures."),
+    # The attack that makes the training images adversarial.
+    RecipeFlag("attack", "attack.method", METHODS, "Attacker; ifgsm starts at the clean image, gd never projects."),
+    RecipeFlag("attack_norm", "attack.norm", NORMS, "What epsilon and step size measure."),
+    RecipeFlag("attack_epsilon", "attack.epsilon_px", float, "Radius in pixels of [0, 255]."),
+    RecipeFlag("attack_step_size", "attack.step_size_px", float, "Length of a step in pixels of [0, 255]."),
+    RecipeFlag("attack_steps", "attack.num_steps", int, "Number of steps."),
+    RecipeFlag("attack_random_start", "attack.random_start", bool, "Start at a random point of the ball."),
+    RecipeFlag("attack_target", "attack.target", TARGETS, "Raise the true class's loss, or lower a random one's."),
+    RecipeFlag("attack_bn", "attack.batch_norm_mode", BATCH_NORM_MODES, "Statistics that the attack goes through."),
+    # The scheme's terms.
+    RecipeFlag("clean_weight", "term_weights.clean", float, "Weight of the loss on clean images."),
+    RecipeFlag("adversarial_weight", "term_weights.adversarial", float, "Weight of the loss on adversarial images."),
+    # The optimizer.
+    RecipeFlag("optimizer", "optimizer.optimizer", OPTIMIZERS, "How weights move; rmsprop is TF1's."),
+    RecipeFlag("base_learning_rate", "optimizer.base_learning_rate", float, "Peak rate per 256 clean images."),
+    RecipeFlag("lr_schedule", "optimizer.lr_schedule", SCHEDULES, "How the learning rate falls."),
+    RecipeFlag("lr_decay_epoch", "optimizer.lr_decay_epochs", float, "Epochs between two steps of the staircase."),
+    RecipeFlag("lr_decay_factor", "optimizer.lr_decay_factor", float, "Factor of each step of the staircase."),
+    RecipeFlag("lr_warmup_epochs", "optimizer.lr_warmup_epochs", float, "Epochs of linear warm-up from 0."),
+    RecipeFlag("momentum", "optimizer.momentum", float, "Of rmsprop and momentum."),
+    RecipeFlag("weight_decay", "optimizer.weight_decay", float, "Factor on half the weights' squared norm."),
+    RecipeFlag("moving_average_decay", "optimizer.moving_average_decay", float, "Of the evaluated weights; 0: off."),
+    # The run.
+    RecipeFlag("train_batch_size", "train_batch_size", int, "Clean images per step, over all replicas."),
+    RecipeFlag("train_epochs", "train_epochs", float, "Length of the run in epochs."),
+    RecipeFlag("train_steps", "train_steps", int, "Length of the run in steps, instead of epochs."),
+    RecipeFlag("label_smoothing", "label_smoothing", float, "Of every term's cross-entropy."),
+    RecipeFlag("micro_batches", "micro_batches", int, "Pieces of each replica's batch, to save memory."),
+    RecipeFlag("seed", "seed", int, "Of weights, order, augmentation, attacks and dropout."),
+    # What is seen of it.
+    RecipeFlag("iterations_per_loop", "cadence.iterations_per_loop", int, "Steps between two looks of the host."),
+    RecipeFlag("steps_per_eval", "cadence.steps_per_eval", int, "Steps between two evaluations."),
+    RecipeFlag("eval_batch_size", "cadence.eval_batch_size", int, "Pictures per evaluation step, over all replicas."),
+    RecipeFlag("keep_checkpoint_max", "cadence.keep_checkpoint_max", int, "Newest checkpoints to keep."),
+)
+
+
+def _define(name: str, kind: type | tuple[str, ...], text: str, default: Any = None) -> None:
+    if isinstance(kind, tuple):
+        absl_flags.DEFINE_enum(name, default, kind, text)
+    else:
+        define = {
+            str: absl_flags.DEFINE_string,
+            int: absl_flags.DEFINE_integer,
+            float: absl_flags.DEFINE_float,
+            bool: absl_flags.DEFINE_bool,
+        }[kind]
+        define(name, default, text)
+
+
+def _define_all() -> None:
+    _define("mode", MODES, "What to do.", default="train_and_eval")
+    _define("model", tuple(NETWORKS), "Network.")
+    absl_flags.DEFINE_alias("model_name", "model")
+    _define("scheme", tuple(SCHEMES), "Training scheme.")
+    _define("advprop", bool, "Short for --scheme=advprop.")
+    _define("dataset", DATASETS, "Data set; with --data_dir imagenet, without it digits.")
+    _define("data_dir", str, "Folder (local or gs://) of the data set.")
+    _define("model_dir", str, "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME if absent.")
+    _define("export_dir", str, "Parent of the exported versions; MODEL_DIR/saved_model if absent.")
+    _define("checkpoint", ("last", "best"), "Which checkpoint eval and export read.", default="last")
+    _define("strategy", STRATEGIES, "Devices to run on.", default="auto")
+    _define("tpu", str, "TPU name or grpc:// address, or local on a TPU VM.")
+    _define("tpu_zone", str, "Zone of the TPU.")
+    _define("gcp_project", str, "Project of the TPU.")
+    _define("use_bfloat16", bool, "Compute in bfloat16; on TPU by default, off elsewhere.")
+    _define("remat", bool, "Recompute each block's activations in the backward pass, to save memory.", default=False)
+    for flag in RECIPE_FLAGS:
+        _define(flag.name, flag.kind, flag.help)
+
+
+_define_all()

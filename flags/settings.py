@@ -1,0 +1,140 @@
+"""From flags to a recipe and to the options that are no part of it."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags as absl_flags
+
+from efficientnet_advprop.recipes import Recipe, RecipeError, named_recipe, override
+from flags.definitions import RECIPE_FLAGS
+
+_DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
+_DEFAULT_SCHEME = "vanilla"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Where and how a recipe runs; none of it changes what is learned.
+
+    Attributes:
+        mode: what to do, one of `flags.MODES`.
+        model_dir: the run's folder.
+        data_dir: the data set's folder, if it has one.
+        export_dir: parent of the exported versions.
+        checkpoint: "last" or "best": what eval and export read.
+        strategy: devices, as `tpu_utils.connect` takes it.
+        tpu: TPU name, address or "local".
+        tpu_zone: zone of the TPU.
+        gcp_project: project of the TPU.
+        use_bfloat16: None is on with a TPU and off elsewhere.
+        remat: recompute activations in the backward pass.
+    """
+
+    mode: str
+    model_dir: str
+    data_dir: str | None
+    export_dir: str
+    checkpoint: str
+    strategy: str
+    tpu: str | None
+    tpu_zone: str | None
+    gcp_project: str | None
+    use_bfloat16: bool | None
+    remat: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the command line asks for.
+
+    Attributes:
+        options: where and how.
+        recipe: what the flags give for a new run.
+        apply_to: the flags' changes applied to another recipe, such as the one recorded in a model_dir.
+    """
+
+    options: RunOptions
+    recipe: Recipe
+    apply_to: Callable[[Recipe], Recipe]
+
+
+def settings_from_flags(values: absl_flags.FlagValues) -> Settings:
+    """Read the parsed flags.
+
+    Raises:
+        RecipeError: for values that cannot be run or that nothing would read.
+    """
+    scheme = _scheme(values)
+    dataset = values.dataset or ("imagenet" if values.data_dir else "digits")
+    base = named_recipe(values.model or _DEFAULT_MODEL, dataset, scheme or _DEFAULT_SCHEME)
+    changes = {flag.path: values[flag.name].value for flag in RECIPE_FLAGS if values[flag.name].present}
+    _refuse_contradictions(values)
+    recipe = _apply(base, changes)
+    recipe.validate()
+    _refuse_unread(recipe, changes)
+
+    def apply_to(recorded: Recipe) -> Recipe:
+        named = {"network.name": values.model, "data.dataset": values.dataset, "scheme": scheme}
+        return _apply(recorded, {path: value for path, value in named.items() if value is not None} | changes)
+
+    model_dir = values.model_dir or os.path.join("runs", f"{dataset}-{recipe.network.name}-{recipe.scheme}")
+    options = RunOptions(
+        mode=values.mode,
+        model_dir=model_dir,
+        data_dir=values.data_dir,
+        export_dir=values.export_dir or os.path.join(model_dir, "saved_model"),
+        checkpoint=values.checkpoint,
+        strategy=values.strategy,
+        tpu=values.tpu,
+        tpu_zone=values.tpu_zone,
+        gcp_project=values.gcp_project,
+        use_bfloat16=values.use_bfloat16,
+        remat=values.remat,
+    )
+    return Settings(options, recipe, apply_to)
+
+
+def _scheme(values: absl_flags.FlagValues) -> str | None:
+    if values.advprop:
+        if values.scheme not in (None, "advprop"):
+            raise RecipeError(f"--advprop and --scheme={values.scheme} contradict each other")
+        return "advprop"
+    if values.advprop is False and values.scheme == "advprop":
+        raise RecipeError("--noadvprop and --scheme=advprop contradict each other")
+    return values.scheme
+
+
+def _apply(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    if changes.get("attack.method") == "ifgsm" and "attack.random_start" not in changes:
+        changes = {**changes, "attack.random_start": False}  # I-FGSM is PGD without the random start
+    if "train_epochs" in changes:
+        changes = {**changes, "train_steps": None}
+    return override(recipe, changes)
+
+
+def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
+    if values.train_steps is not None and values.train_epochs is not None:
+        raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
+    if values["checkpoint"].present and values.mode not in ("eval", "export"):
+        raise RecipeError(f"--checkpoint is read by --mode=eval and export, not by {values.mode}")
+    if values["export_dir"].present and values.mode not in ("train_and_eval", "export"):
+        raise RecipeError(f"--export_dir is read by --mode=train_and_eval and export, not by {values.mode}")
+
+
+def _refuse_unread(recipe: Recipe, changes: dict[str, Any]) -> None:
+    """A flag that this recipe never reads would be accepted and ignored."""
+    attacked = any(term.attack for phase in recipe.phases for term in phase.terms)
+    optimizer = recipe.optimizer
+    readers = (
+        ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
+        ("term_weights.adversarial", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
+        ("optimizer.lr_decay_", optimizer.lr_schedule == "exponential", f"lr_schedule is {optimizer.lr_schedule}"),
+        ("optimizer.momentum", optimizer.optimizer in ("rmsprop", "momentum"), f"optimizer is {optimizer.optimizer}"),
+    )
+    names = {flag.path: flag.name for flag in RECIPE_FLAGS}
+    for prefix, is_read, reason in readers:
+        for path in changes:
+            if path.startswith(prefix) and not is_read:
+                raise RecipeError(f"--{names[path]} would have no effect: {reason}")

@@ -1,0 +1,207 @@
+"""The command line, end to end on a narrow network, and every mistake that it answers with one line and code 2."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags as absl_flags
+
+import flags
+import main
+from efficientnet_advprop.recipes import RecipeError, differences, flatten, from_json
+from efficientnet_advprop.training import model_dir as run_folder
+
+ROOT = Path(__file__).parents[1]
+NARROW = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=16", "--train_batch_size=16")
+
+
+def command(*arguments: str, check_code: int = 0) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "main.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == check_code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture
+def parsed():
+    """Parses a command line in this process; the flags are as new before each and at the end."""
+
+    def parse(*arguments: str) -> flags.Settings:
+        absl_flags.FLAGS.unparse_flags()
+        for name in flags_of_ours:
+            absl_flags.FLAGS[name].unparse()
+        absl_flags.FLAGS(["main.py", *arguments])
+        return flags.settings_from_flags(absl_flags.FLAGS)
+
+    flags_of_ours = [flag.name for flag in absl_flags.FLAGS.flags_by_module_dict()["flags.definitions"]]
+    yield parse
+    parse()
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "narrow"
+    done = command("--advprop", f"--model_dir={folder}", "--train_steps=12", "--iterations_per_loop=4", *NARROW)
+    return folder, done
+
+
+def test_a_run_leaves_what_it_promises(finished_run):
+    folder, done = finished_run
+    summary = json.loads((folder / "summary.json").read_text())
+    for name in ("top1_main", "top5_main", "top1_auxiliary", "top1_pgd"):
+        assert 0 <= summary[name] <= 1, name
+    assert summary["step"] == 12
+    assert summary["train_seconds"] > 0
+    assert summary["evaluation_attack"]["num_steps"] == 10
+    assert (Path(summary["saved_model"]) / "saved_model.pb").exists()
+    assert tf.io.decode_png((folder / "adversarial_examples.png").read_bytes()).shape[-1] == 4
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["kind"], line["step"]) for line in lines] == [("train", 4), ("train", 8), ("train", 12), ("eval", 12)]
+    assert {"loss/clean", "loss/adversarial", "loss/weight_decay", "learning_rate"} < set(lines[0])
+    assert from_json((folder / "recipe.json").read_text()).network.width_coefficient == 0.25
+    assert list((folder / "tensorboard" / "train").iterdir())
+    assert list((folder / "tensorboard" / "eval").iterdir())
+    assert "1,797 handwritten digits" in done.stdout
+    assert "--data_dir" in done.stdout
+    assert re.search(r"top1_pgd +\d+\.\d\d %", done.stdout)
+    assert re.search(r"step 12/12 +loss: clean \d+\.\d+ adversarial \d+\.\d+", done.stderr)
+
+
+def test_the_same_command_again_shows_the_finished_run(finished_run):
+    folder, _ = finished_run
+    before = (folder / "summary.json").read_bytes()
+    done = command("--advprop", f"--model_dir={folder}", "--train_steps=12", *NARROW)
+    assert "this run is finished" in done.stdout
+    assert "top1_main" in done.stdout
+    assert (folder / "summary.json").read_bytes() == before
+
+
+def test_another_recipe_in_a_used_folder_is_refused_with_the_difference(finished_run):
+    folder, _ = finished_run
+    before = sorted(path.name for path in folder.rglob("*"))
+    done = command("--advprop", f"--model_dir={folder}", "--train_steps=12", "--seed=5", *NARROW, check_code=2)
+    assert re.fullmatch(r"error: .*another recipe \(seed: 0 -> 5\).*\n", done.stderr)
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run):
+    folder, _ = finished_run
+    summary = json.loads((folder / "summary.json").read_text())
+    done = command("--mode=eval", f"--model_dir={folder}", "--eval_batch_size=90")
+    for name in ("top1_main", "top1_auxiliary", "top5_main"):
+        assert re.search(rf"{name} +{100 * summary[name]:.2f} %", done.stdout), name
+    refused = command("--mode=eval", f"--model_dir={folder}", "--width_coefficient=1.0", check_code=2)
+    assert "network.width_coefficient: 0.25 -> 1.0" in refused.stderr
+
+
+def test_export_writes_the_next_version_with_the_same_values(finished_run):
+    folder, _ = finished_run
+    command("--mode=export", f"--model_dir={folder}", "--checkpoint=best")
+    images = tf.constant(np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3)), tf.float32)
+    first, second = (
+        tf.saved_model.load(str(folder / "saved_model" / version)).signatures["serving_default"](images=images)
+        for version in ("1", "2")
+    )
+    np.testing.assert_allclose(first["probabilities"], second["probabilities"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model=efficientnet-b9",), r"efficientnet-b9.*efficientnet-b0"),
+        (("--no_such_flag=1",), r"no_such_flag"),
+        (("--train_batch_size=many",), r"train_batch_size.*many"),
+        (("stray",), r"not a flag: stray"),
+        (("--advprop", "--attack_epsilon=-1"), r"attack epsilon -1 px is outside \[0, 255\]"),
+        (("--strategy=mirrored", "--train_batch_size=9"), r"global batch 9 does not divide over 2 replicas"),
+        (("--strategy=mirrored", "--eval_batch_size=7"), r"7 does not divide over 2 replicas"),
+        (("--mode=eval", "--model_dir=/nonexistent/run"), r"no run in /nonexistent/run"),
+        (("--model_dir=/proc/run", "--advprop"), r"model_dir /proc/run cannot be written"),
+        (("--data_dir=/nonexistent/imagenet",), r"/nonexistent/imagenet"),
+        (("--dataset=imagenet",), r"data_dir"),
+        (("--tpu=grpc://127.0.0.1:1",), r"127\.0\.0\.1"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_code_2(arguments, message, tmp_path, capsys, parsed):
+    if not any("model_dir" in argument for argument in arguments):
+        arguments = (*arguments, f"--model_dir={tmp_path / 'run'}")
+    with pytest.raises(SystemExit) as left:
+        main.main(flags.parse_flags(["main.py", *arguments]))
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert re.search(message, line)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_ends_the_process_without_a_traceback(tmp_path):
+    done = command("--advprop", "--attack_steps=0", f"--model_dir={tmp_path / 'run'}", check_code=2)
+    assert done.stderr == "error: an attack of 0 steps: at least 1 is needed\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--advprop", "--scheme=vanilla"), "contradict"),
+        (("--noadvprop", "--scheme=advprop"), "contradict"),
+        (("--train_steps=5", "--train_epochs=1"), "two lengths"),
+        (("--scheme=vanilla", "--attack_steps=3"), "--attack_steps would have no effect: scheme vanilla"),
+        (("--adversarial_weight=2",), "--adversarial_weight would have no effect"),
+        (("--lr_decay_factor=0.5",), "--lr_decay_factor would have no effect: lr_schedule is cosine"),
+        (("--momentum=0.5",), "--momentum would have no effect: optimizer is adam"),
+        (("--checkpoint=best",), "--checkpoint is read by"),
+        (("--mode=train", "--export_dir=x"), "--export_dir is read by"),
+        (("--advprop", "--attack=ifgsm", "--attack_random_start"), "random_start must be false"),
+    ],
+)
+def test_flags_that_contradict_or_that_nothing_reads_are_refused(parsed, arguments, message):
+    with pytest.raises(RecipeError, match=message):
+        parsed(*arguments)
+
+
+def test_flags_change_the_recipe_and_nothing_else(parsed):
+    plain = parsed("--model=efficientnet-b3", "--advprop").recipe
+    assert (plain.network.name, plain.scheme, plain.data.dataset) == ("efficientnet-b3", "advprop", "digits")
+    assert plain.attack.num_steps == 4
+    changed = parsed("--model_name=efficientnet-b3", "--advprop", "--lr_warmup_epochs=2", "--attack=ifgsm").recipe
+    assert differences(plain, changed) == [
+        "optimizer.lr_warmup_epochs: 1.0 -> 2.0",
+        "attack.method: pgd -> ifgsm",
+        "attack.random_start: True -> False",
+    ]
+
+
+def test_every_recipe_flag_names_a_value_of_the_recipe(parsed):
+    known = set(flatten(parsed().recipe))
+    paths = [flag.path for flag in flags.definitions.RECIPE_FLAGS]
+    assert set(paths) <= known
+    assert len(set(paths)) == len(paths)
+
+
+def test_default_folder_names_data_model_and_scheme(parsed):
+    assert parsed("--model=efficientnet-b7", "--advprop").options.model_dir == "runs/digits-efficientnet-b7-advprop"
+    assert parsed("--data_dir=x").options.model_dir == "runs/imagenet-efficientnet-b0-vanilla"
+
+
+def test_a_longer_run_under_a_constant_rate_goes_on(tmp_path, parsed):
+    short = parsed("--lr_schedule=constant", "--train_epochs=1").recipe
+    longer = parsed("--lr_schedule=constant", "--train_epochs=2").recipe
+    run_folder.claim(str(tmp_path), short)
+    run_folder.claim(str(tmp_path), longer)
+    assert run_folder.recorded_recipe(str(tmp_path)) == longer
+    with pytest.raises(RecipeError, match=r"train_epochs: 2\.0 -> 1\.0"):
+        run_folder.claim(str(tmp_path), short)
+
+
+def test_a_damaged_record_is_one_clear_error(tmp_path, parsed):
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(RecipeError, match=r"recipe\.json: not a recipe"):
+        run_folder.claim(str(tmp_path), parsed().recipe)
