@@ -18,3 +18,13 @@ tf.config.set_logical_device_configuration(
 def two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of two blocks (one without and one with expansion), which are traced in a second or two."""
     monkeypatch.setattr(efficientnet, "_B0_STAGES", efficientnet._B0_STAGES[:2])
+
+
+@pytest.fixture(scope="session")
+def two_replicas() -> tf.distribute.Strategy:
+    """Two replicas on two logical CPUs.
+
+    One strategy for all tests: TensorFlow numbers the collectives of each from the start, and takes a second one's for
+    the first one's.
+    """
+    return tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])

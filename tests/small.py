@@ -27,13 +27,8 @@ def small_recipe(scheme: str = "advprop", **changes: object) -> Recipe:
 
 
 def one_cpu() -> tf.distribute.Strategy:
-    """The strategy of a machine without accelerator."""
+    """The strategy of a machine without accelerators; the fixture `two_replicas` is its counterpart."""
     return tf.distribute.OneDeviceStrategy("/cpu:0")
-
-
-def two_cpus() -> tf.distribute.Strategy:
-    """Two replicas on two logical CPUs."""
-    return tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
 
 
 def new_state(recipe: Recipe, strategy: tf.distribute.Strategy, remat: bool = False) -> TrainState:

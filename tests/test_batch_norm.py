@@ -112,10 +112,8 @@ def test_fused_unless_synchronized():
         assert [layer.norm(branch).fused for branch in BRANCHES] == [not synchronized] * 2
 
 
-def test_synchronized_statistics_are_those_of_all_replicas(activations):
-    if len(tf.config.list_logical_devices("CPU")) < 2:
-        pytest.skip("needs two logical CPU devices, which conftest.py makes")
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_synchronized_statistics_are_those_of_all_replicas(activations, two_replicas):
+    strategy = two_replicas
     with strategy.scope():
         layer = AuxBatchNormalization(BRANCHES, momentum=0.9, synchronized=True)
         layer.build(tf.TensorShape([None, None, None, CHANNELS]))

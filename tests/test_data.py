@@ -134,9 +134,9 @@ def test_replicas_together_see_the_single_devices_batch(digits, hosts):
         assert_same(joined(pieces), batch)
 
 
-def test_a_strategy_hands_the_replicas_the_single_devices_batch(digits):
+def test_a_strategy_hands_the_replicas_the_single_devices_batch(digits, two_replicas):
     recipe = digits_recipe()
-    strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    strategy = two_replicas
     batches = iter(strategy.distribute_datasets_from_function(lambda context: train_dataset(digits, recipe, context)))
     for single in take(train_dataset(digits, recipe, host()), 2):
         images = strategy.experimental_local_results(next(batches)["images"])

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, adversarial_examples, run_all
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, AttackSpec
-from tests.small import one_cpu, two_cpus
+from tests.small import one_cpu
 
 NUM_CLASSES = 7
 
@@ -48,11 +48,14 @@ def batches(strategy, said, labels, batch_size):
     return lambda: strategy.experimental_distribute_dataset(dataset.batch(batch_size, drop_remainder=True))
 
 
-@pytest.mark.parametrize("make_strategy", [one_cpu, two_cpus])
-def test_clean_accuracy_by_hand_with_a_tail_batch(make_strategy):
+@pytest.fixture(params=[1, 2], ids=["one_replica", "two_replicas"])
+def strategy(request):
+    return one_cpu() if request.param == 1 else request.getfixturevalue("two_replicas")
+
+
+def test_clean_accuracy_by_hand_with_a_tail_batch(strategy):
     said = [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3]
     labels = [0, 1, 2, 3, 4, 5, 5, 6, 0, 3, 4]  # right: the first six. Then said minus one (x3), said plus one (x2).
-    strategy = make_strategy()
     evaluator = CleanAccuracy(strategy, PixelReader(), batches(strategy, said, labels, 4), 11, ("main", "auxiliary"))
     results = run_all([evaluator])
     assert results["top1_main"] == pytest.approx(6 / 11)
@@ -78,20 +81,18 @@ def test_top5_of_fewer_than_five_classes_is_all():
     assert (results["top1_main"], results["top5_main"]) == (0.5, 1.0)
 
 
-@pytest.mark.parametrize("make_strategy", [one_cpu, two_cpus])
-def test_pgd_accuracy_is_that_of_the_closed_form(make_strategy):
+def test_pgd_accuracy_is_that_of_the_closed_form(strategy):
     """Moving every pixel by 4 turns exactly the images within 4 of the threshold."""
     said = [90, 97, 99, 101, 103, 110]
     labels = [0, 0, 0, 1, 1, 1]
-    strategy = make_strategy()
     evaluator = PgdAccuracy(
         strategy, Threshold(), batches(strategy, said, labels, 4), 6, "main", EVALUATION_ATTACK, seed=0
     )
     assert run_all([evaluator]) == {"top1_pgd": pytest.approx(2 / 6)}
 
 
-def test_examples_to_look_at():
-    strategy = two_cpus()
+def test_examples_to_look_at(two_replicas):
+    strategy = two_replicas
     spec = AttackSpec(epsilon_px=4.0, num_steps=10)
     found = adversarial_examples(
         strategy, Threshold(), batches(strategy, [97, 90, 103, 110], [0, 0, 1, 1], 4)(), "main", spec, 8, seed=0

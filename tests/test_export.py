@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.export import ExportError, export_saved_model, saved_model
 from efficientnet_advprop.models import build_model
-from tests.small import new_state, small_recipe, two_cpus
+from tests.small import new_state, small_recipe
 
 pytestmark = pytest.mark.usefixtures("two_blocks")
 
@@ -113,8 +113,8 @@ def test_any_number_and_size_of_images(trained, images, tmp_path):
         np.testing.assert_allclose(signature(images=tf.constant(batch))["logits"], trained(batch), rtol=1e-4, atol=1e-4)
 
 
-def test_export_from_replicas_averages_their_statistics(images, tmp_path):
-    state = new_state(small_recipe(), two_cpus())
+def test_export_from_replicas_averages_their_statistics(images, tmp_path, two_replicas):
+    state = new_state(small_recipe(), two_replicas)
     folder = export_saved_model(state.average_model, main_only, str(tmp_path), images)
     probabilities = tf.saved_model.load(folder).signatures["serving_default"](images=tf.constant(images))
     expected = tf.nn.softmax(state.average_model(images, branch="main"))

@@ -80,13 +80,6 @@ def mixed_bfloat16():
     tf.keras.mixed_precision.set_global_policy("float32")
 
 
-@pytest.fixture
-def two_replicas() -> tf.distribute.Strategy:
-    if len(tf.config.list_logical_devices("CPU")) < 2:
-        pytest.skip("needs two logical CPU devices, which conftest.py makes")
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 @pytest.mark.parametrize("name", SIZES)
 def test_parameter_counts(name):
     trainable, norm = SIZES[name]

@@ -9,14 +9,6 @@ from efficientnet_advprop.training.moving_average import MovingAverage
 SHAPES = [(), (7,), (3, 3, 2, 5)]
 
 
-@pytest.fixture(name="two_replicas")
-def make_two_replicas():
-    devices = tf.config.list_logical_devices("CPU")
-    if len(devices) < 2:
-        pytest.skip("needs two logical CPU devices")
-    return tf.distribute.MirroredStrategy([device.name for device in devices[:2]])
-
-
 def random_variables(rng):
     return [tf.Variable(rng.normal(size=shape).astype(np.float32)) for shape in SHAPES]
 

@@ -15,14 +15,6 @@ SHAPES = [(), (7,), (3, 3, 2, 5)]
 LEARNING_RATES = [0.0, 0.01, 0.02, 0.04, 0.04, 0.04, 0.004, 0.004, 0.004, 0.0004, 0.1, 0.1]
 
 
-@pytest.fixture(name="two_replicas")
-def make_two_replicas():
-    devices = tf.config.list_logical_devices("CPU")
-    if len(devices) < 2:
-        pytest.skip("needs two logical CPU devices")
-    return tf.distribute.MirroredStrategy([device.name for device in devices[:2]])
-
-
 def some_variables():
     rng = np.random.default_rng(1)
     return [tf.Variable(rng.normal(size=shape).astype(np.float32)) for shape in SHAPES]

@@ -14,7 +14,7 @@ from efficientnet_advprop.training.checkpoints import Checkpoints
 from efficientnet_advprop.training.interruption import Interrupted, StopRequest
 from efficientnet_advprop.training.loop import make_step_loop, train
 from efficientnet_advprop.training.step import make_replica_step
-from tests.small import new_state, one_cpu, small_recipe, train_iterator, two_cpus, values
+from tests.small import new_state, one_cpu, small_recipe, train_iterator, values
 
 pytestmark = pytest.mark.usefixtures("two_blocks")
 
@@ -67,7 +67,7 @@ def run_steps(recipe: Recipe, strategy: tf.distribute.Strategy, num_steps: int):
     return state, loop.metrics.take()[0]
 
 
-def test_two_replicas_with_synchronised_statistics_equal_one_device():
+def test_two_replicas_with_synchronised_statistics_equal_one_device(two_replicas):
     """Losses, weights, averages and statistics after three steps.
 
     Sums over the batch are made in another order, so values agree to float32 rounding; Adam and the sign in the attack
@@ -80,7 +80,7 @@ def test_two_replicas_with_synchronised_statistics_equal_one_device():
         **WITHOUT_NOISE,
     )
     single, single_metrics = run_steps(recipe, one_cpu(), 3)
-    double, double_metrics = run_steps(recipe, two_cpus(), 3)
+    double, double_metrics = run_steps(recipe, two_replicas, 3)
     fresh = values(new_state(recipe, one_cpu()).model)
     for kind in ("model", "average_model"):
         ours, theirs = values(getattr(single, kind)), values(getattr(double, kind))
@@ -93,9 +93,9 @@ def test_two_replicas_with_synchronised_statistics_equal_one_device():
             assert double_metrics[name] == pytest.approx(single_metrics[name], rel=1e-4), name
 
 
-def test_replicas_draw_different_noise():
+def test_replicas_draw_different_noise(two_replicas):
     recipe = small_recipe(network__dropout_rate=0.0)
-    strategy = two_cpus()
+    strategy = two_replicas
     state = new_state(recipe, strategy)
     images, labels = tf.fill((4, 16, 16, 3), 100.0), tf.one_hot([0, 1, 2, 3], 10)
     seen = []  # in the order of the replicas, each of which traces the step
@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     state = new_state(small_recipe(), one_cpu())
     state.model.branch_variables("main")[0].assign(tf.fill(state.model.branch_variables("main")[0].shape, np.inf))
-    with pytest.raises(FloatingPointError, match="norms.main"):
+    with pytest.raises(FloatingPointError, match=r"norms\.main"):
         Checkpoints(state, str(tmp_path), str(tmp_path), 5).save()
     assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")) is None
 
