@@ -14,7 +14,6 @@ from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, 
 from efficientnet_advprop.recipes.data_spec import DATASETS, EVAL_CROPS, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
-from tpu_utils import STRATEGIES
 
 MODES = ("train_and_eval", "train", "eval", "export")
 
@@ -47,6 +46,8 @@ RECIPE_FLAGS = (
     RecipeFlag("batch_norm_epsilon", "network.batch_norm_epsilon", float, "Added to the variance."),
     RecipeFlag("sync_batch_norm", "network.sync_batch_norm", bool, "Batch statistics over all replicas; slower."),
     RecipeFlag("preprocessing", "network.preprocessing", PREPROCESSINGS, "What the network does to pixels."),
+    RecipeFlag("classifier_init_scale", "network.classifier_init_scale", float, "Factor on the classifier's start."),
+    RecipeFlag("zero_init_residual", "network.zero_init_residual", bool, "Residual blocks start as the identity."),
     # The data.
     RecipeFlag("num_label_classes", "data.num_label_classes", int, "Number of classes."),
     RecipeFlag("num_train_images", "data.num_train_images", int, "Pictures in one epoch."),
@@ -115,7 +116,7 @@ def _define_all() -> None:
     _define("model_dir", str, "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME if absent.")
     _define("export_dir", str, "Parent of the exported versions; MODEL_DIR/saved_model if absent.")
     _define("checkpoint", ("last", "best"), "Which checkpoint eval and export read.", default="last")
-    _define("strategy", STRATEGIES, "Devices to run on.", default="auto")
+    _define("strategy", str, "Devices: auto, tpu, multi_worker, mirrored or one_device.", default="auto")
     _define("tpu", str, "TPU name or grpc:// address, or local on a TPU VM.")
     _define("tpu_zone", str, "Zone of the TPU.")
     _define("gcp_project", str, "Project of the TPU.")

@@ -320,6 +320,19 @@ def assert_equal_gradients(ours: list[tf.Tensor], theirs: list[tf.Tensor]) -> No
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * scale)
 
 
+def test_zero_init_residual_starts_residual_blocks_as_the_identity(images):
+    model = small_model(randomized=False, depth_coefficient=0.5, zero_init_residual=True)
+    residual = [block for block in model.blocks if block.is_residual]
+    assert residual
+    inputs = {block: tf.random.stateless_normal((2, 4, 4, block.spec.input_filters), SEED) for block in residual}
+    for branch in TWO:
+        for block in model.blocks:
+            gamma = block.project.norm.norm(branch).gamma
+            np.testing.assert_array_equal(gamma, tf.fill(gamma.shape, 0.0 if block.is_residual else 1.0))
+        for block in residual:
+            np.testing.assert_array_equal(block(inputs[block], training=True, branch=branch), inputs[block])
+
+
 @pytest.mark.parametrize(
     ("statistics", "compiled"), [("update", False), ("running", False), ("batch", False), ("update", True)]
 )

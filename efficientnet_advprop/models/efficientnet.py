@@ -63,10 +63,18 @@ class MBConvBlock(tf.keras.layers.Layer):
     Args:
         spec: sizes.
         survival_prob: probability that the residual path is kept in training.
+        zero_init_residual: start as the identity where the block is residual.
         norm_options: of `AuxBatchNormalization`.
     """
 
-    def __init__(self, spec: BlockSpec, survival_prob: float, norm_options: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        spec: BlockSpec,
+        survival_prob: float,
+        zero_init_residual: bool,
+        norm_options: dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
         self.survival_prob = survival_prob
@@ -78,7 +86,9 @@ class MBConvBlock(tf.keras.layers.Layer):
             self.expand = ConvNorm(spec.input_filters * spec.expand_ratio, 1, 1, swish, norm_options, name="expand")
         self.depthwise = ConvNorm(None, spec.kernel_size, spec.strides, swish, norm_options, name="depthwise")
         self.squeeze_excite = SqueezeExcite(max(1, int(spec.input_filters * _SE_RATIO)), name="squeeze_excite")
-        self.project = ConvNorm(spec.output_filters, 1, 1, None, norm_options, name="project")
+        gamma_initializer = "zeros" if zero_init_residual and self.is_residual else "ones"
+        last_options = {**norm_options, "gamma_initializer": gamma_initializer}
+        self.project = ConvNorm(spec.output_filters, 1, 1, None, last_options, name="project")
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Build the layers at their channels."""
@@ -169,7 +179,13 @@ class EfficientNet(tf.keras.Model):
         head_filters = scaled_filters(_HEAD_FILTERS, network.width_coefficient)
         self.stem = ConvNorm(stem_filters, 3, 2, swish, norm_options, name="stem")
         self.blocks = [
-            MBConvBlock(spec, 1 - (1 - network.survival_prob) * index / len(specs), norm_options, name=f"block_{index}")
+            MBConvBlock(
+                spec,
+                1 - (1 - network.survival_prob) * index / len(specs),
+                network.zero_init_residual,
+                norm_options,
+                name=f"block_{index}",
+            )
             for index, spec in enumerate(specs)
         ]
         self.head = ConvNorm(head_filters, 1, 1, swish, norm_options, name="head")

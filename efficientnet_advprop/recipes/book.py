@@ -102,6 +102,8 @@ def _digits(network: NetworkSpec, scheme: str) -> Recipe:
             survival_prob=1.0,
             batch_norm_momentum=0.9,
             classifier_init_scale=0.1,
+            # Without it B7 is at chance after two epochs, whatever the optimizer; with it above 90 %.
+            zero_init_residual=True,
         ),
         data=DataSpec(
             "digits",
@@ -114,6 +116,7 @@ def _digits(network: NetworkSpec, scheme: str) -> Recipe:
         ),
         optimizer=OptimizerSpec(
             optimizer="adam",
+            base_learning_rate=0.008 if deep else 0.016,
             lr_schedule="cosine",
             lr_warmup_epochs=0.5 if deep else 1.0,
             moving_average_decay=0.95 if deep else 0.99,

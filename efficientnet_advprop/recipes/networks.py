@@ -32,6 +32,8 @@ class NetworkSpec:
             (mean and standard deviation of ImageNet).
         classifier_init_scale: the classifier's kernel starts uniform within classifier_init_scale / sqrt(classes).
             1 is official; with ten classes that starts at a loss of 5 instead of 2.3, so short recipes shrink it.
+        zero_init_residual: the last batch norm of every residual block starts at gamma 0, so that the network starts as
+            shallow as its other blocks (Goyal et al., arXiv 1706.02677). Not official: for short runs of deep networks.
     """
 
     name: str
@@ -45,6 +47,7 @@ class NetworkSpec:
     sync_batch_norm: bool = False
     preprocessing: str = "advprop"
     classifier_init_scale: float = 1.0
+    zero_init_residual: bool = False
 
 
 def _efficientnet(suffix: str, width: float, depth: float, image_size: int, dropout_rate: float) -> NetworkSpec:

@@ -1,0 +1,75 @@
+"""Which room may import which: the map of the README, kept."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "efficientnet_advprop"
+
+MAY_IMPORT = {
+    "tpu_utils": set(),
+    "flags": {"recipes"},
+    "recipes": set(),
+    "batch_norm": set(),
+    "models": {"recipes", "batch_norm"},
+    "attacks": {"recipes"},
+    "data": {"recipes"},
+    "training": {"recipes", "attacks"},
+    "evaluation": {"recipes", "data", "attacks"},
+    "export": {"recipes", "models", "data"},
+    "reporting": {"recipes"},
+}
+
+
+def room_of_module(module: str) -> str | None:
+    """The room that a dotted name of ours is in; None for other people's modules and for the package itself."""
+    first, *rest = module.split(".")
+    if first in ("flags", "tpu_utils"):
+        return first
+    return rest[0] if first == PACKAGE and rest else None
+
+
+def imported_modules(file: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module)
+            modules.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == PACKAGE)
+    return modules
+
+
+def files_of(room: str) -> list[Path]:
+    folder = ROOT / room if room in ("flags", "tpu_utils") else ROOT / PACKAGE / room
+    return sorted(folder.glob("**/*.py")) or [folder.with_suffix(".py")]
+
+
+def test_every_module_is_in_a_room():
+    names = {
+        path.stem for path in (ROOT / PACKAGE).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert names - {"__init__"} == set(MAY_IMPORT) - {"flags", "tpu_utils"}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_the_rooms_before_it(room):
+    for file in files_of(room):
+        imported = {room_of_module(module) for module in imported_modules(file)} - {None, room}
+        assert imported <= MAY_IMPORT[room], file
+
+
+def test_recipes_need_the_standard_library_alone():
+    for file in files_of("recipes"):
+        others = {module.split(".")[0] for module in imported_modules(file)} - {PACKAGE}
+        assert others <= set(sys.stdlib_module_names), file
+
+
+def test_nothing_reaches_into_keras_and_no_bare_import_of_absl_flags():
+    for file in [ROOT / "main.py", *(file for room in MAY_IMPORT for file in files_of(room))]:
+        modules = imported_modules(file)
+        assert not [module for module in modules if module == "keras" or module.startswith("keras.")], file
+        assert "from absl import flags\n" not in file.read_text(), file
