@@ -22,7 +22,14 @@ from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, adversar
 from efficientnet_advprop.export import ExportError, export_saved_model
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, MAIN_BRANCH, Recipe, RecipeError, differences
-from efficientnet_advprop.reporting import METRICS_FILE, MetricsLog, ProgressDisplay, summary_table, write_image_strip
+from efficientnet_advprop.reporting import (
+    METRICS_FILE,
+    MetricsLog,
+    ProgressDisplay,
+    describe_recipe,
+    summary_table,
+    write_image_strip,
+)
 from efficientnet_advprop.training import model_dir as run_folder
 from efficientnet_advprop.training.checkpoints import Checkpoints
 from efficientnet_advprop.training.interruption import Interrupted, StopRequest
@@ -196,26 +203,6 @@ class Run:
         else:
             tf.io.gfile.rmtree(self.write_dir)
         self.say(summary_table(summary))
-
-
-def describe_recipe(recipe: Recipe) -> str:
-    """The recipe in a few lines."""
-    peak = recipe.optimizer.base_learning_rate * recipe.train_batch_size / 256
-    lines = [
-        f"{recipe.network.name} at {recipe.network.input_image_size} px on {recipe.data.dataset}, "
-        f"scheme {recipe.scheme}",
-        f"{recipe.total_steps} steps of {recipe.train_batch_size} clean images "
-        f"({recipe.total_steps / recipe.steps_per_epoch:.1f} epochs of {recipe.data.num_train_images}); "
-        f"{recipe.optimizer.optimizer}, peak learning rate {peak:g} ({recipe.optimizer.base_learning_rate:g} per 256)",
-    ]
-    for phase in recipe.phases:
-        until = "" if phase.until_epoch is None else f"until epoch {phase.until_epoch:g}: "
-        terms = (
-            f"{term.weight:g} x {term.name}@{term.branch}" + (f" ({term.attack.summary()})" if term.attack else "")
-            for term in phase.terms
-        )
-        lines.append(f"loss: {until}{' + '.join(terms)}")
-    return "\n".join(lines)
 
 
 def train_and_evaluate(recipe: Recipe, options: flags.RunOptions) -> dict[str, float]:

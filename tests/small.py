@@ -1,11 +1,12 @@
-"""A small run that tests share: narrow blocks, 16-px digits, an iterator over them."""
+"""Small networks and a small run that tests share: narrow blocks, 16-px digits, an iterator over them."""
 
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.data import open_source, train_dataset
-from efficientnet_advprop.models import build_model
+from efficientnet_advprop.models import EfficientNet, build_model
 from efficientnet_advprop.recipes import Recipe, named_recipe, override
 from efficientnet_advprop.training.state import TrainState, create_train_state
 
@@ -49,3 +50,33 @@ def train_iterator(recipe: Recipe, strategy: tf.distribute.Strategy, start_step:
 def values(model: tf.keras.Model) -> dict:
     """Every variable's value by path."""
     return {path: variable.numpy() for path, variable in model.weights_by_path().items()}
+
+
+def small_model(branches=("main", "auxiliary"), randomized=True, **options) -> EfficientNet:
+    """Seven narrow blocks (one residual) and ten classes; the variables do not depend on earlier tests."""
+    tf.keras.utils.set_random_seed(0)
+    small = {"width_coefficient": 0.25, "depth_coefficient": 0.2, "dropout_rate": 0.0, "survival_prob": 1.0}
+    model = build_model("efficientnet-b0", 10, branches, **(small | options))
+    if randomized:
+        randomize_norms(model)
+    return model
+
+
+def randomize_norms(model: tf.keras.Model) -> None:
+    """Batch norms that no longer are the identity, each branch's of its own."""
+    rng = np.random.default_rng(0)
+    for branch in model.branches:
+        for variable in model.branch_variables(branch):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+
+
+def copy_weights(source: tf.keras.Model, target: tf.keras.Model) -> None:
+    sources = source.weights_by_path()
+    for path, variable in target.weights_by_path().items():
+        variable.assign(sources[path])
+
+
+def assert_equal_values(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], **tolerance) -> None:
+    assert ours.keys() == theirs.keys()
+    for path in ours:
+        np.testing.assert_allclose(ours[path], theirs[path], err_msg=path, **tolerance)

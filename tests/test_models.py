@@ -1,4 +1,4 @@
-"""EfficientNets: sizes, arithmetic against Keras' own, who owns which variable, randomness, rematerialisation."""
+"""EfficientNets: sizes, arithmetic against Keras' own, who owns which variable, randomness."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import tensorflow as tf
 from efficientnet_advprop.models import EfficientNet, build_model, efficientnet
 from efficientnet_advprop.models.layers import ConvNorm, drop_connect
 from efficientnet_advprop.models.normalization import normalize
-from efficientnet_advprop.recipes import network_spec
+from tests.small import assert_equal_values, copy_weights, randomize_norms, small_model, values
 
 TWO = ("main", "auxiliary")
 SEED = tf.constant([1, 2])
@@ -24,40 +24,6 @@ SIZES = {
     "efficientnet-b7": (66_347_960, 310_720),
     "efficientnet-b8": (87_413_142, 380_032),
 }
-
-
-def small_model(branches=TWO, randomized=True, **options) -> EfficientNet:
-    """Seven narrow blocks (one residual) and ten classes; the variables do not depend on earlier tests."""
-    tf.keras.utils.set_random_seed(0)
-    small = {"width_coefficient": 0.25, "depth_coefficient": 0.2, "dropout_rate": 0.0, "survival_prob": 1.0}
-    model = build_model("efficientnet-b0", 10, branches, **(small | options))
-    if randomized:
-        randomize_norms(model)
-    return model
-
-
-def randomize_norms(model: tf.keras.Model) -> None:
-    """Batch norms that no longer are the identity, each branch's of its own."""
-    rng = np.random.default_rng(0)
-    for branch in model.branches:
-        for variable in model.branch_variables(branch):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-
-
-def copy_weights(source: tf.keras.Model, target: tf.keras.Model) -> None:
-    sources = source.weights_by_path()
-    for path, variable in target.weights_by_path().items():
-        variable.assign(sources[path])
-
-
-def values(model: tf.keras.Model) -> dict[str, np.ndarray]:
-    return {path: variable.numpy() for path, variable in model.weights_by_path().items()}
-
-
-def assert_equal_values(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], **tolerance) -> None:
-    assert ours.keys() == theirs.keys()
-    for path in ours:
-        np.testing.assert_allclose(ours[path], theirs[path], err_msg=path, **tolerance)
 
 
 def ids(variables) -> set[int]:
@@ -305,21 +271,6 @@ def test_mixed_bfloat16(images, mixed_bfloat16):
     assert not np.array_equal(model(grey), model(grey + 0.25))
 
 
-def loss_gradients(model: tf.keras.Model, images: tf.Tensor, statistics: str | None = None) -> list[tf.Tensor]:
-    with tf.GradientTape() as tape:
-        logits = model(images, training=True, branch="auxiliary", statistics=statistics, seed=SEED)
-        loss = tf.reduce_mean(logits**2)
-    return tape.gradient(loss, model.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-
-def assert_equal_gradients(ours: list[tf.Tensor], theirs: list[tf.Tensor]) -> None:
-    """Within 1e-4 of the largest: a beta in front of another batch norm has gradient zero, that is, rounding noise."""
-    scale = max(np.abs(gradient).max() for gradient in theirs)
-    assert scale > 0
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * scale)
-
-
 def test_zero_init_residual_starts_residual_blocks_as_the_identity(images):
     model = small_model(randomized=False, depth_coefficient=0.5, zero_init_residual=True)
     residual = [block for block in model.blocks if block.is_residual]
@@ -331,92 +282,6 @@ def test_zero_init_residual_starts_residual_blocks_as_the_identity(images):
             np.testing.assert_array_equal(gamma, tf.fill(gamma.shape, 0.0 if block.is_residual else 1.0))
         for block in residual:
             np.testing.assert_array_equal(block(inputs[block], training=True, branch=branch), inputs[block])
-
-
-@pytest.mark.parametrize(
-    ("statistics", "compiled"), [("update", False), ("running", False), ("batch", False), ("update", True)]
-)
-def test_remat_changes_neither_gradients_nor_statistics(images, statistics, compiled):
-    options = {"dropout_rate": 0.5, "survival_prob": 0.5}
-    plain, remat = small_model(**options), small_model(**options, remat=True)
-    copy_weights(plain, remat)
-    gradients = [
-        (tf.function(loss_gradients) if compiled else loss_gradients)(model, images, statistics)
-        for model in (plain, remat)
-    ]
-    assert_equal_gradients(gradients[1], gradients[0])
-    assert_equal_values(values(remat), values(plain), rtol=1e-5, atol=1e-6)
-
-
-def test_remat_on_two_replicas(images, two_replicas):
-    with two_replicas.scope():
-        plain, remat = small_model(), small_model(remat=True)
-        copy_weights(plain, remat)
-    halves = tf.split(images, 2)
-    distributed = two_replicas.experimental_distribute_values_from_function(
-        lambda context: halves[context.replica_id_in_sync_group]
-    )
-
-    def gradients(model):
-        run = tf.function(lambda inputs: two_replicas.run(loss_gradients, (model, inputs)))
-        return tf.nest.flatten([two_replicas.experimental_local_results(value) for value in run(distributed)])
-
-    assert_equal_gradients(gradients(remat), gradients(plain))
-    assert_equal_values(values(remat), values(plain), rtol=1e-5, atol=1e-6)
-
-
-def test_remat_allows_more_than_one_gradient(images):
-    model = small_model(remat=True)
-    with tf.GradientTape(persistent=True) as tape:
-        loss = tf.reduce_sum(model(images, training=True, branch="auxiliary"))
-    before = values(model)
-    first, second = (tape.gradient(loss, model.head.kernel) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-    assert_equal_values(values(model), before, rtol=0)
-
-
-def kept_bytes(model: tf.keras.Model, batch_size: int, image_size: int) -> int:
-    """Size of the forward pass's tensors that the backward pass of a traced training step reads."""
-    forward = set()
-
-    @tf.autograph.experimental.do_not_convert
-    def step(images):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(model(images, training=True, seed=SEED))
-        forward.update(operation.name for operation in tf.compat.v1.get_default_graph().get_operations())
-        return tape.gradient(loss, model.trainable_variables)
-
-    graph = tf.function(step).get_concrete_function(tf.TensorSpec([batch_size, image_size, image_size, 3])).graph
-    unseen, seen, kept = [tensor.op for tensor in graph.outputs], set(), {}
-    while unseen:
-        operation = unseen.pop()
-        if operation.name in seen or operation.name in forward:
-            continue
-        seen.add(operation.name)
-        unseen.extend(tensor.op for tensor in operation.inputs)
-        if not operation.type.startswith("Shape"):  # reads no values
-            kept.update(
-                (tensor.name, tensor)
-                for tensor in operation.inputs
-                if tensor.op.name in forward and tensor.op.type not in ("Placeholder", "ReadVariableOp")
-            )
-    return sum((tensor.shape.num_elements() or 0) * tensor.dtype.size for tensor in kept.values())
-
-
-@pytest.mark.parametrize("name", ["efficientnet-b0", "efficientnet-b3"])
-def test_activation_bytes_is_what_a_traced_step_keeps(name):
-    model = build_model(name)
-    image_size = network_spec(name).input_image_size
-    # 2 %: gates, batch statistics and the normalised images are left out of the estimate.
-    assert model.activation_bytes(4, image_size) == pytest.approx(kept_bytes(model, 4, image_size), rel=0.02)
-
-
-def test_remat_keeps_less():
-    plain, remat = small_model(), small_model(remat=True)
-    between_blocks = kept_bytes(remat, 8, 64)
-    assert between_blocks < 0.3 * kept_bytes(plain, 8, 64)
-    estimate = plain.activation_bytes(8, 64, remat=True)
-    assert between_blocks < estimate < plain.activation_bytes(8, 64)
 
 
 def test_build_under_a_strategy(images, two_replicas):

@@ -75,7 +75,9 @@ def export_saved_model(
     try:
         module = InferenceModule(served)
         tf.saved_model.save(module, unfinished, signatures={SIGNATURE: module.classify})
-        expected = tf.nn.softmax(trained(example_images, training=False, branch=served.branches[0])).numpy()
+        # A network trained in bfloat16 computes something coarser than the float32 one that is served.
+        reference = trained if trained.compute_dtype == served.compute_dtype else served
+        expected = tf.nn.softmax(reference(example_images, training=False, branch=served.branches[0])).numpy()
         _verify(unfinished, expected, example_images, served)
         tf.io.gfile.rename(unfinished, version)
     finally:
@@ -90,15 +92,16 @@ def _next_version(export_dir: str) -> int:
 
 
 def _verify(folder: str, expected: np.ndarray, images: np.ndarray, served: tf.keras.Model) -> None:
-    saved = {
-        name: tuple(shape)
-        for name, shape in tf.train.list_variables(os.path.join(folder, "variables", "variables"))
+    loaded = tf.saved_model.load(folder)
+    stored = [
+        name
+        for name, _ in tf.train.list_variables(os.path.join(folder, "variables", "variables"))
         if not name.startswith("_CHECKPOINTABLE_OBJECT_GRAPH")
-    }
-    wanted = sorted(tuple(variable.shape) for variable in served.weights)
-    if sorted(saved.values()) != wanted:
-        raise ExportError(f"the SavedModel holds {len(saved)} variables instead of the network's {len(wanted)}")
-    probabilities = tf.saved_model.load(folder).signatures[SIGNATURE](images=tf.constant(images))["probabilities"]
+    ]
+    wanted = served.weights_by_path()
+    if len(stored) != len(wanted) or set(loaded.network_variables) != set(wanted):
+        raise ExportError(f"the SavedModel holds {len(stored)} variables instead of the network's {len(wanted)}")
+    probabilities = loaded.signatures[SIGNATURE](images=tf.constant(images))["probabilities"]
     difference = float(np.max(np.abs(probabilities.numpy() - expected)))
     if not difference <= MAX_PROBABILITY_DIFFERENCE:
         raise ExportError(f"the SavedModel's probabilities differ by {difference:.2g} from the trained network's")

@@ -1,11 +1,33 @@
-"""Numbers as text."""
+"""Recipes and results as text."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import tabulate
 
+from efficientnet_advprop.recipes import Recipe
+
 _SHARES = ("top1", "top5")
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """The recipe in a few lines."""
+    peak = recipe.optimizer.base_learning_rate * recipe.train_batch_size / 256
+    lines = [
+        f"{recipe.network.name} at {recipe.network.input_image_size} px on {recipe.data.dataset}, "
+        f"scheme {recipe.scheme}",
+        f"{recipe.total_steps} steps of {recipe.train_batch_size} clean images "
+        f"({recipe.total_steps / recipe.steps_per_epoch:.1f} epochs of {recipe.data.num_train_images}); "
+        f"{recipe.optimizer.optimizer}, peak learning rate {peak:g} ({recipe.optimizer.base_learning_rate:g} per 256)",
+    ]
+    for phase in recipe.phases:
+        until = "" if phase.until_epoch is None else f"until epoch {phase.until_epoch:g}: "
+        terms = (
+            f"{term.weight:g} x {term.name}@{term.branch}" + (f" ({term.attack.summary()})" if term.attack else "")
+            for term in phase.terms
+        )
+        lines.append(f"loss: {until}{' + '.join(terms)}")
+    return "\n".join(lines)
 
 
 def format_values(values: Mapping[str, float]) -> str:

@@ -1,0 +1,125 @@
+"""What a person sees: metrics cut back on resume, lines of progress, tables, the strip of pictures."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from efficientnet_advprop.reporting import (
+    MetricsLog,
+    ProgressDisplay,
+    describe_recipe,
+    summary_table,
+    write_image_strip,
+)
+from tests.small import small_recipe
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_metrics_are_cut_back_to_the_resumed_step(tmp_path):
+    first = MetricsLog(str(tmp_path), 0, steps_per_epoch=4)
+    for step in (2, 4, 6):
+        first.train_values(step, {"loss/clean": float(step)})
+        first.eval_values(step, {"top1_main": 0.5})
+    seconds_at_4 = lines_of(tmp_path)[2]["train_seconds"]
+    # A process killed while it wrote.
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 8, "kin')
+    resumed = MetricsLog(str(tmp_path), 4, steps_per_epoch=4)
+    assert resumed.train_seconds == seconds_at_4
+    resumed.train_values(6, {"loss/clean": 60.0})
+    kept = [(line["kind"], line["step"], line["epoch"]) for line in lines_of(tmp_path)]
+    assert kept == [("train", 2, 0.5), ("eval", 2, 0.5), ("train", 4, 1.0), ("eval", 4, 1.0), ("train", 6, 1.5)]
+    assert lines_of(tmp_path)[-1]["loss/clean"] == 60.0
+    assert lines_of(tmp_path)[-1]["train_seconds"] >= seconds_at_4
+
+
+def test_scalars_and_pictures_reach_tensorboard(tmp_path):
+    log = MetricsLog(str(tmp_path), 0, steps_per_epoch=4)
+    log.train_values(2, {"loss/clean": 1.5})
+    write_image_strip(str(tmp_path / "strip.png"), *strip_images(), [("a", "b")] * 2, "title")
+    log.image("adversarial_examples", 2, str(tmp_path / "strip.png"))
+    tags = set()
+    for file in (tmp_path / "tensorboard").glob("*/*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            tags.update(value.tag for value in event.summary.value)
+    assert {"loss/clean", "adversarial_examples"} <= tags
+
+
+def strip_images():
+    clean = np.full((2, 8, 8, 3), 100.0, np.float32)
+    adversarial = clean.copy()
+    adversarial[0, 2, 3] += 4
+    return clean, adversarial
+
+
+def test_strip_is_a_picture_wide_enough_for_its_columns(tmp_path):
+    path = tmp_path / "strip.png"
+    write_image_strip(str(path), *strip_images(), [("is 3, seen as 3", "seen as 8")] * 2, "PGD")
+    height, width, _ = tf.io.decode_png(path.read_bytes()).shape
+    assert height > 300
+    assert width > 300
+    # Identical images have no largest difference to amplify.
+    write_image_strip(str(path), strip_images()[0], strip_images()[0], [("", "")] * 2, "none")
+
+
+def test_progress_without_a_terminal_is_lines_with_losses_time_and_rest():
+    stream = io.StringIO()
+    with ProgressDisplay(20, 0, stream=stream) as progress:
+        progress.train_values(10, {"loss/clean": 2.0, "loss/adversarial": 3.0, "top1/clean": 0.5})
+        progress.train_values(20, {"loss/clean": 1.0, "loss/adversarial": 2.0, "top1/clean": 0.5})
+        progress.eval_values(20, {"top1_main": 0.875})
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("first 10 step(s) done after")
+    assert lines[1].startswith("step 10/20  loss: clean 2.000 adversarial 3.000")
+    assert "s/step" in lines[1]
+    assert lines[1].endswith("left")
+    assert lines[-1] == "step 20  evaluation: top1_main 87.50 %"
+
+
+def test_progress_on_a_terminal_is_a_bar():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    with ProgressDisplay(20, 0, stream=stream) as progress:
+        progress.train_values(10, {"loss/clean": 2.0})
+        progress.train_values(20, {"loss/clean": 1.0})
+    assert "20/20" in stream.getvalue()
+    assert "clean 1.000" in stream.getvalue()
+
+
+def test_invisible_progress_writes_nothing():
+    stream = io.StringIO()
+    with ProgressDisplay(20, 0, visible=False, stream=stream) as progress:
+        progress.train_values(20, {"loss/clean": 2.0})
+    assert stream.getvalue() == ""
+
+
+def test_table_shows_accuracies_in_percent_and_paths():
+    table = summary_table({"top1_main": 0.97531, "train_seconds": 12.5, "saved_model": "a/b", "attack": {"x": 1}})
+    rows = [line.split(maxsplit=1) for line in table.splitlines()[1:-1]]
+    assert rows == [["top1_main", "97.53 %"], ["train_seconds", "12.5"], ["saved_model", "a/b"]]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "expected"),
+    [
+        ("vanilla", "loss: 1 x clean@main"),
+        (
+            "advprop",
+            "loss: 1 x clean@main + 1 x adversarial@auxiliary (PGD-1 linf, epsilon 1 px, step 1 px, random start, "
+            "untargeted, running statistics)",
+        ),
+    ],
+)
+def test_a_recipe_in_words(scheme, expected):
+    words = describe_recipe(small_recipe(scheme))
+    assert words.splitlines()[-1] == expected
+    assert "peak learning rate 0.0005 (0.016 per 256)" in words
