@@ -35,7 +35,13 @@ _BATCH_SIZE = absl_flags.DEFINE_integer("batch_size", 16, "Clean images per step
 _ROUNDS = absl_flags.DEFINE_integer("rounds", 15, "Turns; each takes every step once.")
 _OUTPUT = absl_flags.DEFINE_string("output", None, "Markdown file to write the table to.")
 
-AIMS = {"ours / keras.applications": 1.05, "AdvProp PGD1 / vanilla": 2.7, "AdvProp PGD5 / vanilla": 5.6}
+# What to try for, and what must be reached. Counting passes (a backward one costs two forward ones, an attack's half of
+# that) gives 1, 8/3 and 16/3.
+AIMS = {
+    "ours / keras.applications": (1.0, 1.05),
+    "AdvProp PGD1 / vanilla": (2.4, 2.7),
+    "AdvProp PGD5 / vanilla": (5.2, 5.6),
+}
 
 Step = Callable[[], object]
 
@@ -126,8 +132,9 @@ def report(times: dict[str, list[float]], load_before: float, load_after: float)
     for name, (above, below) in pairs.items():
         median = statistics.median(times[above]) / statistics.median(times[below])
         minimum = min(times[above]) / min(times[below])
-        aim = AIMS[name]
-        ratios.append((name, f"{median:.2f}", f"{minimum:.2f}", f"{aim:g}", "met" if median <= aim else "missed"))
+        aim, bound = AIMS[name]
+        verdict = "aim met" if median <= aim else "aim missed, bound met" if median <= bound else "both missed"
+        ratios.append((name, f"{median:.2f}", f"{minimum:.2f}", f"{aim:g}", f"{bound:g}", verdict))
     spread = [
         (name, f"{statistics.median(values):.2f}", f"{min(values):.2f}", f"{max(values):.2f}")
         for name, values in times.items()
@@ -142,7 +149,7 @@ def report(times: dict[str, list[float]], load_before: float, load_after: float)
         (
             header,
             tabulate.tabulate(
-                ratios, ("ratio", "of medians", "of minima", "aim (at most)", ""), "github", disable_numparse=True
+                ratios, ("ratio", "of medians", "of minima", "aim", "bound", ""), "github", disable_numparse=True
             ),
             tabulate.tabulate(spread, ("step", "median s", "min s", "max s"), "github", disable_numparse=True),
         )
@@ -153,6 +160,8 @@ def main(argv: list[str]) -> None:
     """Measure and report."""
     del argv
     tpu_utils.connect("auto")
+    if not tf.config.list_physical_devices("GPU"):
+        tpu_utils.set_graph_optimizer(False)  # as a run does
     pgd1 = AttackSpec(epsilon_px=1.0, num_steps=1)
     pgd5 = AttackSpec(epsilon_px=4.0, num_steps=5)
     vanilla = benchmark_recipe("vanilla", pgd1)

@@ -87,6 +87,7 @@ RECIPE_FLAGS = (
     # What is seen of it.
     RecipeFlag("iterations_per_loop", "cadence.iterations_per_loop", int, "Steps between two looks of the host."),
     RecipeFlag("steps_per_eval", "cadence.steps_per_eval", int, "Steps between two evaluations."),
+    RecipeFlag("steps_per_checkpoint", "cadence.steps_per_checkpoint", int, "Steps between checkpoints, at most."),
     RecipeFlag("eval_batch_size", "cadence.eval_batch_size", int, "Pictures per evaluation step, over all replicas."),
     RecipeFlag("keep_checkpoint_max", "cadence.keep_checkpoint_max", int, "Newest checkpoints to keep."),
 )

@@ -7,42 +7,26 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import Recipe, RecipeError, named_recipe, override
+from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, differences, named_recipe, override
 from flags.definitions import RECIPE_FLAGS
 
 _DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
 _DEFAULT_SCHEME = "vanilla"
 
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """Where and how a recipe runs; none of it changes what is learned.
-
-    Attributes:
-        mode: what to do, one of `flags.MODES`.
-        model_dir: the run's folder.
-        data_dir: the data set's folder, if it has one.
-        export_dir: parent of the exported versions.
-        checkpoint: "last" or "best": what eval and export read.
-        strategy: devices, as `tpu_utils.connect` takes it.
-        tpu: TPU name, address or "local".
-        tpu_zone: zone of the TPU.
-        gcp_project: project of the TPU.
-        use_bfloat16: None is on with a TPU and off elsewhere.
-        remat: recompute activations in the backward pass.
-    """
-
-    mode: str
-    model_dir: str
-    data_dir: str | None
-    export_dir: str
-    checkpoint: str
-    strategy: str
-    tpu: str | None
-    tpu_zone: str | None
-    gcp_project: str | None
-    use_bfloat16: bool | None
-    remat: bool
+_TRAINING = ("train_and_eval", "train")
+_READING = ("eval", "export")
+_EVALUATING = ("train_and_eval", "eval")
+# Flags that only some modes read, and which.
+_MODES_THAT_READ = {
+    "checkpoint": _READING,
+    "export_dir": ("train_and_eval", "export"),
+    "remat": _TRAINING,
+    "iterations_per_loop": _TRAINING,
+    "steps_per_eval": ("train_and_eval",),
+    "steps_per_checkpoint": _TRAINING,
+    "keep_checkpoint_max": _TRAINING,
+    "eval_batch_size": _EVALUATING,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +36,7 @@ class Settings:
     Attributes:
         options: where and how.
         recipe: what the flags give for a new run.
-        apply_to: the flags' changes applied to another recipe, such as the one recorded in a model_dir.
+        apply_to: the flags' changes applied to a recipe recorded in a model_dir; raises RecipeError as above.
     """
 
     options: RunOptions
@@ -73,11 +57,19 @@ def settings_from_flags(values: absl_flags.FlagValues) -> Settings:
     _refuse_contradictions(values)
     recipe = _apply(base, changes)
     recipe.validate()
-    _refuse_unread(recipe, changes)
+    if values.mode in _TRAINING:
+        _refuse_unread(recipe, changes)
+    if differences(base, recipe):
+        recipe = override(
+            recipe, {"receipt.expected": "not known: the named recipe was changed", "receipt.measured": False}
+        )
 
     def apply_to(recorded: Recipe) -> Recipe:
         named = {"network.name": values.model, "data.dataset": values.dataset, "scheme": scheme}
-        return _apply(recorded, {path: value for path, value in named.items() if value is not None} | changes)
+        changed = _apply(recorded, {path: value for path, value in named.items() if value is not None} | changes)
+        changed.validate()
+        _refuse_unread(changed, changes)
+        return changed
 
     model_dir = values.model_dir or os.path.join("runs", f"{dataset}-{recipe.network.name}-{recipe.scheme}")
     options = RunOptions(
@@ -117,10 +109,11 @@ def _apply(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
-    if values["checkpoint"].present and values.mode not in ("eval", "export"):
-        raise RecipeError(f"--checkpoint is read by --mode=eval and export, not by {values.mode}")
-    if values["export_dir"].present and values.mode not in ("train_and_eval", "export"):
-        raise RecipeError(f"--export_dir is read by --mode=train_and_eval and export, not by {values.mode}")
+    for name, modes in _MODES_THAT_READ.items():
+        if values[name].present and values.mode not in modes:
+            raise RecipeError(f"--{name} is read by --mode={' and '.join(modes)}, not by {values.mode}")
+    if values.remat and values.sync_batch_norm:
+        raise RecipeError("--remat and --sync_batch_norm exclude each other: recomputed statistics are one replica's")
 
 
 def _refuse_unread(recipe: Recipe, changes: dict[str, Any]) -> None:

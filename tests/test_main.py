@@ -159,6 +159,11 @@ def test_a_mistake_ends_the_process_without_a_traceback(tmp_path):
         (("--momentum=0.5",), "--momentum would have no effect: optimizer is adam"),
         (("--checkpoint=best",), "--checkpoint is read by"),
         (("--mode=train", "--export_dir=x"), "--export_dir is read by"),
+        (("--mode=export", "--remat"), "--remat is read by"),
+        (("--mode=eval", "--iterations_per_loop=3"), "--iterations_per_loop is read by"),
+        (("--remat", "--sync_batch_norm"), "exclude each other"),
+        (("--train_epochs=inf",), "train_epochs inf is not a finite number"),
+        (("--lr_warmup_epochs=nan",), "lr_warmup_epochs nan is not a finite number"),
         (("--advprop", "--attack=ifgsm", "--attack_random_start"), "random_start must be false"),
     ],
 )
@@ -179,6 +184,12 @@ def test_flags_change_the_recipe_and_nothing_else(parsed):
     ]
 
 
+def test_a_changed_recipe_promises_nothing(parsed):
+    assert parsed("--advprop").recipe.receipt.measured
+    assert parsed("--advprop", "--eval_batch_size=8").recipe.receipt.measured
+    assert not parsed("--advprop", "--width_coefficient=0.5").recipe.receipt.measured
+
+
 def test_every_recipe_flag_names_a_value_of_the_recipe(parsed):
     known = set(flatten(parsed().recipe))
     paths = [flag.path for flag in flags.definitions.RECIPE_FLAGS]
@@ -194,14 +205,32 @@ def test_default_folder_names_data_model_and_scheme(parsed):
 def test_a_longer_run_under_a_constant_rate_goes_on(tmp_path, parsed):
     short = parsed("--lr_schedule=constant", "--train_epochs=1").recipe
     longer = parsed("--lr_schedule=constant", "--train_epochs=2").recipe
-    run_folder.claim(str(tmp_path), short)
-    run_folder.claim(str(tmp_path), longer)
+    run_folder.record_recipe(str(tmp_path), short)
+    (tmp_path / "checkpoints").mkdir()
+    run_folder.check(str(tmp_path), longer)
+    run_folder.record_recipe(str(tmp_path), longer)
     assert run_folder.recorded_recipe(str(tmp_path)) == longer
     with pytest.raises(RecipeError, match=r"train_epochs: 2\.0 -> 1\.0"):
-        run_folder.claim(str(tmp_path), short)
+        run_folder.check(str(tmp_path), short)
 
 
-def test_a_damaged_record_is_one_clear_error(tmp_path, parsed):
-    (tmp_path / "recipe.json").write_text("{}")
-    with pytest.raises(RecipeError, match=r"recipe\.json: not a recipe"):
-        run_folder.claim(str(tmp_path), parsed().recipe)
+@pytest.mark.parametrize("content", [b"{}", b"\xff\xfe", b"", None])
+def test_a_damaged_record_is_one_clear_error(tmp_path, parsed, content):
+    path = tmp_path / "recipe.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(RecipeError, match=r"recipe\.json"):
+        run_folder.check(str(tmp_path), parsed().recipe)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", ""])
+def test_a_damaged_summary_is_one_clear_error(tmp_path, content):
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(RecipeError, match=r"summary\.json is damaged"):
+        run_folder.read_summary(str(tmp_path))
+
+
+def test_a_run_without_a_checkpoint_binds_nobody(tmp_path, parsed):
+    """Out of memory in the first step, say: the corrected command runs in the same folder."""
+    run_folder.record_recipe(str(tmp_path), parsed().recipe)
+    run_folder.check(str(tmp_path), parsed("--train_batch_size=8").recipe)

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.models import build_model
+from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import AttackSpec, Term
 from efficientnet_advprop.training.objective import Objective, branch_passes, micro_batch_gradients
-from efficientnet_advprop.training.randomness import fold
 from tests.small import small_recipe, values
 
 ATTACK = AttackSpec(epsilon_px=8.0, step_size_px=4.0, num_steps=3)

@@ -13,14 +13,17 @@ MAY_IMPORT = {
     "tpu_utils": set(),
     "flags": {"recipes"},
     "recipes": set(),
+    "randomness": set(),
     "batch_norm": set(),
     "models": {"recipes", "batch_norm"},
     "attacks": {"recipes"},
-    "data": {"recipes"},
-    "training": {"recipes", "attacks"},
-    "evaluation": {"recipes", "data", "attacks"},
+    "data": {"recipes", "randomness"},
+    "training": {"recipes", "attacks", "randomness"},
+    "evaluation": {"recipes", "data", "attacks", "randomness"},
     "export": {"recipes", "models", "data"},
     "reporting": {"recipes"},
+    # Assembles the others.
+    "run": {"tpu_utils", "data", "evaluation", "export", "models", "recipes", "reporting", "training"},
 }
 
 

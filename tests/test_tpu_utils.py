@@ -348,18 +348,6 @@ def test_batches_that_do_not_divide(batch, message):
     assert str(raised.value) == message
 
 
-@hypothesis.given(examples=st.integers(0, 1 << 60), batch=positive)
-def test_steps_cover_every_example_and_no_step_is_empty(examples, batch):
-    steps = tpu_utils.steps_to_cover(examples, batch)
-    assert steps * batch >= examples
-    assert (steps - 1) * batch < examples
-
-
-def test_steps_need_a_batch():
-    with pytest.raises(DeviceError, match="global batch 0"):
-        tpu_utils.steps_to_cover(10, 0)
-
-
 IMAGES = tf.ones([2, 8, 8, 3])
 
 

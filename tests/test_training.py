@@ -15,6 +15,7 @@ from efficientnet_advprop.training.interruption import Interrupted, StopRequest
 from efficientnet_advprop.training.loop import make_step_loop, train
 from efficientnet_advprop.training.step import make_replica_step
 from tests.small import new_state, one_cpu, small_recipe, train_iterator, values
+from tpu_utils import lower_to_hlo
 
 pytestmark = pytest.mark.usefixtures("two_blocks")
 
@@ -40,23 +41,23 @@ class Notes:
         self.evaluated.append((step, values))
 
 
-def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, stop=None, strategy=None):
-    strategy = strategy or one_cpu()
+def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, last_evaluated_step=0, stop_signal=lambda: None):
+    strategy = one_cpu()
     state = state or new_state(recipe, strategy)
     checkpoints = Checkpoints(state, str(model_dir), str(model_dir), recipe.cadence.keep_checkpoint_max)
     checkpoints.restore_latest()
     notes = Notes()
-    with stop or StopRequest() as stop_request:
-        train(
-            state,
-            recipe,
-            strategy,
-            lambda start: train_iterator(recipe, strategy, start),
-            checkpoints,
-            evaluate,
-            [notes],
-            stop_request,
-        )
+    train(
+        state,
+        recipe,
+        strategy,
+        lambda start: train_iterator(recipe, strategy, start),
+        checkpoints,
+        evaluate,
+        last_evaluated_step,
+        [notes],
+        stop_signal,
+    )
     return state, notes
 
 
@@ -130,6 +131,19 @@ def test_the_loop_is_traced_once_for_any_number_of_steps():
     assert state.step == 6
 
 
+def test_the_official_step_with_all_its_randomness_lowers_to_xla():
+    """RMSProp, dropout, drop connect, random start: every operation of it has a form that a TPU can run."""
+    recipe = small_recipe(
+        optimizer__optimizer="rmsprop", network__survival_prob=0.8, attack__num_steps=3, attack__target="random"
+    )
+    state = new_state(recipe, tf.distribute.get_strategy())
+    step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 1)
+    batch = next(train_iterator(recipe, one_cpu()))
+    program = lower_to_hlo(step, {name: batch[name] for name in ("images", "labels")})
+    assert "while" in program
+    assert "convolution" in program
+
+
 def test_the_step_compiles_under_xla_and_moves_the_weights_alike():
     """Static shapes, the attack's loop included: what a TPU needs. One device, two blocks, PGD2, 16 px."""
     recipe = small_recipe(attack__num_steps=2, attack__epsilon_px=2.0, optimizer__optimizer="momentum", **WITHOUT_NOISE)
@@ -151,10 +165,9 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
     recipe = small_recipe(train_steps=8, cadence__iterations_per_loop=2, network__survival_prob=0.8)
     whole, whole_notes = run_training(recipe, tmp_path / "whole")
 
-    stop = StopRequest()
-    stop.signal_number = signal.SIGTERM  # acted on after the first loop
+    signals = iter([None, signal.SIGTERM])  # acted on after the first loop
     with pytest.raises(Interrupted) as stopped:
-        run_training(recipe, tmp_path / "parts", stop=stop)
+        run_training(recipe, tmp_path / "parts", stop_signal=lambda: next(signals))
     assert stopped.value.step == 2
     parts, parts_notes = run_training(recipe, tmp_path / "parts")
 
@@ -181,7 +194,15 @@ def test_sigterm_saves_and_says_where(tmp_path):
     checkpoints = Checkpoints(state, str(tmp_path), str(tmp_path), 5)
     with StopRequest() as stop, pytest.raises(Interrupted, match="SIGTERM at step 3") as stopped:
         train(
-            state, recipe, strategy, lambda s: train_iterator(recipe, strategy, s), checkpoints, None, [Killer()], stop
+            state,
+            recipe,
+            strategy,
+            lambda start: train_iterator(recipe, strategy, start),
+            checkpoints,
+            None,
+            0,
+            [Killer()],
+            lambda: stop.signal_number,
         )
     assert stopped.value.signal_number == signal.SIGTERM
     assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")).endswith("step-3")
@@ -233,6 +254,28 @@ def test_evaluations_checkpoints_and_the_best_one(tmp_path):
     assert (checkpoints.restore("best"), checkpoints.restore("last")) == (4, 7)
     assert not checkpoints.save_if_best(0.6)
     assert state.learning_rate() == notes.trained[-1][1]["learning_rate"]
+
+
+def test_a_process_killed_between_checkpoint_and_evaluation_owes_the_evaluation(tmp_path):
+    recipe = small_recipe(train_steps=4, cadence__iterations_per_loop=2, cadence__steps_per_eval=2)
+
+    def killed():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_training(recipe, tmp_path, evaluate=killed)
+    _, notes = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": 0.5})
+    assert [step for step, _ in notes.evaluated] == [2, 4]
+    _, notes = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": 0.5}, last_evaluated_step=4)
+    assert (notes.trained, notes.evaluated) == ([], [])
+
+
+def test_checkpoints_without_a_record_of_the_newest_are_not_overwritten(tmp_path):
+    recipe = small_recipe(train_steps=1)
+    run_training(recipe, tmp_path)
+    (tmp_path / "checkpoints" / "checkpoint").unlink()
+    with pytest.raises(RecipeError, match="does not name a whole one"):
+        run_training(recipe, tmp_path)
 
 
 def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path):

@@ -1,7 +1,7 @@
 """Devices: strategies for TPU, GPU and CPU on one host or many, precision, batch arithmetic, XLA checks."""
 
-from tpu_utils.batches import per_replica_batch_size, steps_to_cover
-from tpu_utils.cluster import is_chief
+from tpu_utils.batches import per_replica_batch_size
+from tpu_utils.cluster import any_worker, is_chief, number_of_chief
 from tpu_utils.errors import DeviceError
 from tpu_utils.grappler import set_graph_optimizer
 from tpu_utils.precision import set_precision
@@ -11,12 +11,13 @@ from tpu_utils.xla import lower_to_hlo
 __all__ = [
     "STRATEGIES",
     "DeviceError",
+    "any_worker",
     "connect",
     "describe",
     "is_chief",
     "lower_to_hlo",
+    "number_of_chief",
     "per_replica_batch_size",
     "set_graph_optimizer",
     "set_precision",
-    "steps_to_cover",
 ]

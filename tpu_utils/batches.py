@@ -32,14 +32,3 @@ def per_replica_batch_size(global_batch_size: int, num_replicas: int, micro_batc
             f"which does not divide into {micro_batches} micro-batches"
         )
     return per_replica
-
-
-def steps_to_cover(num_examples: int, global_batch_size: int) -> int:
-    """Steps until every example was seen, the last batch padded.
-
-    Raises:
-        DeviceError: when the batch is empty.
-    """
-    if global_batch_size < 1:
-        raise DeviceError(f"global batch {global_batch_size}: at least 1 is needed")
-    return -(-num_examples // global_batch_size)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 from absl import logging
@@ -61,3 +62,26 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     if "chief" in resolver.cluster_spec().jobs:
         return resolver.task_type == "chief"
     return resolver.task_id == 0
+
+
+def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:
+    """Whether the flag is set on any worker; all of them have to ask, and get the same answer."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return flag
+    return _sum_over_replicas(strategy, lambda replica: tf.constant(int(flag))) > 0
+
+
+def number_of_chief(strategy: tf.distribute.Strategy, number: int) -> int:
+    """The chief's number, on every worker; all of them have to ask."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return number
+    return _sum_over_replicas(strategy, lambda replica: tf.where(replica == 0, number, 0))  # replica 0 is the chief's
+
+
+def _sum_over_replicas(
+    strategy: tf.distribute.MultiWorkerMirroredStrategy, number_of: Callable[[tf.Tensor], tf.Tensor]
+) -> int:
+    def on_replica() -> tf.Tensor:
+        return number_of(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+    return int(strategy.reduce("SUM", strategy.run(on_replica), axis=None))

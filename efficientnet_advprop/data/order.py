@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import Recipe
 
 # Second word of the root seeds: other users of the recipe's seed start from [seed, 0].
@@ -20,12 +21,12 @@ def per_host_batch_size(context: tf.distribute.InputContext, global_batch_size: 
 
 def order_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
     """The seed, int32 [2], of an order of pictures, such as that of an epoch."""
-    return _fold(tf.constant([recipe.seed, _ORDER]), *places)
+    return fold(tf.constant([recipe.seed, _ORDER]), *places)
 
 
 def augmentation_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
     """The seed, int32 [2], of what is done to one picture at one time, such as (epoch, index)."""
-    return _fold(tf.constant([recipe.seed, _AUGMENTATION]), *places)
+    return fold(tf.constant([recipe.seed, _AUGMENTATION]), *places)
 
 
 def training_order(
@@ -56,9 +57,3 @@ def training_order(
         .unbatch()
         .map(lambda epoch, index: (index, augmentation_seed(recipe, epoch, index)))
     )
-
-
-def _fold(seed: tf.Tensor, *places: int | tf.Tensor) -> tf.Tensor:
-    for place in places:
-        seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(place, tf.int32))
-    return seed

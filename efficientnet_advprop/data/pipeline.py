@@ -48,6 +48,9 @@ def train_dataset(
         source.train_examples(recipe, context, start_step)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(context.get_per_replica_batch_size(recipe.train_batch_size), drop_remainder=True)
+        # Where the end is not known to be none, several workers ask each other before every batch whether there is one,
+        # and its shape is no longer static.
+        .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         .prefetch(tf.data.AUTOTUNE)
     )
 

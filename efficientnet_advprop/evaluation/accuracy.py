@@ -6,6 +6,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.randomness import replica_seed
 from efficientnet_advprop.recipes import AttackSpec
 
 Batch = Mapping[str, tf.Tensor]
@@ -50,7 +51,6 @@ class CleanAccuracy:
         """One pass over the pictures."""
         yield from self._count.means()
 
-    @tf.autograph.experimental.do_not_convert
     def _counts(self, batch: Batch, index: tf.Tensor) -> Counts:
         del index
         counts = {}
@@ -91,15 +91,11 @@ class PgdAccuracy:
         """One pass over the pictures."""
         yield "top1_pgd", dict(self._count.means())["top1"]
 
-    @tf.autograph.experimental.do_not_convert
     def _counts(self, batch: Batch, index: tf.Tensor) -> Counts:
         def logits_fn(images: tf.Tensor) -> tf.Tensor:
             return self._model(images, training=False, branch=self._branch, statistics=self._spec.batch_norm_mode)
 
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed = tf.constant([self._seed, 0])
-        for place in (index, replica):
-            seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(place, tf.int32))
+        seed = replica_seed(self._seed, index)
         target_seed, start_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
         labels = tf.one_hot(batch["labels"], self._model.num_classes)  # [B, K]
         adversarial = perturb(
@@ -127,9 +123,9 @@ class _Counter:
             sums = {name: tf.reduce_sum(tf.where(mask > 0, value, 0.0)) for name, value in values(batch, index).items()}
             return {**sums, "count": tf.reduce_sum(mask)}
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False)
         def sums(batch: Batch, index: tf.Tensor) -> Counts:
-            per_replica = strategy.run(tf.autograph.experimental.do_not_convert(replica_sums), args=(batch, index))
+            per_replica = strategy.run(replica_sums, args=(batch, index))
             return {name: strategy.reduce("SUM", value, axis=None) for name, value in per_replica.items()}
 
         self._sums = sums

@@ -27,8 +27,7 @@ class InferenceModule(tf.Module):
         super().__init__()
         self.network_variables = model.weights_by_path()
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")])
-        @tf.autograph.experimental.do_not_convert
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, name="images")], autograph=False)
         def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
             logits = model(images, training=False)
             return {

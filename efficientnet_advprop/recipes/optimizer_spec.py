@@ -40,6 +40,10 @@ class OptimizerSpec:
     weight_decay: float = 1e-5
     moving_average_decay: float = 0.9999
 
+    def peak_learning_rate(self, global_batch_size: int) -> float:
+        """The rate for this many clean images a step."""
+        return self.base_learning_rate * global_batch_size / LEARNING_RATE_BATCH_SIZE
+
     def validate(self) -> None:
         """Refuse what cannot be run.
 

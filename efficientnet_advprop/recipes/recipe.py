@@ -18,12 +18,14 @@ class Cadence:
     Attributes:
         iterations_per_loop: steps that run on the device between two looks of the host (log line, finiteness check).
         steps_per_eval: steps between two evaluations, each of which follows a checkpoint.
+        steps_per_checkpoint: steps after which a checkpoint is due at the latest.
         eval_batch_size: pictures per evaluation step over all replicas; the last batch is padded and masked.
         keep_checkpoint_max: checkpoints kept beside the best one.
     """
 
     iterations_per_loop: int
     steps_per_eval: int
+    steps_per_checkpoint: int
     eval_batch_size: int = 64
     keep_checkpoint_max: int = 5
 
@@ -44,12 +46,14 @@ class Receipt:
 
     Attributes:
         source: paper and table, or the trial that settled it.
+        command: what starts it.
         hardware: what it is meant for.
         expected: the number to expect, or that none is known.
         measured: whether this project has measured that number with this code.
     """
 
     source: str
+    command: str
     hardware: str
     expected: str
     measured: bool
@@ -118,6 +122,11 @@ class Recipe:
         Raises:
             RecipeError: naming the value and what is allowed.
         """
+        for group in (self, self.network, self.optimizer, self.attack, self.term_weights):
+            for field in dataclasses.fields(group):
+                value = getattr(group, field.name)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise RecipeError(f"{field.name} {value} is not a finite number")
         validate_network(self.network)
         self.data.validate()
         self.optimizer.validate()

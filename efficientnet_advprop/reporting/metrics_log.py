@@ -6,6 +6,8 @@ import time
 
 import tensorflow as tf
 
+from efficientnet_advprop.recipes import RecipeError
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -13,6 +15,10 @@ class MetricsLog:
     """Appends what a run tells, a JSON object a line: step, epoch, kind ("train" or "eval"), values.
 
     Lines beyond the step that a run resumes at are cut off first: the steps are made again.
+
+    Attributes:
+        train_seconds: time in training, over all processes of the run.
+        last_evaluated_step: of the lines kept; 0 when there was no evaluation.
 
     Args:
         model_dir: the run's folder.
@@ -24,6 +30,7 @@ class MetricsLog:
         self._path = os.path.join(model_dir, METRICS_FILE)
         self._steps_per_epoch = steps_per_epoch
         kept = [line for line in _read_lines(self._path) if line["step"] <= start_step]
+        self.last_evaluated_step = max((line["step"] for line in kept if line["kind"] == "eval"), default=0)
         self.train_seconds = max((line.get("train_seconds", 0.0) for line in kept), default=0.0)
         temporary = f"{self._path}.tmp"
         with tf.io.gfile.GFile(temporary, "w") as file:
@@ -64,9 +71,16 @@ class MetricsLog:
 
 
 def _read_lines(path: str) -> list[dict]:
-    """The lines of an earlier run; a last line cut short by a kill is left out."""
+    """The lines of an earlier run; a last line cut short by a kill is left out.
+
+    Raises:
+        RecipeError: for a line that is no record.
+    """
     if not tf.io.gfile.exists(path):
         return []
     with tf.io.gfile.GFile(path) as file:
         lines = file.read().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{path} is damaged: {error}") from error

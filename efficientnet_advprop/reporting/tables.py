@@ -12,7 +12,7 @@ _SHARES = ("top1", "top5")
 
 def describe_recipe(recipe: Recipe) -> str:
     """The recipe in a few lines."""
-    peak = recipe.optimizer.base_learning_rate * recipe.train_batch_size / 256
+    peak = recipe.optimizer.peak_learning_rate(recipe.train_batch_size)
     lines = [
         f"{recipe.network.name} at {recipe.network.input_image_size} px on {recipe.data.dataset}, "
         f"scheme {recipe.scheme}",

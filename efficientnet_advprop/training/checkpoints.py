@@ -6,11 +6,9 @@ import os
 import tensorflow as tf
 
 from efficientnet_advprop.recipes import RecipeError
-from efficientnet_advprop.training.model_dir import write_text
+from efficientnet_advprop.training.model_dir import BEST_FOLDER, CHECKPOINT_FOLDER, first_line, read_json, write_text
 from efficientnet_advprop.training.state import TrainState
 
-CHECKPOINT_FOLDER = "checkpoints"
-BEST_FOLDER = "best"
 BEST_RECORD = "best.json"
 
 
@@ -26,9 +24,13 @@ class Checkpoints:
         write_dir: the folder to write to: model_dir, but for workers other than the chief, who must take part in every
             save (replicas' statistics are averaged in it), a folder of their own.
         keep_max: number of newest checkpoints to keep.
+        io_device: device that writes and reads the files. With a TPU on another machine it has to be named: files would
+            otherwise be those of the machine that holds the variables.
     """
 
-    def __init__(self, state: TrainState, model_dir: str, write_dir: str, keep_max: int) -> None:
+    def __init__(
+        self, state: TrainState, model_dir: str, write_dir: str, keep_max: int, io_device: str | None = None
+    ) -> None:
         self._state = state
         self._model_dir = model_dir
         self._write_dir = write_dir
@@ -36,9 +38,11 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(
             model=state.model, average_model=state.average_model, optimizer=state.optimizer
         )
+        self._options = tf.train.CheckpointOptions(experimental_io_device=io_device)
         self._newest = self._manager(CHECKPOINT_FOLDER, keep_max)
         self._best = self._manager(BEST_FOLDER, 1)
-        # Read once: all workers have to come to the same decision whether to save.
+        # In memory, not looked up: all workers have to come to the same decision whether to save.
+        self._saved_step: int | None = None
         self._best_top1 = _recorded_best(model_dir)
 
     def _manager(self, folder: str, keep_max: int) -> tf.train.CheckpointManager:
@@ -50,11 +54,16 @@ class Checkpoints:
         """Restore the newest checkpoint if there is one, and return the step the run is at.
 
         Raises:
-            RecipeError: when the file is damaged or of another network.
+            RecipeError: when the file is damaged or of another network, or when there are checkpoints but no record of
+                which is the newest: starting afresh would overwrite them.
         """
-        path = tf.train.latest_checkpoint(os.path.join(self._model_dir, CHECKPOINT_FOLDER))
+        folder = os.path.join(self._model_dir, CHECKPOINT_FOLDER)
+        path = tf.train.latest_checkpoint(folder)
         if path:
             self._restore(path)
+            self._saved_step = self._state.step
+        elif tf.io.gfile.glob(os.path.join(folder, "*.index")):
+            raise RecipeError(f"{folder} holds checkpoints, but its file `checkpoint` does not name a whole one")
         return self._state.step
 
     def restore(self, which: str) -> int:
@@ -72,18 +81,18 @@ class Checkpoints:
 
     def _restore(self, path: str) -> None:
         try:
-            status = self._checkpoint.restore(path)
+            status = self._checkpoint.restore(path, self._options)
         except ValueError as error:
-            raise RecipeError(f"checkpoint {path} is of another network: {_first_line(error)}") from error
+            raise RecipeError(f"checkpoint {path} is of another network: {first_line(error)}") from error
         except (tf.errors.OpError, IndexError) as error:  # the reader's IndexError is a data file cut short
-            raise RecipeError(f"checkpoint {path} cannot be read: {_first_line(error)}") from error
+            raise RecipeError(f"checkpoint {path} cannot be read: {first_line(error)}") from error
         try:
             # Both ways: a variable left over in the file would mean that optimizer slots, which the file numbers, went
             # to other variables than their own.
             status.assert_consumed()
         except AssertionError as error:
             status.expect_partial()  # else TensorFlow logs a line for every variable that differs
-            raise RecipeError(f"checkpoint {path} is of another network: {_first_line(error)}") from error
+            raise RecipeError(f"checkpoint {path} is of another network: {first_line(error)}") from error
 
     def save(self) -> None:
         """Save the state unless this step is saved already.
@@ -92,30 +101,28 @@ class Checkpoints:
             FloatingPointError: when a weight or an average is not finite; nothing is written then, so that the newest
                 checkpoint stays a good one.
         """
-        if self._newest.latest_checkpoint and self._newest.latest_checkpoint.endswith(f"-{self._state.step}"):
+        if self._saved_step == self._state.step:
             return
-        broken = _first_not_finite(self._state.model)
+        broken = _first_not_finite(self._state.model) or _first_not_finite(self._state.average_model)
         if broken:
             raise FloatingPointError(f"weights are not finite at step {self._state.step}: {broken}")
-        self._newest.save(checkpoint_number=self._state.step)
+        self._newest.save(checkpoint_number=self._state.step, options=self._options)
+        self._saved_step = self._state.step
 
     def save_if_best(self, top1: float) -> bool:
         """Keep the state apart if it is better than all before; ties keep the older one."""
         if top1 <= self._best_top1:
             return False
         self._best_top1 = top1
-        self._best.save(checkpoint_number=self._state.step)
+        self._best.save(checkpoint_number=self._state.step, options=self._options)
         record = {"step": self._state.step, "top1_main": top1}
         write_text(os.path.join(self._write_dir, BEST_FOLDER, BEST_RECORD), json.dumps(record) + "\n")
         return True
 
 
 def _recorded_best(model_dir: str) -> float:
-    path = os.path.join(model_dir, BEST_FOLDER, BEST_RECORD)
-    if not tf.io.gfile.exists(path):
-        return float("-inf")
-    with tf.io.gfile.GFile(path) as file:
-        return json.load(file)["top1_main"]
+    record = read_json(os.path.join(model_dir, BEST_FOLDER, BEST_RECORD), required=("step", "top1_main"))
+    return record["top1_main"] if record else float("-inf")
 
 
 def _first_not_finite(model: tf.keras.Model) -> str | None:
@@ -123,7 +130,3 @@ def _first_not_finite(model: tf.keras.Model) -> str | None:
     paths = model.weights_by_path()
     finite = tf.stack([tf.reduce_all(tf.math.is_finite(variable)) for variable in paths.values()]).numpy()
     return next((path for path, good in zip(paths, finite, strict=True) if not good), None)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -24,6 +24,7 @@ class StopRequest:
     A second signal of the same kind acts as it always does: whoever asks twice does not want to wait for the save.
     """
 
+    DEFAULT = signal.SIGTERM
     _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.recipes import OptimizerSpec
-from efficientnet_advprop.recipes.optimizer_spec import LEARNING_RATE_BATCH_SIZE
 
 Schedule = tf.keras.optimizers.schedules.LearningRateSchedule
 
@@ -66,7 +65,7 @@ def learning_rate_schedule(
     Raises:
         ValueError: for an unknown schedule.
     """
-    peak = spec.base_learning_rate * global_batch_size / LEARNING_RATE_BATCH_SIZE
+    peak = spec.peak_learning_rate(global_batch_size)
     if spec.lr_schedule == "exponential":
         decay = tf.keras.optimizers.schedules.ExponentialDecay(
             peak, steps_per_epoch * spec.lr_decay_epochs, spec.lr_decay_factor, staircase=True

@@ -9,13 +9,10 @@ import tensorflow as tf
 
 from efficientnet_advprop.recipes import Recipe, Term
 from efficientnet_advprop.training.checkpoints import Checkpoints
-from efficientnet_advprop.training.interruption import Interrupted, StopRequest
+from efficientnet_advprop.training.interruption import Interrupted
 from efficientnet_advprop.training.objective import Batch
 from efficientnet_advprop.training.state import TrainState
 from efficientnet_advprop.training.step import StepMetrics, make_replica_step
-
-# A loop shorter than this is not followed by a checkpoint of its own (the official trainer's max(100, iterations)).
-MIN_STEPS_PER_CHECKPOINT = 100
 
 
 class Watcher(Protocol):
@@ -70,8 +67,9 @@ def train(
     iterator_from: Callable[[int], Iterator[Batch]],
     checkpoints: Checkpoints,
     evaluate: Callable[[], dict[str, float]] | None,
+    last_evaluated_step: int,
     watchers: Sequence[Watcher],
-    stop: StopRequest,
+    stop_signal: Callable[[], int | None],
 ) -> None:
     """Train from the state's step to the recipe's last one.
 
@@ -80,21 +78,38 @@ def train(
         recipe: what to do.
         strategy: where.
         iterator_from: the distributed batches from a step on.
-        checkpoints: saves every `steps_per_eval` steps, after loops of a hundred steps, when stopped and at the end.
+        checkpoints: saves before every evaluation, every `steps_per_checkpoint` steps, when stopped and at the end.
         evaluate: results of the averaged weights, `top1_main` among them; None never evaluates.
+        last_evaluated_step: of an earlier process. One that was killed between checkpoint and evaluation owes the
+            evaluation, which is made up for.
         watchers: told of every loop and evaluation.
-        stop: asked between loops.
+        stop_signal: asked between loops; the signal that wants the run to stop, or None. All workers have to get the
+            same answer.
 
     Raises:
-        FloatingPointError: when a loss or a gradient is not finite; it names them and the steps. The newest checkpoint
-            is the last good one.
+        FloatingPointError: when a loss or a gradient is not finite; it names them and the steps. What was saved before
+            stays.
         Interrupted: when asked to stop; the state is saved.
     """
     total_steps, cadence = recipe.total_steps, recipe.cadence
     step = saved_step = state.step
     iterator = iterator_from(step)
     loop = None
-    while step < total_steps:
+    while True:
+        is_eval_step = step > 0 and (step % cadence.steps_per_eval == 0 or step == total_steps)
+        signal_number = stop_signal()
+        if is_eval_step or signal_number or step - saved_step >= cadence.steps_per_checkpoint:
+            checkpoints.save()
+            saved_step = step
+        if signal_number:
+            raise Interrupted(signal_number, step)
+        if evaluate is not None and is_eval_step and step > last_evaluated_step:
+            results = evaluate()
+            checkpoints.save_if_best(results["top1_main"])
+            for watcher in watchers:
+                watcher.eval_values(step, results)
+        if step >= total_steps:
+            return
         if loop is None or step >= loop.until_step:
             terms, until_step = _phase_at(recipe, step)
             loop = make_step_loop(state, recipe, strategy, terms, until_step)
@@ -107,17 +122,6 @@ def train(
         step = end
         for watcher in watchers:
             watcher.train_values(step, {**values, "learning_rate": state.learning_rate()})
-        is_eval_step = step in (next_eval, total_steps)
-        if is_eval_step or stop.signal_number or step - saved_step >= MIN_STEPS_PER_CHECKPOINT:
-            checkpoints.save()
-            saved_step = step
-        if stop.signal_number:
-            raise Interrupted(stop.signal_number, step)
-        if is_eval_step and evaluate is not None:
-            results = evaluate()
-            checkpoints.save_if_best(results["top1_main"])
-            for watcher in watchers:
-                watcher.eval_values(step, results)
 
 
 def _phase_at(recipe: Recipe, step: int) -> tuple[tuple[Term, ...], int]:

@@ -10,26 +10,37 @@ from efficientnet_advprop.recipes import Recipe, RecipeError, differences, from_
 
 RECIPE_FILE = "recipe.json"
 SUMMARY_FILE = "summary.json"
+CHECKPOINT_FOLDER = "checkpoints"
+BEST_FOLDER = "best"
 
 
-def claim(model_dir: str, recipe: Recipe) -> None:
-    """Make the folder this recipe's, or check that it is already.
+def check(model_dir: str, recipe: Recipe) -> None:
+    """Refuse a folder in which a run of another recipe has left results; changes nothing.
+
+    A recorded recipe that never reached its first checkpoint (out of memory, say) binds nobody.
 
     Raises:
-        RecipeError: when the folder cannot be written, or a run of another recipe was started in it.
+        RecipeError: naming every difference.
     """
-    if tf.io.gfile.exists(os.path.join(model_dir, RECIPE_FILE)):
-        changed = differences(recorded_recipe(model_dir), recipe)
-        if changed:
-            raise RecipeError(
-                f"{model_dir} was started with another recipe ({'; '.join(changed)}): "
-                "give those values again, or another --model_dir"
-            )
-    try:
-        write_text(os.path.join(model_dir, RECIPE_FILE), to_json(recipe))
-    except (tf.errors.OpError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RecipeError(f"model_dir {model_dir} cannot be written: {reason}") from error
+    if not _exists(model_dir, RECIPE_FILE) or not (
+        _exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE)
+    ):
+        return
+    changed = differences(recorded_recipe(model_dir), recipe)
+    if changed:
+        raise RecipeError(
+            f"{model_dir} was started with another recipe ({'; '.join(changed)}): "
+            "give those values again, or another --model_dir"
+        )
+
+
+def record_recipe(model_dir: str, recipe: Recipe) -> None:
+    """Make the folder this recipe's.
+
+    Raises:
+        RecipeError: when the folder cannot be written.
+    """
+    write_or_refuse("model_dir", model_dir, RECIPE_FILE, to_json(recipe))
 
 
 def recorded_recipe(model_dir: str) -> Recipe:
@@ -39,13 +50,12 @@ def recorded_recipe(model_dir: str) -> Recipe:
         RecipeError: when the folder holds no run, or its record cannot be read.
     """
     path = os.path.join(model_dir, RECIPE_FILE)
-    if not tf.io.gfile.exists(path):
+    if not _exists(model_dir, RECIPE_FILE):
         raise RecipeError(f"no run in {model_dir}: {RECIPE_FILE} not found")
-    with tf.io.gfile.GFile(path) as file:
-        try:
-            return from_json(file.read())
-        except RecipeError as error:
-            raise RecipeError(f"{path}: {error}") from error
+    try:
+        return from_json(_read_text(path))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
 
 
 def write_summary(model_dir: str, summary: dict[str, Any]) -> None:
@@ -54,12 +64,52 @@ def write_summary(model_dir: str, summary: dict[str, Any]) -> None:
 
 
 def read_summary(model_dir: str) -> dict[str, Any] | None:
-    """The record of the end of a run, or None before it."""
-    path = os.path.join(model_dir, SUMMARY_FILE)
+    """The record of the end of a run, or None before it.
+
+    Raises:
+        RecipeError: when it cannot be read.
+    """
+    return read_json(os.path.join(model_dir, SUMMARY_FILE), required=("step",))
+
+
+def read_json(path: str, required: tuple[str, ...]) -> dict[str, Any] | None:
+    """A JSON object with these keys, or None when there is no such file.
+
+    Raises:
+        RecipeError: when the file holds anything else.
+    """
     if not tf.io.gfile.exists(path):
         return None
-    with tf.io.gfile.GFile(path) as file:
-        return json.load(file)
+    try:
+        values = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{path} is damaged: {error}") from error
+    if not isinstance(values, dict) or not set(required) <= set(values):
+        raise RecipeError(f"{path} is damaged: it has no {' and no '.join(required)}")
+    return values
+
+
+def require_writable(what: str, folder: str) -> None:
+    """Refuse a folder that cannot be written, hours before it is needed.
+
+    Raises:
+        RecipeError: naming the flag and the folder.
+    """
+    name = f".writable-{os.getpid()}"
+    write_or_refuse(what, folder, name, "")
+    tf.io.gfile.remove(os.path.join(folder, name))
+
+
+def write_or_refuse(what: str, folder: str, name: str, text: str) -> None:
+    """Write a file into a folder that a user named.
+
+    Raises:
+        RecipeError: when the folder cannot be written; `what` names the flag.
+    """
+    try:
+        write_text(os.path.join(folder, name), text)
+    except (tf.errors.OpError, OSError) as error:
+        raise RecipeError(f"{what} {folder} cannot be written: {first_line(error)}") from error
 
 
 def write_text(path: str, text: str) -> None:
@@ -69,3 +119,20 @@ def write_text(path: str, text: str) -> None:
     with tf.io.gfile.GFile(temporary, "w") as file:
         file.write(text)
     tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, on one line; its type when it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _exists(model_dir: str, name: str) -> bool:
+    return tf.io.gfile.exists(os.path.join(model_dir, name))
+
+
+def _read_text(path: str) -> str:
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            return file.read()
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read: {first_line(error)}") from error

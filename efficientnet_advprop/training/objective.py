@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import Term
-from efficientnet_advprop.training.randomness import fold
 
 Batch = Mapping[str, tf.Tensor]
 

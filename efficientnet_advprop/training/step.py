@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from efficientnet_advprop.randomness import replica_seed
 from efficientnet_advprop.recipes import Recipe, Term
 from efficientnet_advprop.training.objective import Batch, Objective, micro_batch_gradients
 from efficientnet_advprop.training.optimizers import weight_decay_loss
-from efficientnet_advprop.training.randomness import replica_seed
 from efficientnet_advprop.training.state import TrainState
 
 GRADIENT_NORM = "gradient_norm"

@@ -1,0 +1,34 @@
+"""Where and how a recipe runs."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Where and how a recipe runs; none of it is compared on resume, so that a run can move to other devices.
+
+    Attributes:
+        mode: what to do, one of `flags.MODES`.
+        model_dir: the run's folder.
+        data_dir: the data set's folder, if it has one.
+        export_dir: parent of the exported versions.
+        checkpoint: "last" or "best": what eval and export read.
+        strategy: devices, as `tpu_utils.connect` takes it.
+        tpu: TPU name, address or "local".
+        tpu_zone: zone of the TPU.
+        gcp_project: project of the TPU.
+        use_bfloat16: None is on with a TPU and off elsewhere.
+        remat: recompute activations in the backward pass.
+    """
+
+    mode: str
+    model_dir: str
+    data_dir: str | None
+    export_dir: str
+    checkpoint: str
+    strategy: str
+    tpu: str | None
+    tpu_zone: str | None
+    gcp_project: str | None
+    use_bfloat16: bool | None
+    remat: bool

@@ -1,0 +1,259 @@
+"""The parts of a run, put together: devices, networks, data, evaluators, checkpoints, files."""
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import tpu_utils
+from efficientnet_advprop.data import Source, eval_dataset, train_dataset
+from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, adversarial_examples, run_all
+from efficientnet_advprop.export import export_saved_model
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.recipes import EVALUATION_ATTACK, MAIN_BRANCH, Recipe, RecipeError, RunOptions
+from efficientnet_advprop.reporting import (
+    MetricsLog,
+    ProgressDisplay,
+    describe_recipe,
+    summary_table,
+    write_image_strip,
+)
+from efficientnet_advprop.training import model_dir as run_folder
+from efficientnet_advprop.training.checkpoints import Checkpoints
+from efficientnet_advprop.training.interruption import StopRequest
+from efficientnet_advprop.training.loop import train
+from efficientnet_advprop.training.memory import estimate_memory
+from efficientnet_advprop.training.objective import Batch
+from efficientnet_advprop.training.state import create_train_state
+
+_STRIP_PICTURES = 8
+_VERIFIED_PICTURES = 8
+
+
+class Run:
+    """The parts of one run, assembled.
+
+    Under several workers every one of them goes through the same calls, since all take part in what crosses replicas;
+    only the chief writes to the run's folder and talks.
+
+    Args:
+        recipe: what to compute.
+        options: where and how.
+        source: the data set; None for what needs no data.
+    """
+
+    def __init__(self, recipe: Recipe, options: RunOptions, source: Source | None) -> None:
+        self.recipe, self.options, self.source = recipe, options, source
+        self.strategy = tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
+        if not tf.config.list_physical_devices("GPU"):
+            # As the official trainer does: on a deep network Grappler takes a minute before the first step and makes no
+            # step faster. GPUs keep it for its choice of memory layouts.
+            tpu_utils.set_graph_optimizer(False)
+        self.is_chief = tpu_utils.is_chief(self.strategy)
+        self.write_dir = options.model_dir
+        if not self.is_chief:
+            self.write_dir = os.path.join(options.model_dir, f".worker-{self.strategy.cluster_resolver.task_id}")
+            self.remove_scratch()  # what a killed process may have left
+        self.precision = tpu_utils.set_precision(options.use_bfloat16, self.strategy)
+        self.say(f"devices: {tpu_utils.describe(self.strategy)}; precision {self.precision}")
+        self.state = create_train_state(self.strategy, self._make_model, recipe)
+        on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
+        self.checkpoints = Checkpoints(
+            self.state,
+            options.model_dir,
+            self.write_dir,
+            recipe.cadence.keep_checkpoint_max,
+            io_device="/job:localhost" if on_tpu else None,
+        )
+        self.log: MetricsLog | None = None
+        self._clean_results: tuple[int, dict[str, float]] | None = None
+
+    def say(self, line: str) -> None:
+        """Tell the user, once per run."""
+        if self.is_chief:
+            print(line, flush=True)
+
+    def remove_scratch(self) -> None:
+        """Remove what a worker other than the chief had to write."""
+        if not self.is_chief and tf.io.gfile.exists(self.write_dir):
+            tf.io.gfile.rmtree(self.write_dir)
+
+    def check_batches(self, with_evaluation: bool) -> None:
+        """Refuse batches that the replicas cannot share equally.
+
+        Raises:
+            RecipeError: naming the flag and the numbers.
+        """
+        sizes = {"train_batch_size": (self.recipe.train_batch_size, self.recipe.micro_batches)}
+        if with_evaluation:
+            sizes["eval_batch_size"] = (self.recipe.cadence.eval_batch_size, 1)
+        for flag, (size, micro_batches) in sizes.items():
+            try:
+                tpu_utils.per_replica_batch_size(size, self.strategy.num_replicas_in_sync, micro_batches)
+            except tpu_utils.DeviceError as error:
+                raise RecipeError(f"--{flag}: {error}") from error
+
+    def _make_model(self) -> tf.keras.Model:
+        return build_model(
+            self.recipe.network,
+            num_classes=self.recipe.data.num_label_classes,
+            branches=self.recipe.branches,
+            remat=self.options.remat,
+        )
+
+    def _make_served_model(self) -> tf.keras.Model:
+        """The network with the main branch alone, in float32 whatever training computed in."""
+        policy = tf.keras.mixed_precision.global_policy()
+        tf.keras.mixed_precision.set_global_policy("float32")
+        try:
+            return build_model(
+                self.recipe.network, num_classes=self.recipe.data.num_label_classes, branches=(MAIN_BRANCH,)
+            )
+        finally:
+            tf.keras.mixed_precision.set_global_policy(policy)
+
+    def _train_iterator(self, start_step: int) -> Iterator[Batch]:
+        return iter(
+            self.strategy.distribute_datasets_from_function(
+                lambda context: train_dataset(self.source, self.recipe, context, start_step)
+            )
+        )
+
+    def _eval_batches(self) -> tf.distribute.DistributedDataset:
+        return self.strategy.distribute_datasets_from_function(
+            lambda context: eval_dataset(self.source, self.recipe, context)
+        )
+
+    def train(self, with_evaluation: bool) -> float:
+        """Train from the newest checkpoint to the end; returns the seconds of training in all processes of the run."""
+        self.say(describe_recipe(self.recipe))
+        memory = estimate_memory(self.state, self.recipe, self.strategy.num_replicas_in_sync, self.options.remat)
+        self.say(f"memory, estimated: {memory}")
+        step = self.checkpoints.restore_latest()
+        if tpu_utils.number_of_chief(self.strategy, step) != step:
+            raise RecipeError(f"this worker finds step {step} in {self.options.model_dir}, the chief another: share it")
+        if step:
+            self.say(f"resuming at step {step} of {self.recipe.total_steps}")
+        if self.is_chief:
+            self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
+        evaluated = tpu_utils.number_of_chief(self.strategy, self.log.last_evaluated_step if self.log else 0)
+        with StopRequest() as stop, ProgressDisplay(self.recipe.total_steps, step, self.is_chief) as progress:
+
+            def stop_signal() -> int | None:
+                any_stops = tpu_utils.any_worker(self.strategy, stop.signal_number is not None)
+                return (stop.signal_number or StopRequest.DEFAULT) if any_stops else None
+
+            train(
+                self.state,
+                self.recipe,
+                self.strategy,
+                self._train_iterator,
+                self.checkpoints,
+                self.evaluate_clean if with_evaluation else None,
+                evaluated,
+                (progress, self.log) if self.log else (progress,),
+                stop_signal,
+            )
+        return self.log.train_seconds if self.log else 0.0
+
+    @functools.cached_property
+    def _clean_accuracy(self) -> CleanAccuracy:
+        return CleanAccuracy(
+            self.strategy,
+            self.state.average_model,
+            self._eval_batches,
+            self.recipe.data.num_eval_images,
+            self.recipe.branches,
+        )
+
+    def evaluate_clean(self) -> dict[str, float]:
+        """Accuracies of the averaged weights on clean pictures, through every branch."""
+        step = self.state.step
+        if self._clean_results is None or self._clean_results[0] != step:
+            self._clean_results = step, run_all([self._clean_accuracy])
+        return self._clean_results[1]
+
+    def evaluate(self) -> dict[str, float]:
+        """All results of the averaged weights."""
+        pgd_accuracy = PgdAccuracy(
+            self.strategy,
+            self.state.average_model,
+            self._eval_batches,
+            self.recipe.data.num_eval_images,
+            MAIN_BRANCH,
+            EVALUATION_ATTACK,
+            self.recipe.seed,
+        )
+        self.say(f"evaluating, top1_pgd under {EVALUATION_ATTACK.summary()}")
+        return {**self.evaluate_clean(), **run_all([pgd_accuracy])}
+
+    def draw_examples(self) -> str:
+        """Draw the strip of adversarial pictures: the attack of training, or that of evaluation if there is none."""
+        attacked = [term for phase in self.recipe.phases for term in phase.terms if term.attack]
+        branch, spec = (attacked[0].branch, attacked[0].attack) if attacked else (MAIN_BRANCH, EVALUATION_ATTACK)
+        examples = adversarial_examples(
+            self.strategy,
+            self.state.average_model,
+            self._eval_batches(),
+            branch,
+            spec,
+            _STRIP_PICTURES,
+            self.recipe.seed,
+        )
+        names = self.source.class_names
+        captions = [
+            (f"is {names[label]}, seen as {names[clean]}", f"seen as {names[adversarial]}")
+            for label, clean, adversarial in zip(
+                examples.labels, examples.clean_classes, examples.adversarial_classes, strict=True
+            )
+        ]
+        path = os.path.join(self.options.model_dir, "adversarial_examples.png")
+        if self.is_chief:
+            title = f"{spec.summary()}, {branch} branch"
+            write_image_strip(path, examples.clean, examples.adversarial, captions, title)
+            self.log.image("adversarial_examples", self.state.step, path)
+        return path
+
+    def export(self, images: np.ndarray) -> str:
+        """Write the SavedModel of the averaged weights, main branch alone, compared on these images [N, H, W, 3]."""
+        export_dir = self.options.export_dir if self.is_chief else os.path.join(self.write_dir, "saved_model")
+        return export_saved_model(self.state.average_model, self._make_served_model, export_dir, images)
+
+    def record_recipe(self) -> None:
+        """Make the run's folder this recipe's.
+
+        Raises:
+            RecipeError: when the folder cannot be written.
+        """
+        if self.is_chief:
+            run_folder.record_recipe(self.options.model_dir, self.recipe)
+
+    def restore(self) -> None:
+        """Restore the checkpoint that the options name.
+
+        Raises:
+            RecipeError: when there is none, or it is damaged or of another network.
+        """
+        step = self.checkpoints.restore(self.options.checkpoint)
+        self.say(f"{self.options.checkpoint} checkpoint of {self.options.model_dir}, step {step}")
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Record and show the summary."""
+        if self.is_chief:
+            run_folder.write_summary(self.options.model_dir, summary)
+        self.say(summary_table(summary))
+        self.remove_scratch()
+
+    def made_up_pictures(self) -> np.ndarray:
+        """Noise, float32 [N, H, W, 3] in [0, 255], to compare an export on without any data."""
+        size = self.recipe.network.input_image_size
+        shape = (_VERIFIED_PICTURES, size, size, 3)
+        return np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+
+    def some_eval_pictures(self) -> np.ndarray:
+        """A few evaluation pictures, float32 [N, H, W, 3]."""
+        batch = next(iter(self._eval_batches()))
+        return self.strategy.experimental_local_results(batch["images"])[0].numpy()[:_VERIFIED_PICTURES]
