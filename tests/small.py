@@ -20,6 +20,7 @@ def small_recipe(scheme: str = "advprop", **changes: object) -> Recipe:
         "network.width_coefficient": 0.25,
         "network.depth_coefficient": 0.2,
         "network.input_image_size": 16,
+        "network.zero_init_residual": False,
         "train_batch_size": 8,
         "cadence.eval_batch_size": 60,
     }

@@ -79,7 +79,7 @@ def test_batches_have_static_shapes_and_pixels_in_range(digits):
         "mask": ((16,), tf.float32),
     }
     evaluation = eval_dataset(digits, recipe, host())
-    assert evaluation.element_spec["labels"] == tf.TensorSpec([60], tf.int32)
+    assert evaluation.element_spec["labels"] == tf.TensorSpec([72], tf.int32)
     for batch in (*take(train, 3), *take(evaluation, 3)):
         assert batch["images"].min() >= 0 and 200 < batch["images"].max() <= 255
         np.testing.assert_array_equal(batch["images"][..., 0], batch["images"][..., 2])

@@ -1,8 +1,11 @@
 """The command line, end to end on a narrow network, and every mistake that it answers with one line and code 2."""
 
+import dataclasses
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +24,27 @@ ROOT = Path(__file__).parents[1]
 NARROW = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=16", "--train_batch_size=16")
 
 
-def command(*arguments: str, check_code: int = 0) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "main.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+def start(*arguments: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "main.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    assert done.returncode == check_code, done.stdout + done.stderr
+
+
+@dataclasses.dataclass
+class Done:
+    stdout: str
+    stderr: str
+
+
+def command(*arguments: str, check_code: int = 0) -> Done:
+    process = start(*arguments)
+    done = Done(*process.communicate())
+    assert process.returncode == check_code, done.stdout + done.stderr
     return done
 
 
@@ -111,6 +129,69 @@ def test_export_writes_the_next_version_with_the_same_values(finished_run):
         for version in ("1", "2")
     )
     np.testing.assert_allclose(first["probabilities"], second["probabilities"], atol=1e-6)
+
+
+def test_sigterm_leaves_a_run_that_the_same_command_finishes(tmp_path):
+    arguments = ("--advprop", "--mode=train", f"--model_dir={tmp_path}", "--iterations_per_loop=1", *NARROW)
+    process = start(*arguments, "--train_steps=400")
+    for line in process.stderr:
+        if line.startswith("first 1 step(s) done"):
+            break
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    stopped = re.search(r"^stopped by SIGTERM at step (\d+), state saved; the same command resumes$", errors, re.M)
+    assert stopped
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == int(stopped[1])
+    # Another length is another recipe under this schedule; the run itself is not waited for.
+    refused = command(*arguments, "--train_steps=401", check_code=2)
+    assert "train_steps: 400 -> 401" in refused.stderr
+    resumed = start(*arguments, "--train_steps=400")
+    for line in resumed.stdout:
+        if line.startswith("resuming at step"):
+            break
+    resumed.kill()
+    resumed.communicate()
+    assert line == f"resuming at step {stopped[1]} of 400\n"
+
+
+def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
+    """Each in a process of its own: they meet in every gradient, save, evaluation and decision."""
+    with socket.socket() as first, socket.socket() as second:
+        for free in (first, second):
+            free.bind(("localhost", 0))
+        workers = [f"localhost:{free.getsockname()[1]}" for free in (first, second)]
+    arguments = ("--advprop", f"--model_dir={tmp_path}", "--train_steps=6", "--iterations_per_loop=2", *NARROW)
+    processes = [
+        start(
+            *arguments,
+            "--steps_per_eval=4",
+            "--use_bfloat16",
+            # At 16 px a depthwise kernel strides over a map of one pixel: there TensorFlow's bfloat16 kernel for CPUs
+            # leaves parts of its weight gradient unwritten.
+            "--input_image_size=32",
+            TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}),
+        )
+        for index in range(2)
+    ]
+    (chief_out, chief_err), (other_out, other_err) = (process.communicate(timeout=400) for process in processes)
+    assert [process.returncode for process in processes] == [0, 0], chief_err + other_err
+    assert "2 CPU replicas on 2 hosts; precision mixed_bfloat16" in chief_out
+    assert "top1_main" in chief_out
+    assert "top1_main" not in other_out
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["step"], summary["precision"]) == (6, "mixed_bfloat16")
+    assert (Path(summary["saved_model"]) / "saved_model.pb").exists()
+    assert not list(tmp_path.glob(".worker-*"))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["kind"], line["step"]) for line in lines] == [
+        ("train", 2),
+        ("train", 4),
+        ("eval", 4),
+        ("train", 6),
+        ("eval", 6),
+    ]
 
 
 @pytest.mark.parametrize(

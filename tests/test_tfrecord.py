@@ -98,6 +98,7 @@ def test_an_epoch_that_no_batch_divides_loses_nothing(folder):
 
 
 def test_the_seed_decides_the_order(folder):
+    tf.random.set_seed(0)  # as a run does: the global seed must neither matter nor break anything
     orders = []
     for seed in (1, 1, 2):
         recipe = folder_recipe(seed=seed)

@@ -1,5 +1,6 @@
 """Workers on several hosts, described by the environment variable TF_CONFIG."""
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -68,20 +69,28 @@ def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:
     """Whether the flag is set on any worker; all of them have to ask, and get the same answer."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return flag
-    return _sum_over_replicas(strategy, lambda replica: tf.constant(int(flag))) > 0
+    return int(_sum_over_replicas(strategy)(tf.constant(int(flag)), tf.constant(False))) > 0
 
 
 def number_of_chief(strategy: tf.distribute.Strategy, number: int) -> int:
     """The chief's number, on every worker; all of them have to ask."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return number
-    return _sum_over_replicas(strategy, lambda replica: tf.where(replica == 0, number, 0))  # replica 0 is the chief's
+    return int(_sum_over_replicas(strategy)(tf.constant(number), tf.constant(True)))
 
 
+@functools.cache
 def _sum_over_replicas(
-    strategy: tf.distribute.MultiWorkerMirroredStrategy, number_of: Callable[[tf.Tensor], tf.Tensor]
-) -> int:
-    def on_replica() -> tf.Tensor:
-        return number_of(tf.distribute.get_replica_context().replica_id_in_sync_group)
+    strategy: tf.distribute.MultiWorkerMirroredStrategy,
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """(number, of the chief alone?) -> its sum over all replicas, or over the first one, which is the chief's."""
 
-    return int(strategy.reduce("SUM", strategy.run(on_replica), axis=None))
+    @tf.function(autograph=False)
+    def total(number: tf.Tensor, of_chief_alone: tf.Tensor) -> tf.Tensor:
+        def on_replica() -> tf.Tensor:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.where(of_chief_alone & (replica != 0), 0, number)
+
+        return strategy.reduce("SUM", strategy.run(on_replica), axis=None)
+
+    return total

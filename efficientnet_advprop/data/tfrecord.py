@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 
 from efficientnet_advprop.data.order import augmentation_seed, order_seed
+from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import DataSpec, Recipe, RecipeError
 
 _FEATURES = {
@@ -22,7 +23,7 @@ _FEATURES = {
 
 _FILES_AT_A_TIME = 16  # enough to hide the latency of remote storage
 _READ_BUFFER_BYTES = 8 * 2**20  # the official code's, for the same reason
-_SHUFFLE_BUFFER = 1024  # the official code's: some 110 MB of undecoded ImageNet pictures
+_SHUFFLED_BLOCK = 1024  # the official code's buffer: some 110 MB of undecoded ImageNet pictures
 
 _MISSING_SHARDS_NAMED = 8
 
@@ -63,7 +64,7 @@ class TFRecordSource:
     def train_examples(self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int) -> tf.data.Dataset:
         """(encoded picture, label, seed).
 
-        Files are shuffled by (seed, epoch), then records within a buffer. Records can only be reached by reading all
+        Files are shuffled by (seed, epoch), then records within blocks. Records can only be reached by reading all
         those before them, so a resumed stream does not look for its place: it takes as many pictures as the epoch had
         left from a fresh shuffle, and later epochs are whole again.
 
@@ -80,7 +81,7 @@ class TFRecordSource:
                 tf.random.experimental.stateless_shuffle(tf.constant(self._train_paths), seed)
             )
             records = _read(paths.shard(hosts, host)) if by_file else _read(paths).shard(hosts, host)
-            records = records.shuffle(_SHUFFLE_BUFFER, seed=tf.cast(seed[0], tf.int64), reshuffle_each_iteration=False)
+            records = _shuffle(records, seed)
             left_on_host = -((offset - self.num_train_images) // hosts)
             whole = tf.constant(-1, tf.int64)
             return (
@@ -173,6 +174,20 @@ def _read(paths: tf.data.Dataset) -> tf.data.Dataset:
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
+
+
+def _shuffle(records: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+    """Blocks of records, each in an order of its own.
+
+    Not `Dataset.shuffle`: its order depends on TensorFlow's global seed too, and where that is 0 it refuses a seed that
+    is a tensor, as an epoch's is.
+    """
+
+    def in_another_order(index: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
+        order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(block)[0]), fold(seed, index))
+        return tf.gather(block, order)
+
+    return records.batch(_SHUFFLED_BLOCK).enumerate().map(in_another_order).unbatch()
 
 
 def _parse(record: tf.Tensor, num_label_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
