@@ -27,7 +27,7 @@ from efficientnet_advprop.training.interruption import StopRequest
 from efficientnet_advprop.training.loop import train
 from efficientnet_advprop.training.memory import estimate_memory
 from efficientnet_advprop.training.objective import Batch
-from efficientnet_advprop.training.state import create_train_state
+from efficientnet_advprop.training.state import TrainState, create_train_state
 
 _STRIP_PICTURES = 8
 _VERIFIED_PICTURES = 8
@@ -59,15 +59,6 @@ class Run:
             self.remove_scratch()  # what a killed process may have left
         self.precision = tpu_utils.set_precision(options.use_bfloat16, self.strategy)
         self.say(f"devices: {tpu_utils.describe(self.strategy)}; precision {self.precision}")
-        self.state = create_train_state(self.strategy, self._make_model, recipe)
-        on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
-        self.checkpoints = Checkpoints(
-            self.state,
-            options.model_dir,
-            self.write_dir,
-            recipe.cadence.keep_checkpoint_max,
-            io_device="/job:localhost" if on_tpu else None,
-        )
         self.log: MetricsLog | None = None
         self._clean_results: tuple[int, dict[str, float]] | None = None
 
@@ -80,6 +71,23 @@ class Run:
         """Remove what a worker other than the chief had to write."""
         if not self.is_chief and tf.io.gfile.exists(self.write_dir):
             tf.io.gfile.rmtree(self.write_dir)
+
+    @functools.cached_property
+    def state(self) -> TrainState:
+        """Weights, averages and optimizer; made when first asked for, since a deep network takes its time."""
+        return create_train_state(self.strategy, self._make_model, self.recipe)
+
+    @functools.cached_property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
+        return Checkpoints(
+            self.state,
+            self.options.model_dir,
+            self.write_dir,
+            self.recipe.cadence.keep_checkpoint_max,
+            io_device="/job:localhost" if on_tpu else None,
+        )
 
     def check_batches(self, with_evaluation: bool) -> None:
         """Refuse batches that the replicas cannot share equally.
