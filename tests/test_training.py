@@ -94,6 +94,21 @@ def test_two_replicas_with_synchronised_statistics_equal_one_device(two_replicas
             assert double_metrics[name] == pytest.approx(single_metrics[name], rel=1e-4), name
 
 
+def test_micro_batches_on_two_replicas_equal_one_device(two_replicas):
+    """Four pieces either way: two on each replica, or four on the one device.
+
+    Moving statistics differ: they move once a piece.
+    """
+    changes = {"optimizer__optimizer": "momentum", "optimizer__base_learning_rate": 0.5, **WITHOUT_NOISE}
+    single, single_metrics = run_steps(small_recipe("vanilla", micro_batches=4, **changes), one_cpu(), 1)
+    double, double_metrics = run_steps(small_recipe("vanilla", micro_batches=2, **changes), two_replicas, 1)
+    ours, theirs = values(single.model), values(double.model)
+    for path in ours:
+        if "moving" not in path:
+            np.testing.assert_allclose(theirs[path], ours[path], rtol=1e-3, atol=1e-5, err_msg=path)
+    assert double_metrics["loss/clean"] == pytest.approx(single_metrics["loss/clean"], rel=1e-4)
+
+
 def test_replicas_draw_different_noise(two_replicas):
     recipe = small_recipe(network__dropout_rate=0.0)
     strategy = two_replicas
