@@ -25,6 +25,8 @@ from efficientnet_advprop.run import Run
 from efficientnet_advprop.training import model_dir as run_folder
 from efficientnet_advprop.training.interruption import Interrupted
 
+absl_flags.adopt_module_key_flags(flags.definitions)  # --help shows the flags of the main module
+
 DIGITS_NOTICE = (
     "data: the 1,797 handwritten digits of scikit-learn; for ImageNet pass --data_dir=FOLDER with the TFRecords "
     "train-*-of-* and validation-*-of-*"

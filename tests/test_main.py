@@ -223,6 +223,14 @@ def test_a_users_mistake_is_one_line_and_code_2(arguments, message, tmp_path, ca
     assert list(tmp_path.iterdir()) == []
 
 
+def test_help_shows_the_flags():
+    process = start("--help")
+    shown, _ = process.communicate()
+    for flag in flags.definitions.RECIPE_FLAGS:
+        assert f"--{flag.name}:" in shown or f"--[no]{flag.name}:" in shown, flag.name
+    assert "--advprop" in shown.replace("[no]", "")
+
+
 def test_a_mistake_ends_the_process_without_a_traceback(tmp_path):
     done = command("--advprop", "--attack_steps=0", f"--model_dir={tmp_path / 'run'}", check_code=2)
     assert done.stderr == "error: an attack of 0 steps: at least 1 is needed\n"
