@@ -322,4 +322,7 @@ def test_a_damaged_summary_is_one_clear_error(tmp_path, content):
 def test_a_run_without_a_checkpoint_binds_nobody(tmp_path, parsed):
     """Out of memory in the first step, say: the corrected command runs in the same folder."""
     run_folder.record_recipe(str(tmp_path), parsed().recipe)
-    run_folder.check(str(tmp_path), parsed("--train_batch_size=8").recipe)
+    corrected = parsed("--train_batch_size=8").recipe
+    run_folder.check(str(tmp_path), corrected)
+    run_folder.record_recipe(str(tmp_path), corrected)
+    assert run_folder.recorded_recipe(str(tmp_path)) == corrected
