@@ -42,8 +42,9 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
         return summary
     run = Run(recipe, options, open_source(recipe.data, options.data_dir))
     run.check_batches(with_evaluation=True)
+    if not options.export_dir.startswith(options.model_dir):
+        run_folder.require_writable("export_dir", options.export_dir)
     run.record_recipe()
-    run_folder.require_writable("export_dir", options.export_dir)
     train_seconds = run.train(with_evaluation=True)
     summary = {
         "model": recipe.network.name,
@@ -52,6 +53,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
         "precision": run.precision,
         "step": run.state.step,
         **run.evaluate(),
+        "eval_images": recipe.data.num_eval_images,
         "evaluation_attack": dataclasses.asdict(EVALUATION_ATTACK),
         "train_seconds": round(train_seconds, 1),
         "adversarial_examples": run.draw_examples(),

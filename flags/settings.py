@@ -109,6 +109,9 @@ def _apply(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
+    for name in ("model_dir", "data_dir", "export_dir"):
+        if values[name].present and not values[name].value:
+            raise RecipeError(f"--{name}= is empty")
     for name, modes in _MODES_THAT_READ.items():
         if values[name].present and values.mode not in modes:
             raise RecipeError(f"--{name} is read by --mode={' and '.join(modes)}, not by {values.mode}")

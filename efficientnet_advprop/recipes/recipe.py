@@ -138,6 +138,11 @@ class Recipe:
         for field in ("train_batch_size", "micro_batches"):
             if getattr(self, field) < 1:
                 raise RecipeError(f"{field} {getattr(self, field)}: at least 1 is needed")
+        if self.train_batch_size > self.data.num_train_images:
+            available = self.data.num_train_images
+            raise RecipeError(
+                f"train_batch_size {self.train_batch_size} is more than the {available} training pictures"
+            )
         if self.train_steps is not None and self.train_steps < 1:
             raise RecipeError(f"train_steps {self.train_steps}: at least 1 is needed")
         if not self.train_epochs > 0:
