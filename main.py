@@ -42,7 +42,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
         return summary
     run = Run(recipe, options, open_source(recipe.data, options.data_dir))
     run.check_batches(with_evaluation=True)
-    if not options.export_dir.startswith(options.model_dir):
+    if not options.export_dir.startswith(os.path.join(options.model_dir, "")):
         run_folder.require_writable("export_dir", options.export_dir)
     run.record_recipe()
     train_seconds = run.train(with_evaluation=True)
