@@ -19,9 +19,13 @@ import flags
 import tpu_utils
 from efficientnet_advprop.data import open_source
 from efficientnet_advprop.export import ExportError
+from efficientnet_advprop.models.weights import Weights, open_weights
+from efficientnet_advprop.predicting import PREDICTIONS_FILE
+from efficientnet_advprop.predicting import predict as predict_pictures
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, differences
-from efficientnet_advprop.reporting import METRICS_FILE, summary_table
+from efficientnet_advprop.reporting import METRICS_FILE, prediction_table, summary_table
 from efficientnet_advprop.run import Run
+from efficientnet_advprop.training import checkpoints
 from efficientnet_advprop.training import model_dir as run_folder
 from efficientnet_advprop.training.interruption import Interrupted
 
@@ -33,15 +37,15 @@ DIGITS_NOTICE = (
 )
 
 
-def train_and_evaluate(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
+def train_and_evaluate(recipe: Recipe, options: RunOptions, weights: Weights | None) -> dict[str, Any]:
     """Train, evaluate, draw, export; returns the results, which `summary.json` records too."""
     summary = run_folder.read_summary(options.model_dir)
     if summary is not None and summary["step"] >= recipe.total_steps:
         print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
         print(summary_table(summary))
         return summary
-    run = Run(recipe, options, open_source(recipe.data, options.data_dir))
-    run.check_batches(with_evaluation=True)
+    run = Run(recipe, options, open_source(recipe.data, options.data_dir), weights)
+    run.check_batches(training=True, evaluation=True)
     if not options.export_dir.startswith(os.path.join(options.model_dir, "")):
         run_folder.require_writable("export_dir", options.export_dir)
     run.record_recipe()
@@ -66,36 +70,50 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions) -> dict[str, Any]:
     return summary
 
 
-def train_only(recipe: Recipe, options: RunOptions) -> None:
+def train_only(recipe: Recipe, options: RunOptions, weights: Weights | None) -> None:
     """Train to the last step; evaluation is another process's work (`--mode=eval`)."""
-    run = Run(recipe, options, open_source(recipe.data, options.data_dir))
-    run.check_batches(with_evaluation=False)
+    run = Run(recipe, options, open_source(recipe.data, options.data_dir), weights)
+    run.check_batches(training=True, evaluation=False)
     run.record_recipe()
     run.train(with_evaluation=False)
     run.say(f"trained to step {run.state.step}: {options.model_dir}")
     run.remove_scratch()
 
 
-def evaluate(recipe: Recipe, options: RunOptions) -> None:
-    """Evaluate a checkpoint of a run."""
-    run = Run(recipe, options, open_source(recipe.data, options.data_dir))
-    run.check_batches(with_evaluation=True)
-    run.restore()
+def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
+    """Evaluate a checkpoint."""
+    run = Run(recipe, options, open_source(recipe.data, options.data_dir), weights)
+    run.check_batches(training=False, evaluation=True)
+    run.read_weights()
     run.say(summary_table(run.evaluate()))
     run.remove_scratch()
 
 
-def export(recipe: Recipe, options: RunOptions) -> None:
-    """Export a checkpoint of a run; needs no data."""
+def predict(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
+    """Predict picture files."""
+    run_folder.require_writable("model_dir", options.model_dir)
+    run = Run(recipe, options, None, weights)
+    run.check_batches(training=False, evaluation=True)
+    run.read_weights()
+    results = predict_pictures(run)
+    print(prediction_table(results["predictions"]))
+    print(
+        f"{len(results['predictions'])} pictures predicted, {len(results['skipped'])} skipped: "
+        f"{os.path.join(options.model_dir, PREDICTIONS_FILE)}"
+    )
+
+
+def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
+    """Export a checkpoint; needs no data."""
     run_folder.require_writable("export_dir", options.export_dir)
-    run = Run(recipe, options, source=None)
-    run.restore()
+    run = Run(recipe, options, None, weights)
+    run.read_weights()
     run.say(f"saved_model: {run.export(run.made_up_pictures())}")
     run.remove_scratch()
 
 
 TRAINING_MODES = {"train_and_eval": train_and_evaluate, "train": train_only}
-READING_MODES = {"eval": evaluate, "export": export}
+READING_MODES = {"eval": evaluate, "predict": predict, "export": export}
 
 
 def recorded_recipe(settings: flags.Settings) -> Recipe:
@@ -112,16 +130,34 @@ def recorded_recipe(settings: flags.Settings) -> Recipe:
     return recipe
 
 
-def run_mode(settings: flags.Settings) -> None:
-    """Do what --mode says."""
+def weights_to_read(settings: flags.Settings, init_weights: Weights | None) -> tuple[Recipe, Weights]:
+    """What evaluation, prediction and export are about: the weights of --init_checkpoint, or those of a run.
+
+    Raises:
+        RecipeError: when there are none, or flags contradict them.
+    """
+    options = settings.options
+    if init_weights is None:
+        recipe = recorded_recipe(settings)
+        return recipe, open_weights(checkpoints.find(options.model_dir, options.checkpoint))
+    if run_folder.holds_run(options.model_dir):
+        raise RecipeError(f"{options.model_dir} holds a run: results for --init_checkpoint need another --model_dir")
+    return settings.recipe, init_weights
+
+
+def run_mode(values: absl_flags.FlagValues) -> None:
+    """Do what the flags say."""
+    weights = open_weights(values.init_checkpoint) if values.init_checkpoint else None
+    settings = flags.settings_from_flags(values, weights.facts if weights else None)
     options = settings.options
     if options.mode in READING_MODES:
-        READING_MODES[options.mode](recorded_recipe(settings), options)
+        recipe, weights = weights_to_read(settings, weights)
+        READING_MODES[options.mode](recipe, options, weights)
         return
     if settings.recipe.data.dataset == "digits":
         print(DIGITS_NOTICE)
     run_folder.check(options.model_dir, settings.recipe)
-    TRAINING_MODES[options.mode](settings.recipe, options)
+    TRAINING_MODES[options.mode](settings.recipe, options, weights)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -130,7 +166,7 @@ def main(argv: Sequence[str]) -> None:
     if not absl_flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # TensorFlow's notes on what it saves are for --verbosity=0
     try:
-        run_mode(flags.settings_from_flags(absl_flags.FLAGS))
+        run_mode(absl_flags.FLAGS)
     except (RecipeError, tpu_utils.DeviceError) as error:
         fail(str(error), exit_code=2)
     except FloatingPointError as error:

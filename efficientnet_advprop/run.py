@@ -9,11 +9,19 @@ import numpy as np
 import tensorflow as tf
 
 import tpu_utils
-from efficientnet_advprop.data import Source, eval_dataset, train_dataset
+from efficientnet_advprop.data import Source, class_names, eval_dataset, train_dataset
 from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, adversarial_examples, run_all
 from efficientnet_advprop.export import export_saved_model
 from efficientnet_advprop.models import build_model
-from efficientnet_advprop.recipes import EVALUATION_ATTACK, MAIN_BRANCH, Recipe, RecipeError, RunOptions
+from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.recipes import (
+    EVALUATION_ATTACK,
+    MAIN_BRANCH,
+    Recipe,
+    RecipeError,
+    RunOptions,
+    WeightsRecord,
+)
 from efficientnet_advprop.reporting import (
     MetricsLog,
     ProgressDisplay,
@@ -43,10 +51,13 @@ class Run:
         recipe: what to compute.
         options: where and how.
         source: the data set; None for what needs no data.
+        weights: trained weights: where training starts from, or what is evaluated, predicts or is exported.
     """
 
-    def __init__(self, recipe: Recipe, options: RunOptions, source: Source | None) -> None:
-        self.recipe, self.options, self.source = recipe, options, source
+    def __init__(
+        self, recipe: Recipe, options: RunOptions, source: Source | None, weights: Weights | None = None
+    ) -> None:
+        self.recipe, self.options, self.source, self.weights = recipe, options, source, weights
         self.strategy = tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
         if not tf.config.list_physical_devices("GPU"):
             # As the official trainer does: on a deep network Grappler takes a minute before the first step and makes no
@@ -60,6 +71,7 @@ class Run:
         self.precision = tpu_utils.set_precision(options.use_bfloat16, self.strategy)
         self.say(f"devices: {tpu_utils.describe(self.strategy)}; precision {self.precision}")
         self.log: MetricsLog | None = None
+        self._read_model: tf.keras.Model | None = None
         self._clean_results: tuple[int, dict[str, float]] | None = None
 
     def say(self, line: str) -> None:
@@ -83,20 +95,41 @@ class Run:
         on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
         return Checkpoints(
             self.state,
+            WeightsRecord(self.recipe, self.class_names),
             self.options.model_dir,
             self.write_dir,
             self.recipe.cadence.keep_checkpoint_max,
             io_device="/job:localhost" if on_tpu else None,
         )
 
-    def check_batches(self, with_evaluation: bool) -> None:
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in label order, by the data set, else by the weights, else by the number of classes."""
+        if self.source is not None:
+            return self.source.class_names
+        recorded = self.weights.class_names if self.weights else None
+        return recorded or class_names(self.recipe.data.num_label_classes)
+
+    @property
+    def evaluated_model(self) -> tf.keras.Model:
+        """What evaluation, prediction and export use: weights that were read, or the averaged ones of training."""
+        return self._read_model or self.state.average_model
+
+    @property
+    def step(self) -> int | None:
+        """Updates that made the evaluated weights; None if unknown."""
+        return self.weights.step if self._read_model else self.state.step
+
+    def check_batches(self, training: bool, evaluation: bool) -> None:
         """Refuse batches that the replicas cannot share equally.
 
         Raises:
             RecipeError: naming the flag and the numbers.
         """
-        sizes = {"train_batch_size": (self.recipe.train_batch_size, self.recipe.micro_batches)}
-        if with_evaluation:
+        sizes = {}
+        if training:
+            sizes["train_batch_size"] = (self.recipe.train_batch_size, self.recipe.micro_batches)
+        if evaluation:
             sizes["eval_batch_size"] = (self.recipe.cadence.eval_batch_size, 1)
         for flag, (size, micro_batches) in sizes.items():
             try:
@@ -145,6 +178,9 @@ class Run:
             raise RecipeError(f"this worker finds step {step} in {self.options.model_dir}, the chief another: share it")
         if step:
             self.say(f"resuming at step {step} of {self.recipe.total_steps}")
+        elif self.weights is not None:
+            self._load_weights(self.state.model, skip_other_classifier=True)
+            self.state.moving_average.reset()
         if self.is_chief:
             self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
         evaluated = tpu_utils.number_of_chief(self.strategy, self.log.last_evaluated_step if self.log else 0)
@@ -167,28 +203,47 @@ class Run:
             )
         return self.log.train_seconds if self.log else 0.0
 
+    def read_weights(self) -> None:
+        """Make the given weights those that are evaluated, predict or are exported.
+
+        Raises:
+            RecipeError: when they cannot be read or are of another network.
+        """
+        with self.strategy.scope():
+            model = self._make_model()
+        self._load_weights(model, skip_other_classifier=False)
+        self._read_model = model
+
+    def _load_weights(self, model: tf.keras.Model, skip_other_classifier: bool) -> None:
+        kind = "averaged" if self.options.ema else "raw"
+        self.say(f"weights: {kind}, {self.weights.origin}, {self.weights.facts.path}")
+        self.say(f"preprocessing: {self.recipe.network.preprocessing}")
+        notes = self.weights.load(model, self.options.ema, self.options.allow_extra_variables, skip_other_classifier)
+        for note in notes:
+            self.say(f"  {note}")
+
     @functools.cached_property
     def _clean_accuracy(self) -> CleanAccuracy:
         return CleanAccuracy(
             self.strategy,
-            self.state.average_model,
+            self.evaluated_model,
             self._eval_batches,
             self.recipe.data.num_eval_images,
             self.recipe.branches,
         )
 
     def evaluate_clean(self) -> dict[str, float]:
-        """Accuracies of the averaged weights on clean pictures, through every branch."""
-        step = self.state.step
+        """Accuracies of the evaluated weights on clean pictures, through every branch."""
+        step = self.step
         if self._clean_results is None or self._clean_results[0] != step:
             self._clean_results = step, run_all([self._clean_accuracy])
         return self._clean_results[1]
 
     def evaluate(self) -> dict[str, float]:
-        """All results of the averaged weights."""
+        """All results of the evaluated weights."""
         pgd_accuracy = PgdAccuracy(
             self.strategy,
-            self.state.average_model,
+            self.evaluated_model,
             self._eval_batches,
             self.recipe.data.num_eval_images,
             MAIN_BRANCH,
@@ -204,7 +259,7 @@ class Run:
         branch, spec = (attacked[0].branch, attacked[0].attack) if attacked else (MAIN_BRANCH, EVALUATION_ATTACK)
         examples = adversarial_examples(
             self.strategy,
-            self.state.average_model,
+            self.evaluated_model,
             self._eval_batches(),
             branch,
             spec,
@@ -226,9 +281,19 @@ class Run:
         return path
 
     def export(self, images: np.ndarray) -> str:
-        """Write the SavedModel of the averaged weights, main branch alone, compared on these images [N, H, W, 3]."""
+        """Write the SavedModel of the evaluated weights, main branch alone, compared on these images [N, H, W, 3]."""
         export_dir = self.options.export_dir if self.is_chief else os.path.join(self.write_dir, "saved_model")
-        return export_saved_model(self.state.average_model, self._make_served_model, export_dir, images)
+        network, data = self.recipe.network, self.recipe.data
+        description = {
+            "model": network.name,
+            "preprocessing": network.preprocessing,
+            "input_range": [0, 255],
+            "input_image_size": network.input_image_size,
+            "eval_crop": data.eval_crop,
+            "class_names": self.class_names,
+            "step": self.step,
+        }
+        return export_saved_model(self.evaluated_model, self._make_served_model, export_dir, images, description)
 
     def record_recipe(self) -> None:
         """Make the run's folder this recipe's.
@@ -238,15 +303,6 @@ class Run:
         """
         if self.is_chief:
             run_folder.record_recipe(self.options.model_dir, self.recipe)
-
-    def restore(self) -> None:
-        """Restore the checkpoint that the options name.
-
-        Raises:
-            RecipeError: when there is none, or it is damaged or of another network.
-        """
-        step = self.checkpoints.restore(self.options.checkpoint)
-        self.say(f"{self.options.checkpoint} checkpoint of {self.options.model_dir}, step {step}")
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Record and show the summary."""

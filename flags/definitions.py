@@ -15,7 +15,7 @@ from efficientnet_advprop.recipes.data_spec import DATASETS, EVAL_CROPS, TRAIN_C
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
 
-MODES = ("train_and_eval", "train", "eval", "export")
+MODES = ("train_and_eval", "train", "eval", "predict", "export")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,8 @@ RECIPE_FLAGS = (
     RecipeFlag("train_batch_size", "train_batch_size", int, "Clean images per step, over all replicas."),
     RecipeFlag("train_epochs", "train_epochs", float, "Length of the run in epochs."),
     RecipeFlag("train_steps", "train_steps", int, "Length of the run in steps, instead of epochs."),
+    RecipeFlag("init_checkpoint", "init_checkpoint", str, "Weights from here: official or a run's, file or folder."),
+    RecipeFlag("ema", "init_ema", bool, "The averaged weights of a checkpoint; --noema reads the raw ones."),
     RecipeFlag("label_smoothing", "label_smoothing", float, "Of every term's cross-entropy."),
     RecipeFlag("micro_batches", "micro_batches", int, "Pieces of each replica's batch, to save memory."),
     RecipeFlag("seed", "seed", int, "Of weights, order, augmentation, attacks and dropout."),
@@ -116,7 +118,10 @@ def _define_all() -> None:
     _define("data_dir", str, "Folder (local or gs://) of the data set.")
     _define("model_dir", str, "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME if absent.")
     _define("export_dir", str, "Parent of the exported versions; MODEL_DIR/saved_model if absent.")
-    _define("checkpoint", ("last", "best"), "Which checkpoint eval and export read.", default="last")
+    _define("checkpoint", ("last", "best"), "Which checkpoint eval, predict and export read.", default="last")
+    _define("allow_extra_variables", bool, "Accept unknown variables in an official checkpoint.", default=False)
+    _define("images", str, "Pictures to predict: a pattern such as 'FOLDER/*.jpg'.")
+    _define("output", str, "File for the raw logits of predict, in NumPy's format.")
     _define("strategy", str, "Devices: auto, tpu, multi_worker, mirrored or one_device.", default="auto")
     _define("tpu", str, "TPU name or grpc:// address, or local on a TPU VM.")
     _define("tpu_zone", str, "Zone of the TPU.")

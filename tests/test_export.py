@@ -53,7 +53,7 @@ def variables_of(folder):
 
 
 def test_a_process_with_tensorflow_alone_gets_the_same_probabilities(trained, images, tmp_path):
-    folder = export_saved_model(trained, main_only, str(tmp_path / "saved_model"), images)
+    folder = export_saved_model(trained, main_only, str(tmp_path / "saved_model"), images, {})
     assert folder == str(tmp_path / "saved_model" / "1")
     np.save(tmp_path / "images.npy", images)
     script = [sys.executable, "-c", LOAD_AND_RUN, folder, str(tmp_path / "images.npy"), str(tmp_path / "out.npz")]
@@ -68,7 +68,7 @@ def test_a_process_with_tensorflow_alone_gets_the_same_probabilities(trained, im
 
 
 def test_variables_are_exactly_those_of_a_main_only_network(trained, images, tmp_path):
-    folder = export_saved_model(trained, main_only, str(tmp_path), images)
+    folder = export_saved_model(trained, main_only, str(tmp_path), images, {})
     saved = variables_of(folder)
     assert not [name for name in saved if "auxiliary" in name]
     # A dot in a key is written twice.
@@ -85,7 +85,7 @@ def test_an_auxiliary_variable_that_slips_in_fails_the_export(trained, images, t
 
     monkeypatch.setattr(saved_model, "InferenceModule", Leaky)
     with pytest.raises(ExportError, match="variables instead of the network's"):
-        export_saved_model(trained, main_only, str(tmp_path), images)
+        export_saved_model(trained, main_only, str(tmp_path), images, {})
     assert os.listdir(tmp_path) == []
 
 
@@ -96,18 +96,18 @@ def test_other_probabilities_fail_the_export_and_leave_nothing(trained, images, 
         return model
 
     with pytest.raises(ExportError, match="probabilities differ by"):
-        export_saved_model(trained, untouchable, str(tmp_path), images)
+        export_saved_model(trained, untouchable, str(tmp_path), images, {})
     assert os.listdir(tmp_path) == []
 
 
 def test_versions_count_up_past_other_folders(trained, images, tmp_path):
     for name in ("3", ".unfinished-1", "notes"):
         (tmp_path / name).mkdir()
-    assert export_saved_model(trained, main_only, str(tmp_path), images).endswith("/4")
+    assert export_saved_model(trained, main_only, str(tmp_path), images, {}).endswith("/4")
 
 
 def test_any_number_and_size_of_images(trained, images, tmp_path):
-    signature = tf.saved_model.load(export_saved_model(trained, main_only, str(tmp_path), images)).signatures[
+    signature = tf.saved_model.load(export_saved_model(trained, main_only, str(tmp_path), images, {})).signatures[
         "serving_default"
     ]
     for shape in ((1, 16, 16, 3), (33, 24, 20, 3)):
@@ -117,7 +117,7 @@ def test_any_number_and_size_of_images(trained, images, tmp_path):
 
 def test_export_from_replicas_averages_their_statistics(images, tmp_path, two_replicas):
     state = new_state(small_recipe(), two_replicas)
-    folder = export_saved_model(state.average_model, main_only, str(tmp_path), images)
+    folder = export_saved_model(state.average_model, main_only, str(tmp_path), images, {})
     probabilities = tf.saved_model.load(folder).signatures["serving_default"](images=tf.constant(images))
     expected = tf.nn.softmax(state.average_model(images, branch="main"))
     np.testing.assert_allclose(probabilities["probabilities"], expected, atol=1e-5)

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl import flags as absl_flags
 
 import flags
-import main
 from efficientnet_advprop.recipes import RecipeError, differences, flatten, from_json
 from efficientnet_advprop.training import model_dir as run_folder
+from tests.command_line import run_main, set_flags
 
 ROOT = Path(__file__).parents[1]
 NARROW = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=16", "--train_batch_size=16")
@@ -48,20 +47,8 @@ def command(*arguments: str, check_code: int = 0) -> Done:
     return done
 
 
-@pytest.fixture
-def parsed():
-    """Parses a command line in this process; the flags are as new before each and at the end."""
-
-    def parse(*arguments: str) -> flags.Settings:
-        absl_flags.FLAGS.unparse_flags()
-        for name in flags_of_ours:
-            absl_flags.FLAGS[name].unparse()
-        absl_flags.FLAGS(["main.py", *arguments])
-        return flags.settings_from_flags(absl_flags.FLAGS)
-
-    flags_of_ours = [flag.name for flag in absl_flags.FLAGS.flags_by_module_dict()["flags.definitions"]]
-    yield parse
-    parse()
+def parsed(*arguments: str) -> flags.Settings:
+    return flags.settings_from_flags(set_flags(*arguments))
 
 
 @pytest.fixture(scope="module")
@@ -212,11 +199,11 @@ def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
         (("--tpu=grpc://127.0.0.1:1",), r"127\.0\.0\.1"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_code_2(arguments, message, tmp_path, capsys, parsed):
+def test_a_users_mistake_is_one_line_and_code_2(arguments, message, tmp_path, capsys):
     if not any("model_dir" in argument for argument in arguments):
         arguments = (*arguments, f"--model_dir={tmp_path / 'run'}")
     with pytest.raises(SystemExit) as left:
-        main.main(flags.parse_flags(["main.py", *arguments]))
+        run_main(*arguments)
     assert left.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
@@ -259,12 +246,12 @@ def test_a_mistake_ends_the_process_without_a_traceback(tmp_path):
         (("--advprop", "--attack=ifgsm", "--attack_random_start"), "random_start must be false"),
     ],
 )
-def test_flags_that_contradict_or_that_nothing_reads_are_refused(parsed, arguments, message):
+def test_flags_that_contradict_or_that_nothing_reads_are_refused(arguments, message):
     with pytest.raises(RecipeError, match=message):
         parsed(*arguments)
 
 
-def test_flags_change_the_recipe_and_nothing_else(parsed):
+def test_flags_change_the_recipe_and_nothing_else():
     plain = parsed("--model=efficientnet-b3", "--advprop").recipe
     assert (plain.network.name, plain.scheme, plain.data.dataset) == ("efficientnet-b3", "advprop", "digits")
     assert plain.attack.num_steps == 4
@@ -276,25 +263,25 @@ def test_flags_change_the_recipe_and_nothing_else(parsed):
     ]
 
 
-def test_a_changed_recipe_promises_nothing(parsed):
+def test_a_changed_recipe_promises_nothing():
     assert parsed("--advprop").recipe.receipt.measured
     assert parsed("--advprop", "--eval_batch_size=8").recipe.receipt.measured
     assert not parsed("--advprop", "--width_coefficient=0.5").recipe.receipt.measured
 
 
-def test_every_recipe_flag_names_a_value_of_the_recipe(parsed):
+def test_every_recipe_flag_names_a_value_of_the_recipe():
     known = set(flatten(parsed().recipe))
     paths = [flag.path for flag in flags.definitions.RECIPE_FLAGS]
     assert set(paths) <= known
     assert len(set(paths)) == len(paths)
 
 
-def test_default_folder_names_data_model_and_scheme(parsed):
+def test_default_folder_names_data_model_and_scheme():
     assert parsed("--model=efficientnet-b7", "--advprop").options.model_dir == "runs/digits-efficientnet-b7-advprop"
     assert parsed("--data_dir=x").options.model_dir == "runs/imagenet-efficientnet-b0-vanilla"
 
 
-def test_a_longer_run_under_a_constant_rate_goes_on(tmp_path, parsed):
+def test_a_longer_run_under_a_constant_rate_goes_on(tmp_path):
     short = parsed("--lr_schedule=constant", "--train_epochs=1").recipe
     longer = parsed("--lr_schedule=constant", "--train_epochs=2").recipe
     run_folder.record_recipe(str(tmp_path), short)
@@ -307,7 +294,7 @@ def test_a_longer_run_under_a_constant_rate_goes_on(tmp_path, parsed):
 
 
 @pytest.mark.parametrize("content", [b"{}", b"\xff\xfe", b"", None])
-def test_a_damaged_record_is_one_clear_error(tmp_path, parsed, content):
+def test_a_damaged_record_is_one_clear_error(tmp_path, content):
     path = tmp_path / "recipe.json"
     path.mkdir() if content is None else path.write_bytes(content)
     (tmp_path / "checkpoints").mkdir()
@@ -322,7 +309,7 @@ def test_a_damaged_summary_is_one_clear_error(tmp_path, content):
         run_folder.read_summary(str(tmp_path))
 
 
-def test_a_run_without_a_checkpoint_binds_nobody(tmp_path, parsed):
+def test_a_run_without_a_checkpoint_binds_nobody(tmp_path):
     """Out of memory in the first step, say: the corrected command runs in the same folder."""
     run_folder.record_recipe(str(tmp_path), parsed().recipe)
     corrected = parsed("--train_batch_size=8").recipe

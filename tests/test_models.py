@@ -136,10 +136,12 @@ def keras_layer_names(model: EfficientNet) -> dict[str, str]:
     return names
 
 
-def test_b0_computes_what_keras_does():
-    model = build_model("efficientnet-b0", preprocessing="advprop")
+@pytest.mark.parametrize("number", range(8))
+def test_b0_to_b7_compute_what_keras_does(number):
+    model = build_model(f"efficientnet-b{number}", preprocessing="advprop")
     randomize_norms(model)
-    reference = tf.keras.applications.EfficientNetB0(weights=None, input_shape=(64, 64, 3), classifier_activation=None)
+    make_reference = getattr(tf.keras.applications, f"EfficientNetB{number}")
+    reference = make_reference(weights=None, input_shape=(64, 64, 3), classifier_activation=None)
     names = keras_layer_names(model)
     for path, variable in model.weights_by_path().items():
         layer, attribute = path.rsplit(".", 1)

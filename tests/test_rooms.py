@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "reporting": {"recipes"},
     # Assembles the others.
     "run": {"tpu_utils", "data", "evaluation", "export", "models", "recipes", "reporting", "training"},
+    "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},
 }
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import Recipe, RecipeError
+from efficientnet_advprop.models.weights import open_weights
+from efficientnet_advprop.recipes import Recipe, RecipeError, WeightsRecord
 from efficientnet_advprop.recipes.schemes import SCHEMES, Phase
-from efficientnet_advprop.training.checkpoints import Checkpoints
+from efficientnet_advprop.training.checkpoints import Checkpoints, find
 from efficientnet_advprop.training.interruption import Interrupted, StopRequest
 from efficientnet_advprop.training.loop import make_step_loop, train
 from efficientnet_advprop.training.step import make_replica_step
@@ -41,10 +42,15 @@ class Notes:
         self.evaluated.append((step, values))
 
 
+def checkpoints_of(state, recipe: Recipe, model_dir) -> Checkpoints:
+    record = WeightsRecord(recipe, tuple("0123456789"))
+    return Checkpoints(state, record, str(model_dir), str(model_dir), recipe.cadence.keep_checkpoint_max)
+
+
 def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, last_evaluated_step=0, stop_signal=lambda: None):
     strategy = one_cpu()
     state = state or new_state(recipe, strategy)
-    checkpoints = Checkpoints(state, str(model_dir), str(model_dir), recipe.cadence.keep_checkpoint_max)
+    checkpoints = checkpoints_of(state, recipe, model_dir)
     checkpoints.restore_latest()
     notes = Notes()
     train(
@@ -206,7 +212,7 @@ def test_sigterm_saves_and_says_where(tmp_path):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     state, strategy = new_state(recipe, one_cpu()), one_cpu()
-    checkpoints = Checkpoints(state, str(tmp_path), str(tmp_path), 5)
+    checkpoints = checkpoints_of(state, recipe, tmp_path)
     with StopRequest() as stop, pytest.raises(Interrupted, match="SIGTERM at step 3") as stopped:
         train(
             state,
@@ -237,15 +243,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
     with pytest.raises(FloatingPointError, match=r"not finite in steps 5 to 6: loss/adversarial, gradient_norm"):
         run_training(recipe, tmp_path, state, evaluate=poison)
     again = new_state(recipe, one_cpu())
-    assert Checkpoints(again, str(tmp_path), str(tmp_path), 5).restore_latest() == 4
+    assert checkpoints_of(again, recipe, tmp_path).restore_latest() == 4
     assert all(np.isfinite(value).all() for value in values(again.model).values())
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
-    state = new_state(small_recipe(), one_cpu())
+    recipe = small_recipe()
+    state = new_state(recipe, one_cpu())
     state.model.branch_variables("main")[0].assign(tf.fill(state.model.branch_variables("main")[0].shape, np.inf))
     with pytest.raises(FloatingPointError, match=r"norms\.main"):
-        Checkpoints(state, str(tmp_path), str(tmp_path), 5).save()
+        checkpoints_of(state, recipe, tmp_path).save()
     assert tf.train.latest_checkpoint(str(tmp_path / "checkpoints")) is None
 
 
@@ -265,8 +272,8 @@ def test_evaluations_checkpoints_and_the_best_one(tmp_path):
     kept = sorted(path.name for path in (tmp_path / "checkpoints").glob("*.index"))
     assert kept == ["step-6.index", "step-7.index"]
     assert [path.name for path in (tmp_path / "best").glob("*.index")] == ["step-4.index"]
-    checkpoints = Checkpoints(new_state(recipe, one_cpu()), str(tmp_path), str(tmp_path), 2)
-    assert (checkpoints.restore("best"), checkpoints.restore("last")) == (4, 7)
+    assert [open_weights(find(str(tmp_path), which)).step for which in ("best", "last")] == [4, 7]
+    checkpoints = checkpoints_of(new_state(recipe, one_cpu()), recipe, tmp_path)
     assert not checkpoints.save_if_best(0.6)
     assert state.learning_rate() == notes.trained[-1][1]["learning_rate"]
 
@@ -300,16 +307,16 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path):
     vanilla = small_recipe("vanilla", train_steps=1)
     folder = str(tmp_path)
     with pytest.raises(RecipeError, match="is of another network"):
-        Checkpoints(new_state(wider, one_cpu()), folder, folder, 5).restore_latest()
+        checkpoints_of(new_state(wider, one_cpu()), wider, folder).restore_latest()
     # A network with fewer branches finds all its variables, but not its optimizer's.
     with pytest.raises(RecipeError, match="is of another network"):
-        Checkpoints(new_state(vanilla, one_cpu()), folder, folder, 5).restore_latest()
+        checkpoints_of(new_state(vanilla, one_cpu()), vanilla, folder).restore_latest()
     data = next((tmp_path / "checkpoints").glob("*.data-*"))
     data.write_bytes(data.read_bytes()[:100])
     with pytest.raises(RecipeError, match="cannot be read"):
-        Checkpoints(new_state(recipe, one_cpu()), folder, folder, 5).restore_latest()
+        checkpoints_of(new_state(recipe, one_cpu()), recipe, folder).restore_latest()
     with pytest.raises(RecipeError, match="no checkpoint in"):
-        Checkpoints(new_state(recipe, one_cpu()), folder, folder, 5).restore("best")
+        find(folder, "best")
 
 
 def test_phases_switch_their_terms_at_their_epoch(tmp_path, monkeypatch):

@@ -100,6 +100,7 @@ def center_window(shape: tf.Tensor, image_size: int, padding_px: int) -> tf.Tens
     """
     share = image_size / (image_size + padding_px)
     side = tf.cast(share * tf.cast(tf.reduce_min(shape), tf.float32), tf.int32)
+    side = tf.maximum(side, 1)  # of a picture of one pixel the official code takes none and fails
     begin = (shape - side + 1) // 2
     return tf.stack([begin[0], begin[1], side, side])
 

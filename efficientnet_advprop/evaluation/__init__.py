@@ -1,6 +1,16 @@
-"""Evaluators: each passes over the evaluation pictures once and yields (name, value)."""
+"""Evaluators, each of which passes over the evaluation pictures once and yields (name, value); and predictions."""
 
 from efficientnet_advprop.evaluation.accuracy import CleanAccuracy, Evaluator, PgdAccuracy, run_all
 from efficientnet_advprop.evaluation.examples import AdversarialExamples, adversarial_examples
+from efficientnet_advprop.evaluation.prediction import logits_of_batches, top_classes
 
-__all__ = ["AdversarialExamples", "CleanAccuracy", "Evaluator", "PgdAccuracy", "adversarial_examples", "run_all"]
+__all__ = [
+    "AdversarialExamples",
+    "CleanAccuracy",
+    "Evaluator",
+    "PgdAccuracy",
+    "adversarial_examples",
+    "logits_of_batches",
+    "run_all",
+    "top_classes",
+]

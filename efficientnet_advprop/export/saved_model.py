@@ -1,13 +1,16 @@
 """SavedModel with one branch's batch norms, verified before it appears under its name."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 MAX_PROBABILITY_DIFFERENCE = 1e-5
 SIGNATURE = "serving_default"
+DESCRIPTION_FILE = "export.json"
 
 
 class ExportError(RuntimeError):
@@ -21,9 +24,10 @@ class InferenceModule(tf.Module):
 
     Args:
         model: a network whose only branch is the one to serve.
+        description: what is known of it, for `json.loads(loaded.description().numpy())`.
     """
 
-    def __init__(self, model: tf.keras.Model) -> None:
+    def __init__(self, model: tf.keras.Model, description: Mapping[str, Any]) -> None:
         super().__init__()
         self.network_variables = model.weights_by_path()
 
@@ -37,6 +41,7 @@ class InferenceModule(tf.Module):
             }
 
         self.classify = classify
+        self.description = tf.function(lambda: tf.constant(json.dumps(description)), input_signature=[])
 
 
 def export_saved_model(
@@ -44,6 +49,7 @@ def export_saved_model(
     make_model: Callable[[], tf.keras.Model],
     export_dir: str,
     example_images: np.ndarray,
+    description: Mapping[str, Any],
 ) -> str:
     """Write `export_dir/VERSION` (the next free number) with the branches of `make_model` alone.
 
@@ -56,6 +62,7 @@ def export_saved_model(
         make_model: the same network with the branch to serve alone; its variables are a part of `trained`'s, by path.
         export_dir: parent of the versions.
         example_images: float32 [N, H, W, 3] in [0, 255], to compare on.
+        description: what is known of the network; goes into the graph, and into `export.json` beside it.
 
     Returns:
         The versioned folder.
@@ -72,12 +79,14 @@ def export_saved_model(
     version = os.path.join(export_dir, str(_next_version(export_dir)))
     unfinished = os.path.join(export_dir, f".unfinished-{os.getpid()}")
     try:
-        module = InferenceModule(served)
+        module = InferenceModule(served, description)
         tf.saved_model.save(module, unfinished, signatures={SIGNATURE: module.classify})
         # A network trained in bfloat16 computes something coarser than the float32 one that is served.
         reference = trained if trained.compute_dtype == served.compute_dtype else served
         expected = tf.nn.softmax(reference(example_images, training=False, branch=served.branches[0])).numpy()
         _verify(unfinished, expected, example_images, served)
+        with tf.io.gfile.GFile(os.path.join(unfinished, DESCRIPTION_FILE), "w") as file:
+            json.dump(description, file, indent=2)
         tf.io.gfile.rename(unfinished, version)
     finally:
         if tf.io.gfile.exists(unfinished):

@@ -11,8 +11,10 @@ from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH,
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
 from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
+from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import RunOptions
 from efficientnet_advprop.recipes.schemes import SCHEMES, Phase, Term, TermWeights, branches_of, scheme_phases
+from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord
 
 __all__ = [
     "AUXILIARY_BRANCH",
@@ -32,6 +34,8 @@ __all__ = [
     "RunOptions",
     "Term",
     "TermWeights",
+    "WeightsFacts",
+    "WeightsRecord",
     "branches_of",
     "differences",
     "flatten",
@@ -39,6 +43,7 @@ __all__ = [
     "named_recipe",
     "network_spec",
     "override",
+    "preprocessing_of_path",
     "scheme_phases",
     "to_json",
     "validate_network",

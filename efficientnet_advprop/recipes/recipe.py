@@ -76,6 +76,8 @@ class Recipe:
         label_smoothing: of every term's cross-entropy.
         micro_batches: pieces that each replica's batch is cut into; gradients and losses are averaged over them, and
             batch statistics are those of a piece.
+        init_checkpoint: where the weights start from; None starts afresh.
+        init_ema: start from its averaged weights, not its raw ones.
         seed: of initial weights, order of pictures, augmentation, attack starts and dropout.
         cadence: logging, saving and evaluation.
         receipt: source and expectation.
@@ -94,6 +96,8 @@ class Recipe:
     train_steps: int | None = None
     label_smoothing: float = 0.1
     micro_batches: int = 1
+    init_checkpoint: str | None = None
+    init_ema: bool = True
     seed: int = 0
 
     @property

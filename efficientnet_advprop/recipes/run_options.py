@@ -12,7 +12,12 @@ class RunOptions:
         model_dir: the run's folder.
         data_dir: the data set's folder, if it has one.
         export_dir: parent of the exported versions.
-        checkpoint: "last" or "best": what eval and export read.
+        checkpoint: "last" or "best": what eval, predict and export read from a run.
+        init_checkpoint: weights from elsewhere, to start from or to read.
+        ema: read averaged weights, not raw ones.
+        allow_extra_variables: accept unknown variables in an official checkpoint.
+        images: pattern of the pictures to predict.
+        output: file for their logits.
         strategy: devices, as `tpu_utils.connect` takes it.
         tpu: TPU name, address or "local".
         tpu_zone: zone of the TPU.
@@ -26,6 +31,11 @@ class RunOptions:
     data_dir: str | None
     export_dir: str
     checkpoint: str
+    init_checkpoint: str | None
+    ema: bool
+    allow_extra_variables: bool
+    images: str | None
+    output: str | None
     strategy: str
     tpu: str | None
     tpu_zone: str | None

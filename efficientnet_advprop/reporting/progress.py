@@ -2,13 +2,21 @@
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
 
 import tqdm
 
 from efficientnet_advprop.reporting.tables import format_values
 
+Item = TypeVar("Item")
+
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+def progress_bar(items: Iterable[Item], total: int, unit: str, stream: TextIO = sys.stderr) -> Iterator[Item]:
+    """The items, with a bar on a terminal while they are taken; nothing is shown anywhere else."""
+    return iter(tqdm.tqdm(items, total=total, unit=unit, file=stream, dynamic_ncols=True, disable=not stream.isatty()))
 
 
 class ProgressDisplay:

@@ -1,12 +1,13 @@
 """Recipes and results as text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tabulate
 
 from efficientnet_advprop.recipes import Recipe
 
+_PREDICTIONS_SHOWN = 25
 _SHARES = ("top1", "top5")
 
 
@@ -39,6 +40,22 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     """The last thing a run prints: its results, and the paths of what it wrote."""
     rows = [(name, _format(name, value)) for name, value in summary.items() if not isinstance(value, Mapping)]
     return tabulate.tabulate(rows, tablefmt="simple", disable_numparse=True)
+
+
+def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:
+    """Pictures and their likeliest classes; only the first of many pictures.
+
+    Args:
+        predictions: `file` and `top`, a list of `name` and `probability`, of each.
+    """
+    rows = [
+        (prediction["file"], *(f"{best['name']} {100 * best['probability']:.1f} %" for best in prediction["top"]))
+        for prediction in predictions[:_PREDICTIONS_SHOWN]
+    ]
+    headers = ("picture", *(f"top {rank}" for rank in range(1, len(rows[0]))))
+    table = tabulate.tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    left = len(predictions) - len(rows)
+    return f"{table}\n... and {left} more" if left else table
 
 
 def _format(name: str, value: Any) -> str:

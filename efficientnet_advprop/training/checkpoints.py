@@ -5,21 +5,37 @@ import os
 
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import RecipeError, WeightsRecord
 from efficientnet_advprop.training.model_dir import BEST_FOLDER, CHECKPOINT_FOLDER, first_line, read_json, write_text
 from efficientnet_advprop.training.state import TrainState
 
 BEST_RECORD = "best.json"
 
 
+class _Text(tf.train.experimental.PythonState):
+    """Text inside a checkpoint; what is written is this run's, whatever was read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def serialize(self) -> str:
+        return self._text
+
+    def deserialize(self, string_value: str) -> None:
+        del string_value
+
+
 class Checkpoints:
     """Writes and reads the checkpoints in a model_dir.
 
     A checkpoint holds all that a run needs to go on: weights, averages, every branch's statistics, optimizer slots and
-    step. The input needs none of it: its position is a function of the step.
+    step; and the run's record, so that weights are not parted from what is known of them. The input needs none of it:
+    its position is a function of the step.
 
     Args:
         state: what is saved and restored.
+        record: of the run.
         model_dir: the run's folder, to read from.
         write_dir: the folder to write to: model_dir, but for workers other than the chief, who must take part in every
             save (replicas' statistics are averaged in it), a folder of their own.
@@ -29,14 +45,23 @@ class Checkpoints:
     """
 
     def __init__(
-        self, state: TrainState, model_dir: str, write_dir: str, keep_max: int, io_device: str | None = None
+        self,
+        state: TrainState,
+        record: WeightsRecord,
+        model_dir: str,
+        write_dir: str,
+        keep_max: int,
+        io_device: str | None = None,
     ) -> None:
         self._state = state
         self._model_dir = model_dir
         self._write_dir = write_dir
         # Keyword names are the first part of every key in the file.
         self._checkpoint = tf.train.Checkpoint(
-            model=state.model, average_model=state.average_model, optimizer=state.optimizer
+            model=state.model,
+            average_model=state.average_model,
+            optimizer=state.optimizer,
+            record=_Text(record.to_json()),
         )
         self._options = tf.train.CheckpointOptions(experimental_io_device=io_device)
         self._newest = self._manager(CHECKPOINT_FOLDER, keep_max)
@@ -64,19 +89,6 @@ class Checkpoints:
             self._saved_step = self._state.step
         elif tf.io.gfile.glob(os.path.join(folder, "*.index")):
             raise RecipeError(f"{folder} holds checkpoints, but its file `checkpoint` does not name a whole one")
-        return self._state.step
-
-    def restore(self, which: str) -> int:
-        """Restore the "last" or the "best" checkpoint and return its step.
-
-        Raises:
-            RecipeError: when there is none, or it is damaged or of another network.
-        """
-        folder = os.path.join(self._model_dir, {"last": CHECKPOINT_FOLDER, "best": BEST_FOLDER}[which])
-        path = tf.train.latest_checkpoint(folder)
-        if path is None:
-            raise RecipeError(f"no checkpoint in {folder}")
-        self._restore(path)
         return self._state.step
 
     def _restore(self, path: str) -> None:
@@ -118,6 +130,19 @@ class Checkpoints:
         record = {"step": self._state.step, "top1_main": top1}
         write_text(os.path.join(self._write_dir, BEST_FOLDER, BEST_RECORD), json.dumps(record) + "\n")
         return True
+
+
+def find(model_dir: str, which: str) -> str:
+    """The path of a run's "last" or "best" checkpoint.
+
+    Raises:
+        RecipeError: when there is none.
+    """
+    folder = os.path.join(model_dir, {"last": CHECKPOINT_FOLDER, "best": BEST_FOLDER}[which])
+    path = tf.train.latest_checkpoint(folder)
+    if path is None:
+        raise RecipeError(f"no checkpoint in {folder}")
+    return path
 
 
 def _recorded_best(model_dir: str) -> float:

@@ -4,6 +4,7 @@ import json
 import os
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.recipes import Recipe, RecipeError, differences, from_json, to_json
@@ -22,9 +23,7 @@ def check(model_dir: str, recipe: Recipe) -> None:
     Raises:
         RecipeError: naming every difference.
     """
-    if not _exists(model_dir, RECIPE_FILE) or not (
-        _exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE)
-    ):
+    if not holds_run(model_dir) or not (_exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE)):
         return
     changed = differences(recorded_recipe(model_dir), recipe)
     if changed:
@@ -32,6 +31,11 @@ def check(model_dir: str, recipe: Recipe) -> None:
             f"{model_dir} was started with another recipe ({'; '.join(changed)}): "
             "give those values again, or another --model_dir"
         )
+
+
+def holds_run(model_dir: str) -> bool:
+    """Whether a run was started in this folder."""
+    return _exists(model_dir, RECIPE_FILE)
 
 
 def record_recipe(model_dir: str, recipe: Recipe) -> None:
@@ -50,7 +54,7 @@ def recorded_recipe(model_dir: str) -> Recipe:
         RecipeError: when the folder holds no run, or its record cannot be read.
     """
     path = os.path.join(model_dir, RECIPE_FILE)
-    if not _exists(model_dir, RECIPE_FILE):
+    if not holds_run(model_dir):
         raise RecipeError(f"no run in {model_dir}: {RECIPE_FILE} not found")
     try:
         return from_json(_read_text(path))
@@ -118,6 +122,16 @@ def write_text(path: str, text: str) -> None:
     temporary = f"{path}.tmp"
     with tf.io.gfile.GFile(temporary, "w") as file:
         file.write(text)
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
+def write_array(path: str, array: np.ndarray) -> None:
+    """Write an array in NumPy's format, whole or not at all, to the very name given."""
+    if os.path.dirname(path):
+        tf.io.gfile.makedirs(os.path.dirname(path))
+    temporary = f"{path}.tmp"
+    with tf.io.gfile.GFile(temporary, "wb") as file:
+        np.save(file, array)
     tf.io.gfile.rename(temporary, path, overwrite=True)
 
 

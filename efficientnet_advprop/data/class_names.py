@@ -1,0 +1,23 @@
+"""Names of classes for people to read."""
+
+import importlib.resources
+
+IMAGENET_CLASSES = 1000
+
+
+def class_names(num_classes: int) -> tuple[str, ...]:
+    """Names in label order where nothing but the number of classes is known: ImageNet's for 1,000, else numbers."""
+    if num_classes != IMAGENET_CLASSES:
+        return tuple(str(label) for label in range(num_classes))
+    return tuple(name for _, name in _imagenet())
+
+
+def imagenet_synsets() -> tuple[str, ...]:
+    """WordNet ids of ImageNet's classes in label order, which is their own sorted order."""
+    return tuple(synset for synset, _ in _imagenet())
+
+
+def _imagenet() -> list[tuple[str, str]]:
+    """(synset, name) in label order."""
+    text = importlib.resources.files(__package__).joinpath("imagenet_classes.txt").read_text("utf-8")
+    return [tuple(line.split(" ", 1)) for line in text.splitlines()]

@@ -1,0 +1,6 @@
+"""Weights from files: the official checkpoints, and those of our own runs."""
+
+from efficientnet_advprop.models.weights.official import load_official_checkpoint
+from efficientnet_advprop.models.weights.pretrained import OfficialWeights, RunWeights, Weights, open_weights
+
+__all__ = ["OfficialWeights", "RunWeights", "Weights", "load_official_checkpoint", "open_weights"]

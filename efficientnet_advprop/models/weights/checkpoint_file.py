@@ -1,0 +1,84 @@
+"""A TensorFlow checkpoint as names, shapes and values, with errors that a user can act on."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import RecipeError
+
+_INDEX = ".index"
+_NAMED_AT_MOST = 8
+
+
+class CheckpointFile:
+    """Reads a checkpoint in TensorFlow's format, of TF1 or TF2 alike.
+
+    Args:
+        path: a checkpoint's prefix (without `.index` or `.data-...`), or a folder that holds one, local or remote.
+
+    Attributes:
+        path: the prefix.
+        shapes: shape of every tensor by name.
+
+    Raises:
+        RecipeError: when there is none, or several and no record of the newest, or its index cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = find_checkpoint(path)
+        try:
+            self._reader = tf.train.load_checkpoint(self.path)
+            self.shapes: dict[str, list[int]] = self._reader.get_variable_to_shape_map()
+        except (tf.errors.OpError, ValueError, IndexError) as error:
+            raise self._unreadable(error) from error
+
+    def read(self, name: str) -> np.ndarray:
+        """A tensor's value.
+
+        Raises:
+            RecipeError: when a shard is missing or damaged.
+        """
+        try:
+            return self._reader.get_tensor(name)
+        except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
+            # The reader's IndexError is a data file cut short.
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> RecipeError:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return RecipeError(f"checkpoint {self.path} cannot be read: {line}")
+
+
+def find_checkpoint(path: str) -> str:
+    """The prefix of the checkpoint that a path means.
+
+    In a folder: the newest one by its record (`checkpoint`), or the only one where that names none of them, as in
+    archives that were unpacked elsewhere.
+
+    Raises:
+        RecipeError: when there is none, or several and no record of the newest.
+    """
+    try:
+        if tf.io.gfile.exists(path + _INDEX):
+            return path
+        if not tf.io.gfile.isdir(path):
+            raise RecipeError(f"no checkpoint {path}: neither a folder nor a file {path}{_INDEX}")
+        recorded = tf.train.latest_checkpoint(path)
+        if recorded:
+            return recorded
+        found = sorted(tf.io.gfile.glob(os.path.join(path, f"*{_INDEX}")))
+    except tf.errors.OpError as error:
+        raise RecipeError(f"cannot look for a checkpoint in {path}: {error.message}") from error
+    if len(found) == 1:
+        return found[0].removesuffix(_INDEX)
+    if not found:
+        raise RecipeError(f"no checkpoint in {path}: no file *{_INDEX}")
+    names = [os.path.basename(name).removesuffix(_INDEX) for name in found]
+    raise RecipeError(f"{path} holds several checkpoints ({listed(names)}): name one of them, {path}/{names[-1]} say")
+
+
+def listed(names: list[str]) -> str:
+    """Names for a message; only the first of many."""
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return ", ".join(names[:_NAMED_AT_MOST]) + more

@@ -1,0 +1,72 @@
+"""What is known about trained weights in a file."""
+
+import dataclasses
+import json
+from typing import Any
+
+from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.recipe import Recipe
+from efficientnet_advprop.recipes.record import flatten, from_json, to_json
+
+# Settings of a network that belong to its trained weights: with others the same weights are another function.
+_SETTINGS_OF_WEIGHTS = (
+    "network.name",
+    "network.width_coefficient",
+    "network.depth_coefficient",
+    "network.batch_norm_epsilon",
+    "network.preprocessing",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsRecord:
+    """Stored inside every checkpoint of a run, so that a file without its folder can still be used rightly.
+
+    Attributes:
+        recipe: of the run; its network and data say what pixels the weights expect.
+        class_names: in label order.
+    """
+
+    recipe: Recipe
+    class_names: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """The record as text."""
+        return json.dumps({"recipe": json.loads(to_json(self.recipe)), "class_names": self.class_names})
+
+    @classmethod
+    def from_json(cls, text: str) -> "WeightsRecord":
+        """Read what `to_json` wrote.
+
+        Raises:
+            RecipeError: for anything else.
+        """
+        try:
+            values = json.loads(text)
+            return cls(from_json(json.dumps(values["recipe"])), tuple(values["class_names"]))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise RecipeError(f"not a record of this version: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsFacts:
+    """What a checkpoint's content and place tell, whoever wrote it.
+
+    Attributes:
+        path: of the checkpoint.
+        settings: values of a recipe, by path, that these weights need; None where nothing tells and a person must.
+        num_classes: width of the classifier.
+        recipe: of the run that wrote it; None for weights from elsewhere.
+    """
+
+    path: str
+    settings: dict[str, Any]
+    num_classes: int
+    recipe: Recipe | None = None
+
+    @classmethod
+    def of_run(cls, path: str, recipe: Recipe) -> "WeightsFacts":
+        """Those of a run's checkpoint."""
+        recorded = flatten(recipe)
+        settings = {setting: recorded[setting] for setting in _SETTINGS_OF_WEIGHTS}
+        return cls(path, settings, recipe.data.num_label_classes, recipe)
