@@ -41,6 +41,7 @@ def predict(run: Run) -> dict[str, Any]:
         "preprocessing": run.recipe.network.preprocessing,
         "input_image_size": run.recipe.network.input_image_size,
         "eval_crop": run.recipe.data.eval_crop,
+        "resize": run.recipe.data.resize,
         "predictions": [
             {"file": file, "top": top_classes(row, run.class_names)} for file, row in zip(files, logits, strict=True)
         ],

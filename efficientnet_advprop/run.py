@@ -290,6 +290,7 @@ class Run:
             "input_range": [0, 255],
             "input_image_size": network.input_image_size,
             "eval_crop": data.eval_crop,
+            "resize": data.resize,
             "class_names": self.class_names,
             "step": self.step,
         }

@@ -11,7 +11,7 @@ from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import NETWORKS, SCHEMES
 from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
-from efficientnet_advprop.recipes.data_spec import DATASETS, EVAL_CROPS, TRAIN_CROPS
+from efficientnet_advprop.recipes.data_spec import DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
 
@@ -25,7 +25,7 @@ class RecipeFlag:
     Attributes:
         name: the flag's.
         path: the value's in the recipe, as `recipes.override` takes it.
-        kind: its type, or the tuple of the values allowed.
+        kind: its type (`tuple[float, ...]` is written 30,60,90), or the tuple of the values allowed.
         help: shown by --help.
     """
 
@@ -38,8 +38,15 @@ class RecipeFlag:
 RECIPE_FLAGS = (
     # The network.
     RecipeFlag("input_image_size", "network.input_image_size", int, "Side of the square input, in pixels."),
-    RecipeFlag("width_coefficient", "network.width_coefficient", float, "Factor on B0's channels."),
-    RecipeFlag("depth_coefficient", "network.depth_coefficient", float, "Factor on B0's block repeats."),
+    RecipeFlag(
+        "width_coefficient",
+        "network.width_coefficient",
+        float,
+        "Factor on the network's channels (EfficientNet: B0's).",
+    ),
+    RecipeFlag(
+        "depth_coefficient", "network.depth_coefficient", float, "Factor on its block repeats (EfficientNet: B0's)."
+    ),
     RecipeFlag("dropout_rate", "network.dropout_rate", float, "Share of features dropped before the classifier."),
     RecipeFlag("survival_prob", "network.survival_prob", float, "Probability that the last residual block is kept."),
     RecipeFlag("batch_norm_momentum", "network.batch_norm_momentum", float, "Share of the old moving average kept."),
@@ -55,6 +62,7 @@ RECIPE_FLAGS = (
     RecipeFlag("train_crop", "data.train_crop", TRAIN_CROPS, "How training pictures are cropped."),
     RecipeFlag("eval_crop", "data.eval_crop", EVAL_CROPS, "Central square that evaluation sees."),
     RecipeFlag("flip", "data.flip", bool, "Mirror half of the training pictures."),
+    RecipeFlag("resize", "data.resize", RESIZES, "TF1's bicubic, or bilinear as PIL's."),
     # The attack that makes the training images adversarial.
     RecipeFlag("attack", "attack.method", METHODS, "Attacker; ifgsm starts at the clean image, gd never projects."),
     RecipeFlag("attack_norm", "attack.norm", NORMS, "What epsilon and step size measure."),
@@ -71,11 +79,17 @@ RECIPE_FLAGS = (
     RecipeFlag("optimizer", "optimizer.optimizer", OPTIMIZERS, "How weights move; rmsprop is TF1's."),
     RecipeFlag("base_learning_rate", "optimizer.base_learning_rate", float, "Peak rate per 256 clean images."),
     RecipeFlag("lr_schedule", "optimizer.lr_schedule", SCHEDULES, "How the learning rate falls."),
-    RecipeFlag("lr_decay_epoch", "optimizer.lr_decay_epochs", float, "Epochs between two steps of the staircase."),
-    RecipeFlag("lr_decay_factor", "optimizer.lr_decay_factor", float, "Factor of each step of the staircase."),
+    RecipeFlag(
+        "lr_decay_epoch", "optimizer.lr_decay_epochs", float, "Epochs between steps of the exponential staircase."
+    ),
+    RecipeFlag(
+        "lr_step_epochs", "optimizer.lr_step_epochs", tuple[float, ...], "Epochs where schedule step goes down."
+    ),
+    RecipeFlag("lr_decay_factor", "optimizer.lr_decay_factor", float, "Factor of each step of a staircase."),
     RecipeFlag("lr_warmup_epochs", "optimizer.lr_warmup_epochs", float, "Epochs of linear warm-up from 0."),
     RecipeFlag("momentum", "optimizer.momentum", float, "Of rmsprop and momentum."),
     RecipeFlag("weight_decay", "optimizer.weight_decay", float, "Factor on half the weights' squared norm."),
+    RecipeFlag("decay_batch_norm", "optimizer.decay_batch_norm", bool, "Batch norms' gamma and beta decay too."),
     RecipeFlag("moving_average_decay", "optimizer.moving_average_decay", float, "Of the evaluated weights; 0: off."),
     # The run.
     RecipeFlag("train_batch_size", "train_batch_size", int, "Clean images per step, over all replicas."),
@@ -95,6 +109,19 @@ RECIPE_FLAGS = (
 )
 
 
+class _NumbersParser(absl_flags.ArgumentParser):
+    """Numbers with commas between them, as a tuple of floats."""
+
+    syntactic_help = "numbers separated by commas"
+
+    def parse(self, argument: str | tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(float(number) for number in argument.split(",")) if isinstance(argument, str) else argument
+
+
+def _define_numbers(name: str, default: tuple[float, ...] | None, text: str) -> None:
+    absl_flags.DEFINE(_NumbersParser(), name, default, text)
+
+
 def _define(name: str, kind: type | tuple[str, ...], text: str, default: Any = None) -> None:
     if isinstance(kind, tuple):
         absl_flags.DEFINE_enum(name, default, kind, text)
@@ -104,6 +131,7 @@ def _define(name: str, kind: type | tuple[str, ...], text: str, default: Any = N
             int: absl_flags.DEFINE_integer,
             float: absl_flags.DEFINE_float,
             bool: absl_flags.DEFINE_bool,
+            tuple[float, ...]: _define_numbers,
         }[kind]
         define(name, default, text)
 

@@ -49,6 +49,7 @@ _READ_OF_WEIGHTS = (
     "data.num_label_classes",
     "data.num_eval_images",
     "data.eval_crop",
+    "data.resize",
     "cadence.eval_batch_size",
     "seed",
 )
@@ -236,11 +237,17 @@ def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
 def _refuse_unread(recipe: Recipe, changes: Mapping[str, Any]) -> None:
     """A flag that this recipe never reads would be accepted and ignored."""
     attacked = any(term.attack for phase in recipe.phases for term in phase.terms)
-    optimizer = recipe.optimizer
+    optimizer, data = recipe.optimizer, recipe.data
+    schedule = f"lr_schedule is {optimizer.lr_schedule}"
+    resized = data.dataset != "digits" or data.train_crop == "distorted_box" or data.eval_crop != "none"
     readers = (
         ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
         ("term_weights.adversarial", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
-        ("optimizer.lr_decay_", optimizer.lr_schedule == "exponential", f"lr_schedule is {optimizer.lr_schedule}"),
+        ("optimizer.lr_decay_epochs", optimizer.lr_schedule == "exponential", schedule),
+        ("optimizer.lr_step_epochs", optimizer.lr_schedule == "step", schedule),
+        ("optimizer.lr_decay_factor", optimizer.lr_schedule in ("exponential", "step"), schedule),
+        ("optimizer.decay_batch_norm", optimizer.weight_decay > 0, "weight_decay is 0"),
+        ("data.resize", resized, "the digits have the input's size already"),
         ("optimizer.momentum", optimizer.optimizer in ("rmsprop", "momentum"), f"optimizer is {optimizer.optimizer}"),
     )
     names = {flag.path: flag.name for flag in RECIPE_FLAGS}

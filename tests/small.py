@@ -10,6 +10,8 @@ from efficientnet_advprop.models import EfficientNet, build_model
 from efficientnet_advprop.recipes import Recipe, named_recipe, override
 from efficientnet_advprop.training.state import TrainState, create_train_state
 
+SEED = tf.constant([1, 2])  # of a call's dropout and drop connect
+
 
 def small_recipe(scheme: str = "advprop", **changes: object) -> Recipe:
     """AdvProp (or another scheme) on digits with a narrow network.
@@ -81,3 +83,39 @@ def assert_equal_values(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarra
     assert ours.keys() == theirs.keys()
     for path in ours:
         np.testing.assert_allclose(ours[path], theirs[path], err_msg=path, **tolerance)
+
+
+def loss_gradients(model: tf.keras.Model, images: tf.Tensor, statistics: str | None = None) -> list[tf.Tensor]:
+    """Gradients of a training call through the auxiliary branch, zero where a variable has no part in it."""
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True, branch="auxiliary", statistics=statistics, seed=SEED)
+        loss = tf.reduce_mean(logits**2)
+    return tape.gradient(loss, model.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def kept_bytes(model: tf.keras.Model, batch_size: int, image_size: int) -> int:
+    """Size of the forward pass's tensors that the backward pass of a traced training step reads."""
+    forward = set()
+
+    @tf.autograph.experimental.do_not_convert
+    def step(images):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(images, training=True, seed=SEED))
+        forward.update(operation.name for operation in tf.compat.v1.get_default_graph().get_operations())
+        return tape.gradient(loss, model.trainable_variables)
+
+    graph = tf.function(step).get_concrete_function(tf.TensorSpec([batch_size, image_size, image_size, 3])).graph
+    unseen, seen, kept = [tensor.op for tensor in graph.outputs], set(), {}
+    while unseen:
+        operation = unseen.pop()
+        if operation.name in seen or operation.name in forward:
+            continue
+        seen.add(operation.name)
+        unseen.extend(tensor.op for tensor in operation.inputs)
+        if not operation.type.startswith("Shape"):  # reads no values
+            kept.update(
+                (tensor.name, tensor)
+                for tensor in operation.inputs
+                if tensor.op.name in forward and tensor.op.type not in ("Placeholder", "ReadVariableOp")
+            )
+    return sum((tensor.shape.num_elements() or 0) * tensor.dtype.size for tensor in kept.values())

@@ -21,7 +21,8 @@ FLOAT32 = 1e-5  # relative rounding: 0.97**145 in float32 alone is off by 4e-6
 
 
 def official_schedule(**changes):
-    return learning_rate_schedule(OptimizerSpec(**changes), BATCH_SIZE, STEPS_PER_EPOCH, TRAIN_STEPS)
+    spec = OptimizerSpec(**({"lr_step_epochs": (30.0, 60.0)} | changes))
+    return learning_rate_schedule(spec, BATCH_SIZE, STEPS_PER_EPOCH, TRAIN_STEPS)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,48 @@ def official_schedule(**changes):
 )
 def test_the_official_recipe(step, rate):
     assert float(official_schedule()(step)) == pytest.approx(rate, rel=FLOAT32)
+
+
+RESNET = {"lr_schedule": "step", "base_learning_rate": 0.1, "lr_decay_factor": 0.1, "lr_warmup_epochs": 0.0}
+RESNET_EPOCHS = (30.0, 60.0, 90.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (0, 0.1),
+        (150_136, 0.1),  # 30 epochs of 5004.56 steps end at 150,136.8
+        (150_137, 0.01),
+        (300_273, 0.01),  # at 300,273.5
+        (300_274, 0.001),
+        (450_410, 0.001),  # at 450,410.3
+        (450_411, 1e-4),
+        (500_455, 1e-4),  # at 500,455.9
+        (500_456, 1e-5),
+        (525_477, 1e-5),
+    ],
+)
+def test_the_step_schedule_drops_where_an_epoch_ends(step, rate):
+    spec = OptimizerSpec(lr_step_epochs=RESNET_EPOCHS, **RESNET)
+    schedule = learning_rate_schedule(spec, 256, 1281167 / 256, 525_478)
+    assert float(schedule(step)) == pytest.approx(rate, rel=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (0, 0.0),
+        (10, 0.1 * 10 / 40),
+        (30, 0.1 * 30 / 40),  # the first drop, at step 20, is hidden by the warm-up
+        (40, 0.02),
+        (49, 0.02),
+        (50, 0.004),  # epoch 5 begins with step 50
+    ],
+)
+def test_the_step_schedule_counts_from_step_zero_under_a_warm_up(step, rate):
+    changes = {"lr_step_epochs": (2.0, 5.0), "lr_decay_factor": 0.2, "lr_warmup_epochs": 4.0}
+    schedule = learning_rate_schedule(OptimizerSpec(**(RESNET | changes)), 256, 10, 100)
+    assert float(schedule(step)) == pytest.approx(rate, rel=FLOAT32)
 
 
 @pytest.mark.parametrize("step", [WARMUP_STEPS, 50_000, TRAIN_STEPS // 2, 200_000])

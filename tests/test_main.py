@@ -187,6 +187,11 @@ def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
         (("--model=efficientnet-b9",), r"efficientnet-b9.*efficientnet-b0"),
         (("--no_such_flag=1",), r"no_such_flag"),
         (("--train_batch_size=many",), r"train_batch_size.*many"),
+        (("--lr_step_epochs=30,soon",), r"lr_step_epochs.*soon"),
+        (("--lr_step_epochs=",), r"lr_step_epochs"),
+        (("--lr_schedule=step",), r"lr_schedule step needs lr_step_epochs"),
+        (("--lr_schedule=step", "--lr_step_epochs=5,2"), r"lr_step_epochs 5,2 are not positive, finite and ascending"),
+        (("--resize=nearest",), r"resize.*bilinear"),
         (("stray",), r"not a flag: stray"),
         (("--advprop", "--attack_epsilon=-1"), r"attack epsilon -1 px is outside \[0, 255\]"),
         (("--strategy=mirrored", "--train_batch_size=9"), r"global batch 9 does not divide over 2 replicas"),
@@ -233,6 +238,13 @@ def test_a_mistake_ends_the_process_without_a_traceback(tmp_path):
         (("--scheme=vanilla", "--attack_steps=3"), "--attack_steps would have no effect: scheme vanilla"),
         (("--adversarial_weight=2",), "--adversarial_weight would have no effect"),
         (("--lr_decay_factor=0.5",), "--lr_decay_factor would have no effect: lr_schedule is cosine"),
+        (("--lr_step_epochs=2,4",), "--lr_step_epochs would have no effect: lr_schedule is cosine"),
+        (
+            ("--lr_schedule=step", "--lr_step_epochs=2,4", "--lr_decay_epoch=2"),
+            "--lr_decay_epoch would have no effect: lr_schedule is step",
+        ),
+        (("--decay_batch_norm", "--weight_decay=0"), "--decay_batch_norm would have no effect: weight_decay is 0"),
+        (("--resize=bilinear",), "--resize would have no effect: the digits have the input's size already"),
         (("--momentum=0.5",), "--momentum would have no effect: optimizer is adam"),
         (("--checkpoint=best",), "--checkpoint is read by"),
         (("--mode=train", "--export_dir=x"), "--export_dir is read by"),
@@ -261,6 +273,20 @@ def test_flags_change_the_recipe_and_nothing_else():
         "attack.method: pgd -> ifgsm",
         "attack.random_start: True -> False",
     ]
+
+
+def test_flags_of_the_step_schedule_and_of_batch_norm_decay():
+    step = parsed("--lr_schedule=step", "--lr_step_epochs=2,4.5", "--lr_decay_factor=0.1", "--decay_batch_norm").recipe
+    assert differences(parsed().recipe, step) == [
+        "optimizer.lr_schedule: cosine -> step",
+        "optimizer.lr_step_epochs: () -> (2.0, 4.5)",
+        "optimizer.lr_decay_factor: 0.97 -> 0.1",
+        "optimizer.decay_batch_norm: False -> True",
+    ]
+    resnet = parsed("--model=resnet-50", "--data_dir=x", "--lr_step_epochs=30,60,90", "--resize=bicubic").recipe
+    assert resnet.optimizer.lr_step_epochs == (30.0, 60.0, 90.0)
+    assert resnet.data.resize == "bicubic"
+    assert parsed("--resize=bilinear", "--eval_crop=0.875").recipe.data.resize == "bilinear"
 
 
 def test_a_changed_recipe_promises_nothing():

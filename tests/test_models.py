@@ -82,6 +82,7 @@ def test_every_variable_has_one_owner():
     decayed = ids(model.decayed_variables())
     assert decayed == shared
     assert {paths[variable].rsplit(".")[-1] for variable in decayed} == {"kernel", "bias"}
+    assert ids(model.decayed_variables(decay_batch_norm=True)) == ids(model.trainable_variables)
 
 
 def test_two_branch_checkpoint_in_a_main_only_model(images, tmp_path):

@@ -1,4 +1,4 @@
-"""Crops, resizing and decoding of one picture, against arithmetic done here in NumPy."""
+"""Crops, resizing and decoding of one picture, against arithmetic done here in NumPy and against Pillow."""
 
 import pathlib
 
@@ -172,8 +172,43 @@ def test_pad_and_crop_shifts_by_up_to_an_eighth():
     assert {y for y, _ in shifts} == {x for _, x in shifts} == set(range(9))
 
 
-def test_unknown_crops_are_refused():
+def pil_bilinear(pixels, image_size):
+    """Pillow's resize of each channel in float32: of integers it rounds after either direction."""
+    image = pytest.importorskip("PIL.Image")
+    channels = (image.fromarray(channel.astype(np.float32)) for channel in np.moveaxis(pixels, -1, 0))
+    return np.stack([channel.resize((image_size, image_size), image.Resampling.BILINEAR) for channel in channels], -1)
+
+
+@pytest.mark.parametrize(("height", "width", "image_size"), [(97, 131, 64), (600, 301, 224), (50, 40, 100)])
+def test_bilinear_is_pils(height, width, image_size):
+    pixels = noise(height, width)
+    encoded = tf.io.encode_png(pixels)
+    expected = pil_bilinear(pixels, image_size)
+    for image in (
+        preprocess_eval(encoded, image_size, "none", resize="bilinear"),
+        preprocess_train(encoded, image_size, [0, 0], "none", flip=False, resize="bilinear"),
+    ):
+        assert image.dtype == tf.float32 and image.shape == (image_size, image_size, 3)
+        np.testing.assert_allclose(image, expected, atol=1e-2)
+    top, left, side, _ = center_window(tf.constant([height, width]), image_size, 32).numpy()
+    expected = pil_bilinear(pixels[top : top + side, left : left + side], image_size)
+    np.testing.assert_allclose(preprocess_eval(encoded, image_size, resize="bilinear"), expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("train_crop", ["distorted_box", "pad_and_crop"])
+def test_training_crops_are_the_same_under_either_resize(train_crop):
+    encoded = tf.io.encode_png(smooth(120, 150))
+    bicubic, bilinear = (
+        preprocess_train(encoded, 64, [3, 0], train_crop, resize=resize).numpy() for resize in ("bicubic", "bilinear")
+    )
+    assert 0 < np.abs(bicubic - bilinear).max() < 6  # half a pixel of a smooth picture
+
+
+def test_unknown_crops_and_resizes_are_refused():
     picture = tf.constant(noise(40, 40))
+    for preprocess in (preprocess_eval, lambda *arguments, **resize: preprocess_train(*arguments, [0, 0], **resize)):
+        with pytest.raises(RecipeError, match=r"unknown resize 'area'; known: bicubic, bilinear"):
+            preprocess(picture, 32, resize="area")
     with pytest.raises(RecipeError, match=r"unknown eval_crop 'center'; known: pad32, 0.875, none"):
         preprocess_eval(picture, 32, "center")
     with pytest.raises(RecipeError, match=r"unknown train_crop 'center'; known: distorted_box, pad_and_crop, none"):

@@ -44,12 +44,53 @@ def test_imagenet_recipe_is_the_official_trainers():
     assert recipe.receipt.expected.startswith("top-1 85.2 %")
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_imagenet_recipe_of_resnets(scheme):
+    recipe = named_recipe("resnet-101", "imagenet", scheme)
+    assert recipe.total_steps == 525_478  # 105 epochs at 256
+    assert recipe.optimizer.peak_learning_rate(256) == 0.1
+    assert (recipe.optimizer.optimizer, recipe.optimizer.decay_batch_norm) == ("momentum", True)
+    assert (recipe.label_smoothing, recipe.optimizer.moving_average_decay, recipe.network.dropout_rate) == (0, 0, 0)
+    assert (recipe.data.eval_crop, recipe.data.resize, recipe.network.preprocessing) == (
+        "0.875",
+        "bilinear",
+        "imagenet",
+    )
+    # The mean over a scheme's terms: the learning rate belongs to it.
+    terms = [term for phase in recipe.phases for term in phase.terms]
+    assert [term.weight for term in terms] == {"vanilla": [1.0], "advprop": [0.5, 0.5]}[scheme]
+    assert recipe.receipt.expected == {"vanilla": "top-1 78.3 %", "advprop": "top-1 78.9 %"}[scheme]
+    assert f"term weights {terms[0].weight:g}" in recipe.receipt.source
+
+
+def test_the_family_is_the_name_before_the_dash():
+    assert {network.family for network in recipes.NETWORKS.values()} == {"efficientnet", "resnet"}
+    assert recipes.network_spec("resnet-50").family == "resnet"
+
+
+@pytest.mark.parametrize("model", recipes.NETWORKS)
+def test_deep_networks_take_the_short_run_on_digits(model):
+    deep = {f"efficientnet-{suffix}" for suffix in ("b5", "b6", "b7", "b8", "l2")}
+    deep |= {"resnet-101", "resnet-152", "resnet-200"}
+    assert (named_recipe(model, "digits", "advprop").train_epochs == 2) == (model in deep)
+
+
 @pytest.mark.parametrize(
     ("model", "epsilon_px", "num_steps"),
-    [("b0", 1, 1), ("b1", 1, 1), ("b2", 1, 1), ("b3", 3, 4), ("b4", 4, 5), ("b7", 4, 5), ("b8", 4, 5)],
+    [
+        ("efficientnet-b0", 1, 1),
+        ("efficientnet-b1", 1, 1),
+        ("efficientnet-b2", 1, 1),
+        ("efficientnet-b3", 3, 4),
+        ("efficientnet-b4", 4, 5),
+        ("efficientnet-b7", 4, 5),
+        ("efficientnet-b8", 4, 5),
+        ("resnet-50", 4, 5),
+        ("resnet-200", 4, 5),
+    ],
 )
 def test_attack_strength_follows_the_paper(model, epsilon_px, num_steps):
-    attack = named_recipe(f"efficientnet-{model}", "imagenet", "advprop").attack
+    attack = named_recipe(model, "imagenet", "advprop").attack
     assert (attack.epsilon_px, attack.num_steps, attack.step_size_px) == (epsilon_px, num_steps, 1)
     assert (attack.method, attack.random_start, attack.target) == ("pgd", True, "untargeted")
 
@@ -97,10 +138,18 @@ def test_unknown_names_are_listed_with_the_known(names, message):
         ("network.survival_prob", 0.0, "survival_prob 0"),
         ("network.batch_norm_momentum", 1.0, "batch_norm_momentum 1"),
         ("network.preprocessing", "caffe", "known: advprop, imagenet"),
+        ("network.name", "resnet-18", "unknown model 'resnet-18'; known: .*resnet-50"),
         ("data.num_label_classes", 1, "num_label_classes 1"),
         ("data.num_eval_images", 0, "num_eval_images 0"),
         ("data.eval_crop", "0.9", "known: pad32, 0.875, none"),
+        ("data.resize", "nearest", "unknown resize 'nearest'; known: bicubic, bilinear"),
         ("optimizer.optimizer", "lamb", "known: rmsprop"),
+        ("optimizer.lr_schedule", "step", "step needs lr_step_epochs"),
+        ("optimizer.lr_step_epochs", (30.0, 20.0), "lr_step_epochs 30,20 are not positive, finite and ascending"),
+        ("optimizer.lr_step_epochs", (30.0, 30.0), "ascending"),
+        ("optimizer.lr_step_epochs", (0.0, 30.0), "positive"),
+        ("optimizer.lr_step_epochs", (30.0, float("inf")), "finite"),
+        ("optimizer.lr_step_epochs", (float("nan"),), "lr_step_epochs nan are not"),
         ("optimizer.base_learning_rate", 0.0, "base_learning_rate 0"),
         ("optimizer.moving_average_decay", 1.0, "moving_average_decay 1"),
         ("cadence.iterations_per_loop", 0, "iterations_per_loop 0"),
@@ -150,6 +199,8 @@ def test_override_knows_only_the_recipes_paths():
         lambda values: values.pop("seed"),
         lambda values: values["optimizer"].update(nesterov=True),
         lambda values: values["optimizer"].update(momentum="much"),
+        lambda values: values["optimizer"].update(lr_step_epochs=["soon"]),
+        lambda values: values["optimizer"].update(lr_step_epochs=30.0),
         lambda values: values.update(seed=None),
     ],
 )
@@ -160,6 +211,16 @@ def test_a_record_of_another_version_is_refused(damage):
         from_json(json.dumps(values))
     with pytest.raises(RecipeError, match="not a recipe of this version"):
         from_json("{")
+
+
+def test_numbers_in_a_row_survive_json_written_by_hand():
+    recipe = named_recipe("resnet-50", "imagenet", "advprop")
+    values = json.loads(to_json(recipe))
+    assert values["optimizer"]["lr_step_epochs"] == [30.0, 60.0, 90.0, 100.0]
+    values["optimizer"]["lr_step_epochs"] = [30, 60, 90, 100]
+    again = from_json(json.dumps(values))
+    assert again == recipe
+    assert all(type(epoch) is float for epoch in again.optimizer.lr_step_epochs)
 
 
 def test_recipes_are_values():

@@ -6,21 +6,12 @@ import tensorflow as tf
 
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import network_spec
-from tests.small import assert_equal_values, copy_weights, small_model, values
-
-SEED = tf.constant([1, 2])
+from tests.small import assert_equal_values, copy_weights, kept_bytes, loss_gradients, small_model, values
 
 
 @pytest.fixture
 def images() -> tf.Tensor:
     return tf.constant(np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)), tf.float32)
-
-
-def loss_gradients(model: tf.keras.Model, images: tf.Tensor, statistics: str | None = None) -> list[tf.Tensor]:
-    with tf.GradientTape() as tape:
-        logits = model(images, training=True, branch="auxiliary", statistics=statistics, seed=SEED)
-        loss = tf.reduce_mean(logits**2)
-    return tape.gradient(loss, model.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def assert_equal_gradients(ours: list[tf.Tensor], theirs: list[tf.Tensor]) -> None:
@@ -71,34 +62,6 @@ def test_remat_allows_more_than_one_gradient(images):
     first, second = (tape.gradient(loss, model.head.kernel) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert_equal_values(values(model), before, rtol=0)
-
-
-def kept_bytes(model: tf.keras.Model, batch_size: int, image_size: int) -> int:
-    """Size of the forward pass's tensors that the backward pass of a traced training step reads."""
-    forward = set()
-
-    @tf.autograph.experimental.do_not_convert
-    def step(images):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(model(images, training=True, seed=SEED))
-        forward.update(operation.name for operation in tf.compat.v1.get_default_graph().get_operations())
-        return tape.gradient(loss, model.trainable_variables)
-
-    graph = tf.function(step).get_concrete_function(tf.TensorSpec([batch_size, image_size, image_size, 3])).graph
-    unseen, seen, kept = [tensor.op for tensor in graph.outputs], set(), {}
-    while unseen:
-        operation = unseen.pop()
-        if operation.name in seen or operation.name in forward:
-            continue
-        seen.add(operation.name)
-        unseen.extend(tensor.op for tensor in operation.inputs)
-        if not operation.type.startswith("Shape"):  # reads no values
-            kept.update(
-                (tensor.name, tensor)
-                for tensor in operation.inputs
-                if tensor.op.name in forward and tensor.op.type not in ("Placeholder", "ReadVariableOp")
-            )
-    return sum((tensor.shape.num_elements() or 0) * tensor.dtype.size for tensor in kept.values())
 
 
 @pytest.mark.parametrize("name", ["efficientnet-b0", "efficientnet-b3"])

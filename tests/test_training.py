@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.models.weights import open_weights
-from efficientnet_advprop.recipes import Recipe, RecipeError, WeightsRecord
+from efficientnet_advprop.recipes import Recipe, RecipeError, TermWeights, WeightsRecord, named_recipe
 from efficientnet_advprop.recipes.schemes import SCHEMES, Phase
 from efficientnet_advprop.training.checkpoints import Checkpoints, find
 from efficientnet_advprop.training.interruption import Interrupted, StopRequest
@@ -113,6 +113,40 @@ def test_micro_batches_on_two_replicas_equal_one_device(two_replicas):
         if "moving" not in path:
             np.testing.assert_allclose(theirs[path], ours[path], rtol=1e-3, atol=1e-5, err_msg=path)
     assert double_metrics["loss/clean"] == pytest.approx(single_metrics["loss/clean"], rel=1e-4)
+
+
+@pytest.mark.parametrize("decay_batch_norm", [False, True])
+def test_batch_norms_decay_on_request_alone(decay_batch_norm):
+    """In the loss, and under adamw by themselves: an update without gradient shrinks what decays."""
+    changes = {"optimizer__decay_batch_norm": decay_batch_norm, "optimizer__weight_decay": 0.1}
+    recipe = small_recipe(**changes)
+    state = new_state(recipe, one_cpu())
+    decayed = state.model.trainable_variables if decay_batch_norm else state.model.decayed_variables()
+    expected = 0.1 * sum(float(tf.nn.l2_loss(variable)) for variable in decayed)
+    step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 1)
+    metrics = step({"images": tf.fill((4, 16, 16, 3), 100.0), "labels": tf.one_hot([0, 1, 2, 3], 10)})
+    assert float(metrics["loss/weight_decay"]) == pytest.approx(expected, rel=1e-5)
+
+    constant = {"optimizer__lr_schedule": "constant", "optimizer__lr_warmup_epochs": 0.0}
+    state = new_state(small_recipe(optimizer__optimizer="adamw", **constant, **changes), one_cpu())
+    before = values(state.model)
+    state.optimizer.apply_gradients([(tf.zeros(v.shape), v) for v in state.model.trainable_variables])
+    gammas = [path for path in before if path.endswith("gamma")]
+    shrunk = {path: bool((state.model.weights_by_path()[path].numpy() < before[path]).all()) for path in gammas}
+    assert set(shrunk.values()) == {decay_batch_norm}
+
+
+def test_a_resnet_trains_with_its_own_recipe():
+    """Two weighted terms, SGD with steps and decay of everything, through the loop."""
+    recipe = dataclasses.replace(
+        small_recipe(network__name="resnet-50", network__width_coefficient=0.125, attack__num_steps=2),
+        optimizer=named_recipe("resnet-50", "imagenet", "advprop").optimizer,
+        term_weights=TermWeights(0.5, 0.5),
+    )
+    state, metrics = run_steps(recipe, one_cpu(), 2)
+    assert state.step == 2
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert state.learning_rate() == pytest.approx(0.1 * 8 / 256)
 
 
 def test_replicas_draw_different_noise(two_replicas):

@@ -37,12 +37,12 @@ def read_pictures(paths: Sequence[str], image_size: int, spec: DataSpec) -> Iter
     Args:
         paths: files.
         image_size: side in pixels.
-        spec: the evaluation's crop.
+        spec: the evaluation's crop and resize.
     """
 
     def read_or_reason(path: str) -> np.ndarray | str:
         try:
-            return preprocess_eval(tf.io.read_file(path), image_size, spec.eval_crop).numpy()
+            return preprocess_eval(tf.io.read_file(path), image_size, spec.eval_crop, spec.resize).numpy()
         except tf.errors.OpError as error:
             return _reason(error)
 

@@ -28,7 +28,7 @@ def train_dataset(
 
     Args:
         source: of the pictures.
-        recipe: batch size, seed, crop and flip.
+        recipe: batch size, seed, crop, resize and flip.
         context: which of how many hosts this is, and the number of replicas.
         start_step: steps that were trained before.
 
@@ -39,7 +39,7 @@ def train_dataset(
 
     def example(picture: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> Batch:
         return {
-            "images": preprocess_train(picture, image_size, seed, data.train_crop, data.flip),  # [H, W, 3]
+            "images": preprocess_train(picture, image_size, seed, data.train_crop, data.flip, data.resize),  # [H, W, 3]
             "labels": tf.one_hot(label, data.num_label_classes),  # [K]
             "mask": tf.constant(1.0),
         }
@@ -63,7 +63,7 @@ def eval_dataset(source: Source, recipe: Recipe, context: tf.distribute.InputCon
 
     Args:
         source: of the pictures.
-        recipe: batch size and crop.
+        recipe: batch size, crop and resize.
         context: which of how many hosts this is, and the number of replicas.
 
     Raises:
@@ -73,7 +73,7 @@ def eval_dataset(source: Source, recipe: Recipe, context: tf.distribute.InputCon
     steps = math.ceil(source.num_eval_images / batch_size)
 
     def example(picture: tf.Tensor, label: tf.Tensor) -> Batch:
-        image = preprocess_eval(picture, image_size, data.eval_crop)  # [H, W, 3]
+        image = preprocess_eval(picture, image_size, data.eval_crop, data.resize)  # [H, W, 3]
         return {"images": image, "labels": label, "mask": tf.constant(1.0)}
 
     # By picture, not by file: hosts then hold equally many (but for one) however the files are filled. The price is

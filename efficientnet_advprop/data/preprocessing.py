@@ -1,4 +1,4 @@
-"""What is done to one picture: the official EfficientNet preprocessing, and crops for small pictures.
+"""What is done to one picture: the official EfficientNet preprocessing, crops for small pictures, PIL's resize.
 
 Source: `preprocessing.py` of tensorflow/tpu, models/official/efficientnet. A picture is encoded (scalar string) or
 decoded ([H, W, 3]); results are float32 [image_size, image_size, 3] in pixels of [0, 255].
@@ -21,7 +21,9 @@ _WindowOf = Callable[[tf.Tensor], tf.Tensor]
 _FLIP, _CROP = 0, 1  # places in a picture's seed
 
 
-def preprocess_eval(image_bytes: tf.Tensor, image_size: int, eval_crop: str = "pad32") -> tf.Tensor:
+def preprocess_eval(
+    image_bytes: tf.Tensor, image_size: int, eval_crop: str = "pad32", resize: str = "bicubic"
+) -> tf.Tensor:
     """The picture as evaluation and serving see it.
 
     Bicubic resizing overshoots [0, 255] a little at edges; evaluation keeps that, as the official code does.
@@ -30,21 +32,28 @@ def preprocess_eval(image_bytes: tf.Tensor, image_size: int, eval_crop: str = "p
         image_bytes: encoded or decoded picture.
         image_size: side of the result in pixels.
         eval_crop: "pad32" or "0.875" (the central square, see `crop_padding_px`), or "none" (the whole picture).
+        resize: "bicubic" or "bilinear", as in `DataSpec`.
 
     Returns:
         float32 [image_size, image_size, 3].
 
     Raises:
-        RecipeError: for an unknown crop.
+        RecipeError: for an unknown crop or resize.
     """
     if eval_crop == "none":
-        return _resize(_decode(image_bytes), image_size)
+        return _resize(_decode(image_bytes), image_size, resize)
     padding_px = crop_padding_px(image_size, eval_crop)
-    return _resize(_decode_window(image_bytes, lambda shape: center_window(shape, image_size, padding_px)), image_size)
+    pixels = _decode_window(image_bytes, lambda shape: center_window(shape, image_size, padding_px))
+    return _resize(pixels, image_size, resize)
 
 
 def preprocess_train(
-    image_bytes: tf.Tensor, image_size: int, seed: tf.Tensor, train_crop: str = "distorted_box", flip: bool = True
+    image_bytes: tf.Tensor,
+    image_size: int,
+    seed: tf.Tensor,
+    train_crop: str = "distorted_box",
+    flip: bool = True,
+    resize: str = "bicubic",
 ) -> tf.Tensor:
     """The picture as one training step sees it, a function of the arguments alone.
 
@@ -57,22 +66,23 @@ def preprocess_train(
         seed: int [2], of this picture at this time.
         train_crop: "distorted_box", "pad_and_crop" or "none", as in `DataSpec`.
         flip: mirror it with probability 0.5.
+        resize: "bicubic" or "bilinear", as in `DataSpec`.
 
     Returns:
         float32 [image_size, image_size, 3] in [0, 255].
 
     Raises:
-        RecipeError: for an unknown crop.
+        RecipeError: for an unknown crop or resize.
     """
     fold_in = tf.random.experimental.stateless_fold_in
     crop_seed = fold_in(seed, _CROP)
     if train_crop == "distorted_box":
         image = _decode_window(image_bytes, lambda shape: distorted_window(shape, image_size, crop_seed))
-        image = _resize(image, image_size)
+        image = _resize(image, image_size, resize)
     elif train_crop == "pad_and_crop":
-        image = augmentation.pad_and_crop(_resize(_decode(image_bytes), image_size), crop_seed)
+        image = augmentation.pad_and_crop(_resize(_decode(image_bytes), image_size, resize), crop_seed)
     elif train_crop == "none":
-        image = _resize(_decode(image_bytes), image_size)
+        image = _resize(_decode(image_bytes), image_size, resize)
     else:
         raise RecipeError(f"unknown train_crop {train_crop!r}; known: distorted_box, pad_and_crop, none")
     if flip:
@@ -150,13 +160,19 @@ def _decode_window(picture: tf.Tensor, window_of: _WindowOf) -> tf.Tensor:
     return tf.cond(tf.io.is_jpeg(picture), of_jpeg, of_pixels)
 
 
-def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
-    """TF1's bicubic, float32 [image_size, image_size, 3].
+def _resize(pixels: tf.Tensor, image_size: int, resize: str) -> tf.Tensor:
+    """float32 [image_size, image_size, 3] in TF1's bicubic way or PIL's bilinear one.
 
-    Without half-pixel centres, unlike `tf.image.resize`: the released weights were trained and are scored this way.
-    The op itself, because its wrapper in tf.compat.v1 logs a deprecation that does not concern it.
+    TF1's is without half-pixel centres, unlike `tf.image.resize`: the released weights were trained and are scored this
+    way. The op itself, because its wrapper in tf.compat.v1 logs a deprecation that does not concern it.
     """
-    resized = tf.raw_ops.ResizeBicubic(
-        images=pixels[tf.newaxis], size=[image_size, image_size], align_corners=False, half_pixel_centers=False
-    )
-    return tf.ensure_shape(resized[0], [image_size, image_size, 3])
+    size = [image_size, image_size]
+    if resize == "bicubic":
+        resized = tf.raw_ops.ResizeBicubic(
+            images=pixels[tf.newaxis], size=size, align_corners=False, half_pixel_centers=False
+        )[0]
+    elif resize == "bilinear":
+        resized = tf.image.resize(pixels, size, method="bilinear", antialias=True)
+    else:
+        raise RecipeError(f"unknown resize {resize!r}; known: bicubic, bilinear")
+    return tf.ensure_shape(resized, [*size, 3])

@@ -4,12 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from efficientnet_advprop.models.efficientnet import EfficientNet
+from efficientnet_advprop.models.network import Network
+from efficientnet_advprop.models.resnet import ResNet
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, network_spec, validate_network
 
-__all__ = ["EfficientNet", "build_model"]
+__all__ = ["EfficientNet", "Network", "ResNet", "build_model"]
+
+_FAMILIES: dict[str, type[Network]] = {"efficientnet": EfficientNet, "resnet": ResNet}
 
 
 def build_model(
@@ -18,7 +20,7 @@ def build_model(
     branches: Sequence[str] = (MAIN_BRANCH,),
     remat: bool = False,
     **overrides: Any,
-) -> tf.keras.Model:
+) -> Network:
     """A network with all its variables.
 
     `model(images, training=False, branch="main", statistics=None, seed=None)` takes float32 images [B, H, W, 3] in
@@ -41,6 +43,6 @@ def build_model(
         raise ValueError(f"unknown network settings {', '.join(unknown)}; known: {', '.join(sorted(fields))}")
     spec = dataclasses.replace(spec, **overrides)
     validate_network(spec)
-    model = EfficientNet(spec, num_classes, branches, remat)
+    model = _FAMILIES[spec.family](spec, num_classes, branches, remat)
     model.build()
     return model

@@ -10,11 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from efficientnet_advprop.batch_norm import AuxBatchNormalization
-from efficientnet_advprop.models.layers import ConvNorm, SqueezeExcite, drop_connect, fold_seed, scaled_filters
-from efficientnet_advprop.models.normalization import normalize
-from efficientnet_advprop.models.rematerialization import recompute_block
-from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError
+from efficientnet_advprop.models.layers import ConvNorm, SqueezeExcite, chain_elements, drop_connect, scaled_filters
+from efficientnet_advprop.models.network import Network, norm_options, survival_probabilities
+from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
 _STEM_FILTERS = 32
 _HEAD_FILTERS = 1280
@@ -77,6 +75,7 @@ class MBConvBlock(tf.keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
+        self.output_filters = spec.output_filters
         self.survival_prob = survival_prob
         self.is_residual = spec.strides == 1 and spec.input_filters == spec.output_filters
         self.drops = self.is_residual and survival_prob < 1
@@ -124,26 +123,21 @@ class MBConvBlock(tf.keras.layers.Layer):
     def activation_elements(self, size: int) -> tuple[int, int]:
         """Values per example that training keeps inside this block, its output not included, and the output's side.
 
-        Of each convolution and norm: the convolution's output (the norm's input), the norm's (the activation's input)
-        and the activation's (the next convolution's input).
+        Beside what the units keep, it is the depthwise one's output once scaled by its gates.
         """
-        output_size = -(-size // self.spec.strides)
-        expanded = self.spec.input_filters * self.spec.expand_ratio
-        elements = 0 if self.expand is None else 3 * expanded * size**2
-        elements += 4 * expanded * output_size**2  # the depthwise unit, and its scaled output
-        elements += self.spec.output_filters * output_size**2  # the projection, as its norm's input
-        return elements, output_size
+        units = [unit for unit in (self.expand, self.depthwise, self.project) if unit is not None]
+        elements, output_size = chain_elements(units, size)
+        return elements + self.depthwise.output_filters * output_size**2, output_size
 
 
-class EfficientNet(tf.keras.Model):
-    """A network with one set of batch norms per branch; all else is shared.
+class EfficientNet(Network):
+    """EfficientNet: a strided stem, inverted bottlenecks, a 1x1 head.
 
     Args:
         network: sizes and constants.
         num_classes: width of the classifier.
         branches: names of the batch norms; inference uses "main".
-        remat: recompute each block's activations in every backward pass, those of attacks included, for less memory and
-            one more forward pass.
+        remat: as `Network`'s.
 
     Raises:
         RecipeError: for remat with synchronised batch norms.
@@ -157,138 +151,23 @@ class EfficientNet(tf.keras.Model):
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
-        if remat and network.sync_batch_norm:
-            raise RecipeError(
-                "remat and sync_batch_norm exclude each other: recomputed statistics would be those of one replica"
-            )
-        # No autocast: bfloat16 has 8 bits, too few for a pixel moved by an attack. `features` casts what it normalised.
-        super().__init__(autocast=False, **kwargs)
-        self.network = network
-        self.num_classes = num_classes
-        self.branches = tuple(branches)
-        self.remat = remat
-        norm_options = {
-            "branches": self.branches,
-            "momentum": network.batch_norm_momentum,
-            "epsilon": network.batch_norm_epsilon,
-            "synchronized": network.sync_batch_norm,
-        }
+        options = norm_options(network, branches)
         specs = list(block_specs(network.width_coefficient, network.depth_coefficient))
-        swish = tf.nn.silu
+        blocks = [
+            MBConvBlock(spec, survival_prob, network.zero_init_residual, options, name=f"block_{index}")
+            for index, (spec, survival_prob) in enumerate(
+                zip(specs, survival_probabilities(network, len(specs)), strict=True)
+            )
+        ]
         stem_filters = scaled_filters(_STEM_FILTERS, network.width_coefficient)
         head_filters = scaled_filters(_HEAD_FILTERS, network.width_coefficient)
-        self.stem = ConvNorm(stem_filters, 3, 2, swish, norm_options, name="stem")
-        self.blocks = [
-            MBConvBlock(
-                spec,
-                1 - (1 - network.survival_prob) * index / len(specs),
-                network.zero_init_residual,
-                norm_options,
-                name=f"block_{index}",
-            )
-            for index, spec in enumerate(specs)
-        ]
-        self.head = ConvNorm(head_filters, 1, 1, swish, norm_options, name="head")
-        limit = network.classifier_init_scale / math.sqrt(num_classes)
-        self.classifier = tf.keras.layers.Dense(
-            num_classes, kernel_initializer=tf.keras.initializers.RandomUniform(-limit, limit), name="classifier"
+        super().__init__(
+            network,
+            stem=ConvNorm(stem_filters, 3, 2, tf.nn.silu, options, name="stem"),
+            blocks=blocks,
+            head=ConvNorm(head_filters, 1, 1, tf.nn.silu, options, name="head"),
+            num_classes=num_classes,
+            branches=branches,
+            remat=remat,
+            **kwargs,
         )
-
-    def build(self, input_shape: Any = None) -> None:
-        """Create all variables; no image is needed, as only channels matter."""
-        channels = 3
-        for layer in (self.stem, *self.blocks, self.head):
-            layer.build(tf.TensorShape([None, None, None, channels]))
-            channels = layer.spec.output_filters if isinstance(layer, MBConvBlock) else layer.filters
-        self.classifier.build(tf.TensorShape([None, channels]))
-        # Not Model.build: it would trace a call to find out what was just created.
-        self.built = True
-
-    # For all layers inside too: nothing here is for autograph to rewrite, and its pass over every layer is slow.
-    @tf.autograph.experimental.do_not_convert
-    def call(
-        self,
-        images: tf.Tensor,
-        training: bool = False,
-        branch: str = MAIN_BRANCH,
-        statistics: str | None = None,
-        seed: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """Logits, float32 [B, num_classes].
-
-        Args:
-            images: float32 [B, H, W, 3] in [0, 255].
-            training: switches dropout and drop connect.
-            branch: whose batch norms to go through.
-            statistics: "update", "running" or "batch", as `AuxBatchNormalization.call`.
-            seed: int32 [2] of dropout and drop connect.
-
-        Raises:
-            ValueError: for an unknown branch or statistics, or without a seed where one is needed.
-        """
-        drops = training and self.network.dropout_rate > 0
-        dropout_seed = fold_seed(seed, len(self.blocks), needed=drops)
-        features = self.features(images, training=training, branch=branch, statistics=statistics, seed=seed)
-        if drops:
-            features = tf.nn.experimental.stateless_dropout(features, self.network.dropout_rate, dropout_seed)
-        return tf.cast(self.classifier(features), tf.float32)
-
-    @tf.autograph.experimental.do_not_convert
-    def features(
-        self,
-        images: tf.Tensor,
-        training: bool = False,
-        branch: str = MAIN_BRANCH,
-        statistics: str | None = None,
-        seed: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """Pooled features [B, F] before dropout and classifier; arguments as `call`'s."""
-        norm_arguments = {"training": training, "branch": branch, "statistics": statistics}
-        outputs = tf.cast(normalize(images, self.network.preprocessing), self.compute_dtype)
-        outputs = self.stem(outputs, **norm_arguments)
-        for index, block in enumerate(self.blocks):
-            block_seed = fold_seed(seed, index, needed=training and block.drops)
-            run = recompute_block if self.remat else MBConvBlock.__call__
-            outputs = run(block, outputs, **norm_arguments, seed=block_seed)
-        outputs = self.head(outputs, **norm_arguments)
-        return tf.reduce_mean(outputs, axis=(1, 2))
-
-    def weights_by_path(self) -> dict[str, tf.Variable]:
-        """Every variable by its object path, such as `blocks.0.expand.norm.norms.main.gamma`.
-
-        The paths of a branch's variables and of the shared ones do not depend on which other branches there are.
-        """
-        return self.get_weight_paths()
-
-    def branch_variables(self, branch: str) -> list[tf.Variable]:
-        """All batch-norm variables of a branch, trainable or not.
-
-        Raises:
-            ValueError: for an unknown branch.
-        """
-        return [variable for norm in self._norm_layers() for variable in norm.branch_variables(branch)]
-
-    def decayed_variables(self) -> list[tf.Variable]:
-        """What weight decay acts on: kernels, and the biases of squeeze-and-excite and classifier; no batch norm's."""
-        norms = {id(variable) for branch in self.branches for variable in self.branch_variables(branch)}
-        return [variable for variable in self.trainable_variables if id(variable) not in norms]
-
-    def _norm_layers(self) -> list[AuxBatchNormalization]:
-        return [module for module in self.submodules if isinstance(module, AuxBatchNormalization)]
-
-    def activation_bytes(self, batch_size: int, image_size: int, remat: bool = False) -> int:
-        """What one training forward pass keeps for its backward pass, estimated from shapes alone.
-
-        With remat: what lies between blocks, and the inside of the largest block while it is recomputed. Gradients,
-        workspaces and fragmentation come on top. An attack's pass keeps less: half of it with running statistics.
-        """
-        size = -(-image_size // 2)
-        between = 3 * self.stem.filters * size**2
-        insides = []
-        for block in self.blocks:
-            inside, size = block.activation_elements(size)
-            insides.append(inside)
-            between += block.spec.output_filters * size**2
-        between += 2 * self.head.filters * size**2  # the mean over positions needs no activation for its gradient
-        elements = between + (max(insides) if remat else sum(insides))
-        return elements * batch_size * tf.as_dtype(self.compute_dtype).size

@@ -1,6 +1,6 @@
-"""The layers of EfficientNet: convolution with batch norm, squeeze and excite, drop connect."""
+"""The layers of the networks: convolution with batch norm, squeeze and excite, drop connect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -11,7 +11,8 @@ from efficientnet_advprop.batch_norm import AuxBatchNormalization, resolve_stati
 def kernel_initializer() -> tf.keras.initializers.Initializer:
     """Plain normal of standard deviation sqrt(2 / (height * width * last dimension)) (`efficientnet_model.py`).
 
-    Not truncated, unlike Keras' EfficientNet; the last dimension of a depthwise kernel is its multiplier, 1.
+    Not truncated, unlike Keras' EfficientNet; the last dimension of a depthwise kernel is its multiplier, 1. For
+    ResNets it is what torchvision uses (He et al., arXiv 1502.01852, fan-out).
     """
     return tf.keras.initializers.VarianceScaling(scale=2.0, mode="fan_out", distribution="untruncated_normal")
 
@@ -28,6 +29,8 @@ class ConvNorm(tf.keras.layers.Layer):
         strides: step of the convolution, in pixels.
         activation: applied last; None leaves the normalised output.
         norm_options: of `AuxBatchNormalization`.
+        symmetric_padding: pad each side by half the kernel, as PyTorch and TF's ResNets do. TF's own "SAME" pads a
+            strided convolution of an even picture more at the bottom and right: the same sizes, other pixels.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class ConvNorm(tf.keras.layers.Layer):
         strides: int,
         activation: Callable[[tf.Tensor], tf.Tensor] | None,
         norm_options: dict[str, Any],
+        symmetric_padding: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -44,21 +48,26 @@ class ConvNorm(tf.keras.layers.Layer):
         self.kernel_size = kernel_size
         self.strides = strides
         self.activation = activation
+        self.padding: str | list[list[int]] = "SAME"
+        if symmetric_padding and strides > 1:
+            side = [(kernel_size - 1) // 2] * 2
+            self.padding = [[0, 0], side, side, [0, 0]]
         self.norm = AuxBatchNormalization(**norm_options, name="norm")
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create the kernel and the norms."""
         channels = input_shape[-1]
+        self.output_filters = self.filters or channels
         shape = (self.kernel_size, self.kernel_size, channels, self.filters or 1)
         # Cast by hand: folding multiplies in float32, whatever the layer computes in.
         self.kernel = self.add_weight("kernel", shape, initializer=kernel_initializer(), experimental_autocast=False)
-        self.norm.build(tf.TensorShape([None, None, None, self.filters or channels]))
+        self.norm.build(tf.TensorShape([None, None, None, self.output_filters]))
         super().build(input_shape)
 
     def call(
         self, inputs: tf.Tensor, training: bool = False, branch: str = "main", statistics: str | None = None
     ) -> tf.Tensor:
-        """[B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), filters or C]."""
+        """[B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), output_filters]."""
         if resolve_statistics(training, statistics) == "running":
             outputs = self._folded(inputs, self.norm.norm(branch))
         else:
@@ -67,7 +76,7 @@ class ConvNorm(tf.keras.layers.Layer):
         return outputs if self.activation is None else self.activation(outputs)
 
     def _folded(self, inputs: tf.Tensor, norm: tf.keras.layers.BatchNormalization) -> tf.Tensor:
-        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)  # [filters or C]
+        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)  # [output_filters]
         shift = norm.beta - norm.moving_mean * scale
         scale = scale if self.filters else scale[:, tf.newaxis]  # a depthwise kernel is [h, w, C, 1]
         return tf.nn.bias_add(self._convolve(inputs, self.kernel * scale), tf.cast(shift, inputs.dtype))
@@ -75,8 +84,28 @@ class ConvNorm(tf.keras.layers.Layer):
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         kernel = tf.cast(kernel, inputs.dtype)
         if self.filters:
-            return tf.nn.conv2d(inputs, kernel, self.strides, "SAME")
-        return tf.nn.depthwise_conv2d(inputs, kernel, [1, self.strides, self.strides, 1], "SAME")
+            return tf.nn.conv2d(inputs, kernel, self.strides, self.padding)
+        return tf.nn.depthwise_conv2d(inputs, kernel, [1, self.strides, self.strides, 1], self.padding)
+
+    def activation_elements(self, size: int) -> tuple[int, int]:
+        """Values per example that training keeps inside this layer, its output not included, and the output's side.
+
+        They are the norm's input and, unless the activation's gradient can do with the output (relu's can), the
+        activation's input.
+        """
+        output_size = -(-size // self.strides)
+        kept = 1 if self.activation in (None, tf.nn.relu) else 2
+        return kept * self.output_filters * output_size**2, output_size
+
+
+def chain_elements(layers: Sequence[ConvNorm], size: int) -> tuple[int, int]:
+    """`activation_elements` of layers that feed each other: all but the last output are kept too."""
+    elements = 0
+    for index, layer in enumerate(layers):
+        inside, size = layer.activation_elements(size)
+        between = layer.output_filters * size**2 if index < len(layers) - 1 else 0
+        elements += inside + between
+    return elements, size
 
 
 class SqueezeExcite(tf.keras.layers.Layer):

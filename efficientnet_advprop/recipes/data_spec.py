@@ -7,6 +7,7 @@ from efficientnet_advprop.recipes.errors import RecipeError
 DATASETS = ("digits", "imagenet")
 TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
+RESIZES = ("bicubic", "bilinear")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,8 @@ class DataSpec:
         eval_crop: the central square's share of the short side: "pad32" (size / (size + 32), what the released
             AdvProp weights expect), "0.875" (the official code since November 2021) or "none" (all of it).
         flip: mirror half of the training pictures.
+        resize: how a crop becomes the input: "bicubic" (TF1's, the official EfficientNet code's) or "bilinear" (with
+            half-pixel centres and antialiased, as PIL's and with it torchvision's).
     """
 
     dataset: str
@@ -34,6 +37,7 @@ class DataSpec:
     train_crop: str = "distorted_box"
     eval_crop: str = "pad32"
     flip: bool = True
+    resize: str = "bicubic"
 
     def validate(self) -> None:
         """Refuse what cannot be run.
@@ -41,7 +45,12 @@ class DataSpec:
         Raises:
             RecipeError: naming the value and what is allowed.
         """
-        for field, known in (("dataset", DATASETS), ("train_crop", TRAIN_CROPS), ("eval_crop", EVAL_CROPS)):
+        for field, known in (
+            ("dataset", DATASETS),
+            ("train_crop", TRAIN_CROPS),
+            ("eval_crop", EVAL_CROPS),
+            ("resize", RESIZES),
+        ):
             if getattr(self, field) not in known:
                 raise RecipeError(f"unknown {field} {getattr(self, field)!r}; known: {', '.join(known)}")
         if self.num_label_classes < 2:

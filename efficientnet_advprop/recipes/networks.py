@@ -1,6 +1,7 @@
 """The networks by name: published sizes and constants, as plain values.
 
-Source: `efficientnet_builder.py` and `efficientnet_model.py` of tensorflow/tpu, models/official/efficientnet.
+Sources: `efficientnet_builder.py` and `efficientnet_model.py` of tensorflow/tpu, models/official/efficientnet; for
+ResNets He et al. (arXiv 1512.03385) with the constants of torchvision, which AdvProp's PyTorch re-implementation uses.
 """
 
 import dataclasses
@@ -20,8 +21,8 @@ class NetworkSpec:
     Attributes:
         name: the network's name, a key of `NETWORKS`.
         input_image_size: side of the square input, in pixels.
-        width_coefficient: factor on the channels of the B0 baseline, rounded to multiples of 8.
-        depth_coefficient: factor on the block repeats of the B0 baseline, rounded up.
+        width_coefficient: factor on the channels of the baseline (B0; a ResNet is its own), rounded to multiples of 8.
+        depth_coefficient: factor on the block repeats of the baseline, rounded up.
         dropout_rate: share of the pooled features dropped before the classifier.
         survival_prob: probability that the last residual block is kept in training; block i of n is kept with
             1 - (1 - survival_prob) * i / n (stochastic depth, the official code's drop connect).
@@ -49,9 +50,29 @@ class NetworkSpec:
     classifier_init_scale: float = 1.0
     zero_init_residual: bool = False
 
+    @property
+    def family(self) -> str:
+        """What kind of network it is: its name up to the first dash."""
+        return self.name.partition("-")[0]
+
 
 def _efficientnet(suffix: str, width: float, depth: float, image_size: int, dropout_rate: float) -> NetworkSpec:
     return NetworkSpec(f"efficientnet-{suffix}", image_size, width, depth, dropout_rate)
+
+
+def _resnet(layers: int) -> NetworkSpec:
+    return NetworkSpec(
+        f"resnet-{layers}",
+        input_image_size=224,
+        width_coefficient=1.0,
+        depth_coefficient=1.0,
+        dropout_rate=0.0,
+        survival_prob=1.0,
+        batch_norm_momentum=0.9,
+        batch_norm_epsilon=1e-5,
+        preprocessing="imagenet",
+        classifier_init_scale=0.7,  # with 1000 classes PyTorch's bound for the 2048 features, 1 / sqrt(2048)
+    )
 
 
 NETWORKS: dict[str, NetworkSpec] = {
@@ -68,6 +89,10 @@ NETWORKS: dict[str, NetworkSpec] = {
         _efficientnet("b8", 2.2, 3.6, 672, 0.5),
         # Not one of the paper's networks; named because Noisy Student weights of it exist.
         _efficientnet("l2", 4.3, 5.3, 800, 0.5),
+        _resnet(50),
+        _resnet(101),
+        _resnet(152),
+        _resnet(200),
     )
 }
 

@@ -1,11 +1,13 @@
 """Optimizer, learning rate and weight average as values."""
 
 import dataclasses
+import itertools
+import math
 
 from efficientnet_advprop.recipes.errors import RecipeError
 
 OPTIMIZERS = ("rmsprop", "momentum", "adam", "adamw")
-SCHEDULES = ("exponential", "cosine", "constant")
+SCHEDULES = ("exponential", "step", "cosine", "constant")
 LEARNING_RATE_BATCH_SIZE = 256  # base_learning_rate is for this many clean images a step, scaled linearly from there
 
 
@@ -16,15 +18,18 @@ class OptimizerSpec:
     Attributes:
         optimizer: "rmsprop" (TF1 semantics), "momentum" (SGD), "adam", or "adamw" (decay decoupled from the loss).
         base_learning_rate: the peak rate per 256 clean images.
-        lr_schedule: "exponential" (staircase), "cosine" (to zero at the last step) or "constant".
-        lr_decay_epochs: epochs between two steps of the staircase.
-        lr_decay_factor: factor of each step of the staircase.
+        lr_schedule: "exponential" (a staircase of equal steps), "step" (one that goes down at the epochs given),
+            "cosine" (to zero at the last step) or "constant".
+        lr_decay_epochs: epochs between two steps of the exponential staircase.
+        lr_step_epochs: where the "step" staircase goes down.
+        lr_decay_factor: factor of each step of a staircase.
         lr_warmup_epochs: epochs of the linear warm-up from 0, which overrides the schedule.
         rmsprop_decay: share of the old mean square kept per update.
         rmsprop_epsilon: added to the mean square inside the root.
         momentum: of rmsprop and momentum; Adam's are Keras' defaults.
         weight_decay: factor on half the squared norm of all weights but the batch norms', added to the loss (for
             adamw: decoupled from it).
+        decay_batch_norm: let gamma and beta of every branch decay too, as PyTorch's optimizers do by default.
         moving_average_decay: of the averaged weights that evaluation and export use; 0 turns averaging off.
     """
 
@@ -32,12 +37,14 @@ class OptimizerSpec:
     base_learning_rate: float = 0.016
     lr_schedule: str = "exponential"
     lr_decay_epochs: float = 2.4
+    lr_step_epochs: tuple[float, ...] = ()
     lr_decay_factor: float = 0.97
     lr_warmup_epochs: float = 5.0
     rmsprop_decay: float = 0.9
     rmsprop_epsilon: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 1e-5
+    decay_batch_norm: bool = False
     moving_average_decay: float = 0.9999
 
     def peak_learning_rate(self, global_batch_size: int) -> float:
@@ -58,6 +65,11 @@ class OptimizerSpec:
             raise RecipeError(f"base_learning_rate {self.base_learning_rate:g} is not above 0")
         if not self.lr_decay_epochs > 0:
             raise RecipeError(f"lr_decay_epochs {self.lr_decay_epochs:g} is not above 0")
+        if self.lr_schedule == "step" and not self.lr_step_epochs:
+            raise RecipeError("lr_schedule step needs lr_step_epochs, such as 30,60,90")
+        if not all(before < after for before, after in itertools.pairwise((0.0, *self.lr_step_epochs, math.inf))):
+            epochs = ",".join(f"{epoch:g}" for epoch in self.lr_step_epochs)
+            raise RecipeError(f"lr_step_epochs {epochs} are not positive, finite and ascending")
         if self.lr_warmup_epochs < 0:
             raise RecipeError(f"lr_warmup_epochs {self.lr_warmup_epochs:g} is below 0")
         if self.weight_decay < 0:

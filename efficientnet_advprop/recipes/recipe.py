@@ -6,7 +6,7 @@ import math
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
-from efficientnet_advprop.recipes.networks import PREPROCESSINGS, NetworkSpec
+from efficientnet_advprop.recipes.networks import PREPROCESSINGS, NetworkSpec, network_spec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.schemes import Phase, TermWeights, branches_of, scheme_phases
 
@@ -168,6 +168,7 @@ def validate_network(network: NetworkSpec) -> None:
     Raises:
         RecipeError: naming the value and what is allowed.
     """
+    network_spec(network.name)
     if network.preprocessing not in PREPROCESSINGS:
         raise RecipeError(f"unknown preprocessing {network.preprocessing!r}; known: {', '.join(PREPROCESSINGS)}")
     if network.input_image_size < 8:

@@ -72,19 +72,22 @@ def _build(kind: type, values: Mapping[str, Any]) -> Any:
     if names != set(values):
         different = ", ".join(sorted(names ^ set(values)))
         raise TypeError(f"{kind.__name__} has other fields ({different})")
-    built = {}
-    for name, value in values.items():
-        hint = hints[name]
-        allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-        if dataclasses.is_dataclass(hint):
-            built[name] = _build(hint, value)
-        elif type(value) in allowed:
-            built[name] = value
-        elif float in allowed and type(value) is int:  # JSON written by hand: 1 for 1.0
-            built[name] = float(value)
-        else:
-            raise TypeError(f"{kind.__name__}.{name} is {value!r}")
-    return kind(**built)
+    return kind(**{name: _convert(hints[name], value, f"{kind.__name__}.{name}") for name, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, place: str) -> Any:
+    """A JSON value as a field's type has it."""
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value)
+    if typing.get_origin(hint) is tuple and type(value) is list:
+        element, _ = typing.get_args(hint)
+        return tuple(_convert(element, inner, place) for inner in value)
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(value) in allowed:
+        return value
+    if float in allowed and type(value) is int:  # JSON written by hand: 1 for 1.0
+        return float(value)
+    raise TypeError(f"{place} is {value!r}")
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:

@@ -1,5 +1,6 @@
-"""Learning rate as a function of the step: linear warm-up, then a staircase, a cosine or a constant."""
+"""Learning rate as a function of the step: linear warm-up, then one of two staircases, a cosine or a constant."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -70,6 +71,11 @@ def learning_rate_schedule(
         decay = tf.keras.optimizers.schedules.ExponentialDecay(
             peak, steps_per_epoch * spec.lr_decay_epochs, spec.lr_decay_factor, staircase=True
         )
+    elif spec.lr_schedule == "step":
+        # Keras' boundaries are the last steps before the rate drops; the first after an epoch's end is rounded upwards.
+        boundaries = [math.ceil(epoch * steps_per_epoch) - 1 for epoch in spec.lr_step_epochs]
+        rates = [peak * spec.lr_decay_factor**drops for drops in range(len(boundaries) + 1)]
+        decay = tf.keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     elif spec.lr_schedule == "cosine":
         decay = tf.keras.optimizers.schedules.CosineDecay(peak, train_steps)
     elif spec.lr_schedule == "constant":

@@ -53,7 +53,7 @@ def create_train_state(
         schedule = learning_rate_schedule(
             recipe.optimizer, recipe.train_batch_size, recipe.steps_per_epoch, recipe.total_steps
         )
-        decayed = {id(variable) for variable in model.decayed_variables()}
+        decayed = {id(variable) for variable in model.decayed_variables(recipe.optimizer.decay_batch_norm)}
         undecayed = [variable for variable in model.trainable_variables if id(variable) not in decayed]
         optimizer = build_optimizer(recipe.optimizer, schedule, undecayed)
         optimizer.build(model.trainable_variables)

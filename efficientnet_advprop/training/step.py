@@ -58,7 +58,7 @@ def make_replica_step(
     objective = Objective(state.model, terms, recipe.label_smoothing)
     decay_factor = 0.0 if recipe.optimizer.optimizer == "adamw" else recipe.optimizer.weight_decay
     variables = objective.trainable_variables
-    decayed = state.model.decayed_variables() if decay_factor else []
+    decayed = state.model.decayed_variables(recipe.optimizer.decay_batch_norm) if decay_factor else []
 
     # Nothing here is for autograph to rewrite, and on deep networks its pass over every layer is slow.
     @tf.autograph.experimental.do_not_convert

@@ -1,0 +1,111 @@
+"""The recipes on ImageNet: the paper's for EfficientNets, He et al.'s for ResNets."""
+
+import dataclasses
+from collections.abc import Callable
+
+from efficientnet_advprop.recipes.data_spec import DataSpec
+from efficientnet_advprop.recipes.networks import NetworkSpec
+from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
+from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
+from efficientnet_advprop.recipes.schemes import TermWeights, scheme_phases
+from efficientnet_advprop.recipes.training_attacks import training_attack
+
+_IMAGENET = DataSpec("imagenet", num_label_classes=1000, num_train_images=1_281_167, num_eval_images=50_000)
+
+# ImageNet top-1 in %, vanilla and AdvProp: figure 4 and the talk's table.
+_PUBLISHED_TOP1 = {
+    "efficientnet-b0": (77.3, 77.6),
+    "efficientnet-b1": (79.2, 79.6),
+    "efficientnet-b2": (80.3, 80.5),
+    "efficientnet-b3": (81.7, 81.9),
+    "efficientnet-b4": (83.0, 83.3),
+    "efficientnet-b5": (83.7, 84.3),
+    "efficientnet-b6": (84.2, 84.8),
+    "efficientnet-b7": (84.5, 85.2),
+    "efficientnet-b8": (84.8, 85.5),
+    "resnet-50": (76.7, 77.1),
+    "resnet-101": (78.3, 78.9),
+    "resnet-152": (79.0, 79.8),
+    "resnet-200": (79.3, 80.1),
+}
+
+
+def imagenet_recipe(network: NetworkSpec, scheme: str) -> Recipe:
+    """The recipe of a network's family under a scheme."""
+    return _RECIPES[network.family](network, scheme)
+
+
+def _published(network: NetworkSpec, scheme: str, setting: str = "") -> str:
+    """The published top-1 of a network under a scheme."""
+    published = _PUBLISHED_TOP1.get(network.name)
+    return f"top-1 {published[scheme == 'advprop']} %{setting}" if published else "not published"
+
+
+def _efficientnet(network: NetworkSpec, scheme: str) -> Recipe:
+    """The paper's recipe: EfficientNet's own settings, 350 epochs at batch 2048 (official `main.py`)."""
+    return Recipe(
+        network=network,
+        data=_IMAGENET,
+        optimizer=OptimizerSpec(),
+        scheme=scheme,
+        attack=training_attack(network.name),
+        train_batch_size=2048,
+        train_epochs=350.0,
+        # Evaluation and checkpoints as the official trainer; a look every 64 steps, as often as it logs.
+        cadence=Cadence(iterations_per_loop=64, steps_per_eval=6255, steps_per_checkpoint=1251),
+        receipt=Receipt(
+            source="Xie et al., CVPR 2020, figure 4; constants of the official EfficientNet trainer",
+            command=f"python main.py --model={network.name} --scheme={scheme} --data_dir=IMAGENET --tpu=NAME",
+            hardware="TPU v3 pod slice (the official default is 32 cores)",
+            expected=_published(network, scheme, " with AutoAugment"),
+            measured=False,
+        ),
+    )
+
+
+def _resnet(network: NetworkSpec, scheme: str) -> Recipe:
+    """He et al.'s recipe as the authors-guided re-implementation in PyTorch has it: SGD, 105 epochs at batch 256.
+
+    Its learning rate belongs to the mean of the losses on clean and on adversarial images. A scheme's loss is their sum
+    here, which would double the step of the shared weights, so the terms share a weight of 1.
+    """
+    attack = training_attack(network.name)
+    num_terms = max(len(phase.terms) for phase in scheme_phases(scheme, attack, TermWeights()))
+    share = 1.0 / num_terms
+    return Recipe(
+        network=network,
+        data=dataclasses.replace(_IMAGENET, eval_crop="0.875", resize="bilinear"),
+        optimizer=OptimizerSpec(
+            optimizer="momentum",
+            base_learning_rate=0.1,
+            lr_schedule="step",
+            lr_step_epochs=(30.0, 60.0, 90.0, 100.0),
+            lr_decay_factor=0.1,
+            lr_warmup_epochs=0.0,
+            momentum=0.9,
+            weight_decay=1e-4,
+            decay_batch_norm=True,
+            moving_average_decay=0.0,
+        ),
+        scheme=scheme,
+        attack=attack,
+        term_weights=TermWeights(clean=share, adversarial=share),
+        train_batch_size=256,
+        train_epochs=105.0,
+        label_smoothing=0.0,
+        cadence=Cadence(iterations_per_loop=64, steps_per_eval=5005, steps_per_checkpoint=5005),  # an epoch
+        receipt=Receipt(
+            source=(
+                "He et al., arXiv 1512.03385; constants of github.com/tingxueronghua/pytorch-classification-advprop, "
+                "whose learning rate belongs to the mean of the clean and the adversarial loss: term weights "
+                f"{share:g}; top-1 of Xie et al.'s talk at CVPR 2020"
+            ),
+            command=f"python main.py --model={network.name} --scheme={scheme} --data_dir=IMAGENET --tpu=NAME",
+            hardware="8 GPUs or a TPU v3-8",
+            expected=_published(network, scheme),
+            measured=False,
+        ),
+    )
+
+
+_RECIPES: dict[str, Callable[[NetworkSpec, str], Recipe]] = {"efficientnet": _efficientnet, "resnet": _resnet}
