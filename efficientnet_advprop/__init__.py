@@ -1,4 +1,4 @@
-"""AdvProp for EfficientNet in TensorFlow: training, evaluation and export.
+"""AdvProp for EfficientNet and ResNet in TensorFlow: training, evaluation and export.
 
 "Adversarial Examples Improve Image Recognition" (CVPR 2020, arXiv 1911.09665).
 """
