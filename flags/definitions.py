@@ -38,15 +38,8 @@ class RecipeFlag:
 RECIPE_FLAGS = (
     # The network.
     RecipeFlag("input_image_size", "network.input_image_size", int, "Side of the square input, in pixels."),
-    RecipeFlag(
-        "width_coefficient",
-        "network.width_coefficient",
-        float,
-        "Factor on the network's channels (EfficientNet: B0's).",
-    ),
-    RecipeFlag(
-        "depth_coefficient", "network.depth_coefficient", float, "Factor on its block repeats (EfficientNet: B0's)."
-    ),
+    RecipeFlag("width_coefficient", "network.width_coefficient", float, "Factor on the baseline's channels."),
+    RecipeFlag("depth_coefficient", "network.depth_coefficient", float, "Factor on the baseline's block repeats."),
     RecipeFlag("dropout_rate", "network.dropout_rate", float, "Share of features dropped before the classifier."),
     RecipeFlag("survival_prob", "network.survival_prob", float, "Probability that the last residual block is kept."),
     RecipeFlag("batch_norm_momentum", "network.batch_norm_momentum", float, "Share of the old moving average kept."),
