@@ -122,10 +122,12 @@ def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
 def _refuse_unread(recipe: Recipe, changes: dict[str, Any]) -> None:
     """A flag that this recipe never reads would be accepted and ignored."""
     attacked = any(term.attack for phase in recipe.phases for term in phase.terms)
-    optimizer = recipe.optimizer
+    optimizer, augment_name = recipe.optimizer, recipe.data.augment_name
     readers = (
         ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
         ("term_weights.adversarial", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
+        ("data.randaug_", augment_name == "randaugment", f"augment_name is {augment_name}"),
+        ("data.augment_pixel_scale", augment_name != "none", "augment_name is none"),
         ("optimizer.lr_decay_", optimizer.lr_schedule == "exponential", f"lr_schedule is {optimizer.lr_schedule}"),
         ("optimizer.momentum", optimizer.optimizer in ("rmsprop", "momentum"), f"optimizer is {optimizer.optimizer}"),
     )

@@ -12,11 +12,23 @@ from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
 from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
 from efficientnet_advprop.recipes.run_options import RunOptions
-from efficientnet_advprop.recipes.schemes import SCHEMES, Phase, Term, TermWeights, branches_of, scheme_phases
+from efficientnet_advprop.recipes.schemes import (
+    AUGMENTED_VIEW,
+    IMAGES_VIEW,
+    SCHEMES,
+    Phase,
+    Term,
+    TermWeights,
+    branches_of,
+    scheme_phases,
+    views_of,
+)
 
 __all__ = [
+    "AUGMENTED_VIEW",
     "AUXILIARY_BRANCH",
     "EVALUATION_ATTACK",
+    "IMAGES_VIEW",
     "MAIN_BRANCH",
     "NETWORKS",
     "SCHEMES",
@@ -42,4 +54,5 @@ __all__ = [
     "scheme_phases",
     "to_json",
     "validate_network",
+    "views_of",
 ]

@@ -66,7 +66,13 @@ def _imagenet(network: NetworkSpec, scheme: str) -> Recipe:
     expected = f"top-1 {number} % with AutoAugment" if number else "not published"
     return Recipe(
         network=network,
-        data=DataSpec("imagenet", num_label_classes=1000, num_train_images=1_281_167, num_eval_images=50_000),
+        data=DataSpec(
+            "imagenet",
+            num_label_classes=1000,
+            num_train_images=1_281_167,
+            num_eval_images=50_000,
+            augment_name="autoaugment",
+        ),
         optimizer=OptimizerSpec(),
         scheme=scheme,
         attack=_training_attack(network.name),
@@ -123,6 +129,7 @@ def _digits(network: NetworkSpec, scheme: str) -> Recipe:
             train_crop="pad_and_crop",
             eval_crop="none",
             flip=False,
+            augment_pixel_scale=32 / 224,
         ),
         optimizer=OptimizerSpec(
             optimizer="adam",

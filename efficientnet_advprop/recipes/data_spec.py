@@ -7,6 +7,7 @@ from efficientnet_advprop.recipes.errors import RecipeError
 DATASETS = ("digits", "imagenet")
 TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
+AUGMENTATIONS = ("none", "autoaugment", "randaugment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,13 @@ class DataSpec:
         eval_crop: the central square's share of the short side: "pad32" (size / (size + 32), what the released
             AdvProp weights expect), "0.875" (the official code since November 2021) or "none" (all of it).
         flip: mirror half of the training pictures.
+        augment_name: "autoaugment" (the policy found on ImageNet), "randaugment" or "none": after crop and flip.
+        randaug_num_layers: operations per picture.
+        randaug_magnitude: their level; 10 is the strongest of AutoAugment's, the official recipes use up to 28.
+        augment_pixel_scale: factor on what augmentation counts in pixels, which is meant for 224 px: the size over 224
+            for small pictures.
+        mixup_alpha: of MixUp's Beta distribution; 0 is off.
+        cutmix_alpha: of CutMix's Beta distribution; 0 is off.
     """
 
     dataset: str
@@ -34,6 +42,12 @@ class DataSpec:
     train_crop: str = "distorted_box"
     eval_crop: str = "pad32"
     flip: bool = True
+    augment_name: str = "none"
+    randaug_num_layers: int = 2
+    randaug_magnitude: int = 10
+    augment_pixel_scale: float = 1.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
 
     def validate(self) -> None:
         """Refuse what cannot be run.
@@ -41,11 +55,23 @@ class DataSpec:
         Raises:
             RecipeError: naming the value and what is allowed.
         """
-        for field, known in (("dataset", DATASETS), ("train_crop", TRAIN_CROPS), ("eval_crop", EVAL_CROPS)):
+        for field, known in (
+            ("dataset", DATASETS),
+            ("train_crop", TRAIN_CROPS),
+            ("eval_crop", EVAL_CROPS),
+            ("augment_name", AUGMENTATIONS),
+        ):
             if getattr(self, field) not in known:
                 raise RecipeError(f"unknown {field} {getattr(self, field)!r}; known: {', '.join(known)}")
         if self.num_label_classes < 2:
             raise RecipeError(f"num_label_classes {self.num_label_classes}: at least 2 are needed")
-        for field in ("num_train_images", "num_eval_images"):
+        for field in ("num_train_images", "num_eval_images", "randaug_num_layers"):
             if getattr(self, field) < 1:
                 raise RecipeError(f"{field} {getattr(self, field)}: at least 1 is needed")
+        for field in ("randaug_magnitude", "mixup_alpha", "cutmix_alpha"):
+            if getattr(self, field) < 0:
+                raise RecipeError(f"{field} {getattr(self, field):g} is below 0")
+        if not self.augment_pixel_scale > 0:
+            raise RecipeError(f"augment_pixel_scale {self.augment_pixel_scale:g} is not above 0")
+        if self.mixup_alpha and self.cutmix_alpha:
+            raise RecipeError("mixup_alpha and cutmix_alpha are two ways to mix a batch: one of them has to be 0")
