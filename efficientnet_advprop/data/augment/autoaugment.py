@@ -10,6 +10,7 @@ the operations per step, so that only what was drawn runs.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -112,8 +113,7 @@ def level_to_argument(name: str, level: float, pixels: PixelConstants) -> float:
     return share * (real | translate).get(name, 0.0)
 
 
-@dataclasses.dataclass(frozen=True)
-class Steps:
+class Steps(NamedTuple):
     """What was drawn for one picture.
 
     Attributes:

@@ -77,9 +77,12 @@ def _interval(side: tf.Tensor, center: tf.Tensor, length: int) -> tf.Tensor:
 
 
 def _beta(batch_size: int, alpha: float, seed: tf.Tensor) -> tf.Tensor:
-    """Samples of Beta(alpha, alpha), float32 [B], from two of Gamma(alpha).
+    """Samples of Beta(alpha, alpha), float32 [B]: the share of one of two samples of Gamma(alpha) in their sum.
 
-    Under a tiny alpha both can be too small for a float: 0 stands for the two ends that are then as good as certain.
+    A sample of Gamma(alpha) is one of Gamma(alpha + 1) times u^(1 / alpha), u uniform. In logarithms, since under a
+    small alpha the samples themselves are too small for a float.
     """
-    one, other = tf.unstack(tf.random.stateless_gamma([2, batch_size], seed, alpha, dtype=tf.float64))
-    return tf.cast(tf.math.divide_no_nan(one, one + other), tf.float32)
+    gammas = tf.random.stateless_gamma([2, batch_size], fold(seed, 0), alpha + 1.0)
+    uniforms = 1.0 - tf.random.stateless_uniform([2, batch_size], fold(seed, 1))  # in (0, 1]
+    one, other = tf.unstack(tf.math.log(gammas) + tf.math.log(uniforms) / alpha)
+    return tf.sigmoid(one - other)
