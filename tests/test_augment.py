@@ -236,7 +236,7 @@ def test_pixel_scale_multiplies_what_is_counted_in_pixels_alone():
 
 
 def test_the_policy_is_complete():
-    """Count, and sums over the published table as a check against slips of the pen."""
+    """Counts and sums of the published table: a slip of the pen would change one of them."""
     steps = [step for pair in POLICY_V0 for step in pair]
     assert len(POLICY_V0) == 25 and {step.operation for step in steps} <= set(OPERATIONS)
     counts = {name: sum(step.operation == name for step in steps) for name in OPERATIONS}
@@ -244,6 +244,8 @@ def test_the_policy_is_complete():
         "Equalize": 12, "Color": 9, "Rotate": 7, "Solarize": 8, "ShearX": 2, "ShearY": 4, "SolarizeAdd": 2,
         "Posterize": 2, "AutoContrast": 2, "Invert": 1, "TranslateY": 1,
     }  # fmt: skip
+    assert sum(step.level for step in steps) == 240
+    assert sum(step.probability for step in steps) == pytest.approx(29.8)
     first, last = POLICY_V0[0], POLICY_V0[-1]
     assert [(step.operation, step.probability, step.level) for step in (*first, *last)] == [
         ("Equalize", 0.8, 1),

@@ -139,25 +139,21 @@ def test_batches_are_mixed_with_seeds_of_their_own():
 
 
 @pytest.fixture
-def two_views(monkeypatch):
-    def phases(attack, weights):
-        del attack, weights
-        plain, augmented = (Term(view, view, "main", 1.0) for view in ("images", "images_augmented"))
-        return (Phase(1.0, (plain,)), Phase(None, (plain, augmented)))
-
-    monkeypatch.setitem(SCHEMES, "two_views", phases)
-    monkeypatch.setitem(
-        SCHEMES, "one_augmented_view", lambda *_: (phases(*_)[1].__class__(None, phases(*_)[1].terms[1:]),)
-    )
+def schemes_of_views(monkeypatch):
+    """Schemes `two_views`, the second of which comes with the second phase, and `augmented_view`."""
+    plain, augmented = (Term(view, view, "main", 1.0) for view in ("images", "images_augmented"))
+    two_views = (Phase(1.0, (plain,)), Phase(None, (plain, augmented)))
+    monkeypatch.setitem(SCHEMES, "two_views", lambda attack, weights: two_views)
+    monkeypatch.setitem(SCHEMES, "augmented_view", lambda attack, weights: (Phase(None, (augmented,)),))
 
 
 @pytest.mark.parametrize("augment_name", ["autoaugment", "randaugment"])
-def test_views_differ_in_augmentation_alone(two_views, augment_name):
+def test_views_differ_in_augmentation_alone(schemes_of_views, augment_name):
     changes = {"data__augment_name": augment_name, "data__flip": True}
     both = batches(digits_recipe("two_views", **changes), 2)
     plain = batches(digits_recipe(data__flip=True), 2)
     single = batches(digits_recipe(**changes), 2)
-    alone = batches(digits_recipe("one_augmented_view", **changes), 2)
+    alone = batches(digits_recipe("augmented_view", **changes), 2)
     assert set(both[0]) == {"images", "images_augmented", "labels", "mask"}
     assert set(alone[0]) == {"images_augmented", "labels", "mask"}
     for views, unaugmented, in_one, augmented_alone in zip(both, plain, single, alone, strict=True):
@@ -168,24 +164,18 @@ def test_views_differ_in_augmentation_alone(two_views, augment_name):
         assert (views["images"] != views["images_augmented"]).any()
 
 
-def test_views_are_mixed_alike(two_views):
+def test_views_are_mixed_alike(schemes_of_views):
     recipe = digits_recipe("two_views", data__augment_name="randaugment", data__cutmix_alpha=1.0)
     (mixed,), (plain,) = batches(recipe, 1), batches(override(recipe, {"data.cutmix_alpha": 0.0}), 1)
     for name in ("images", "images_augmented"):
         pasted = (mixed[name] != plain[name]).any(-1)
         same_as_counterpart = (mixed[name] == plain[name][::-1]).all(-1)
         assert pasted.any() and same_as_counterpart[pasted].all()
-    boxes = [(mixed[name] != plain[name]).any(-1) for name in ("images", "images_augmented")]
-    # Where both views change, and counterparts differ, the boxes are the same.
-    for index in range(8):
-        rows = [np.flatnonzero(box[index].any(1)) for box in boxes]
-        assert not len(rows[0]) or not len(rows[1]) or (rows[0][0] <= rows[1][-1] and rows[1][0] <= rows[0][-1])
-    kept = mixed["labels"].max(1)
     np.testing.assert_allclose(mixed["labels"].sum(1), 1, rtol=1e-6)
-    assert (kept < 1).any()
+    assert (mixed["labels"].max(1) < 1).any()
 
 
-def test_a_scheme_of_augmented_images_needs_an_augmentation(two_views):
+def test_a_scheme_of_augmented_images_needs_an_augmentation(schemes_of_views):
     with pytest.raises(
         RecipeError, match="scheme two_views trains on augmented images too: augment_name none makes none"
     ):

@@ -75,3 +75,13 @@ class DataSpec:
             raise RecipeError(f"augment_pixel_scale {self.augment_pixel_scale:g} is not above 0")
         if self.mixup_alpha and self.cutmix_alpha:
             raise RecipeError("mixup_alpha and cutmix_alpha are two ways to mix a batch: one of them has to be 0")
+
+    def augmentation_summary(self) -> str:
+        """What training pictures and batches go through after crop and flip, in a few words; empty for nothing."""
+        parts = [] if self.augment_name == "none" else [self.augment_name]
+        if self.augment_name == "randaugment":
+            parts[0] += f" ({self.randaug_num_layers} operations at level {self.randaug_magnitude})"
+        for name, alpha in (("mixup", self.mixup_alpha), ("cutmix", self.cutmix_alpha)):
+            if alpha:
+                parts.append(f"{name} (alpha {alpha:g})")
+        return ", ".join(parts)

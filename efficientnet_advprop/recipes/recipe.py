@@ -147,6 +147,9 @@ class Recipe:
         self.cadence.validate()
         if AUGMENTED_VIEW in self.views and self.data.augment_name == "none":
             raise RecipeError(f"scheme {self.scheme} trains on augmented images too: augment_name none makes none")
+        mixed = self.data.mixup_alpha or self.data.cutmix_alpha
+        if mixed and self.attack.target == "random" and self.data.num_label_classes < 3:
+            raise RecipeError("attack target random finds no class outside a mixed label of 2 classes")
         if not any(term.weight > 0 for phase in self.phases for term in phase.terms):
             raise RecipeError(f"every term of scheme {self.scheme} has weight 0: nothing would be learned")
         for field in ("train_batch_size", "micro_batches"):
