@@ -11,7 +11,7 @@ from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import NETWORKS, SCHEMES
 from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
-from efficientnet_advprop.recipes.data_spec import DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
+from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
 
@@ -56,6 +56,12 @@ RECIPE_FLAGS = (
     RecipeFlag("eval_crop", "data.eval_crop", EVAL_CROPS, "Central square that evaluation sees."),
     RecipeFlag("flip", "data.flip", bool, "Mirror half of the training pictures."),
     RecipeFlag("resize", "data.resize", RESIZES, "TF1's bicubic, or bilinear as PIL's."),
+    RecipeFlag("augment_name", "data.augment_name", AUGMENTATIONS, "What training pictures go through after the flip."),
+    RecipeFlag("randaug_num_layers", "data.randaug_num_layers", int, "RandAugment's operations per picture."),
+    RecipeFlag("randaug_magnitude", "data.randaug_magnitude", int, "RandAugment's level; 10 is AutoAugment's highest."),
+    RecipeFlag("augment_pixel_scale", "data.augment_pixel_scale", float, "Factor on augmentation's pixels; 1: 224 px."),
+    RecipeFlag("mixup_alpha", "data.mixup_alpha", float, "Of MixUp's Beta distribution; 0: off."),
+    RecipeFlag("cutmix_alpha", "data.cutmix_alpha", float, "Of CutMix's Beta distribution; 0: off."),
     # The attack that makes the training images adversarial.
     RecipeFlag("attack", "attack.method", METHODS, "Attacker; ifgsm starts at the clean image, gd never projects."),
     RecipeFlag("attack_norm", "attack.norm", NORMS, "What epsilon and step size measure."),

@@ -247,6 +247,8 @@ def _refuse_unread(recipe: Recipe, changes: Mapping[str, Any]) -> None:
         ("optimizer.lr_step_epochs", optimizer.lr_schedule == "step", schedule),
         ("optimizer.lr_decay_factor", optimizer.lr_schedule in ("exponential", "step"), schedule),
         ("optimizer.decay_batch_norm", optimizer.weight_decay > 0, "weight_decay is 0"),
+        ("data.randaug_", data.augment_name == "randaugment", f"augment_name is {data.augment_name}"),
+        ("data.augment_pixel_scale", data.augment_name != "none", "augment_name is none"),
         ("data.resize", resized, "the digits have the input's size already"),
         ("optimizer.momentum", optimizer.optimizer in ("rmsprop", "momentum"), f"optimizer is {optimizer.optimizer}"),
     )

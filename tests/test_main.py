@@ -237,6 +237,13 @@ def test_a_mistake_ends_the_process_without_a_traceback(tmp_path):
         (("--train_steps=5", "--train_epochs=1"), "two lengths"),
         (("--scheme=vanilla", "--attack_steps=3"), "--attack_steps would have no effect: scheme vanilla"),
         (("--adversarial_weight=2",), "--adversarial_weight would have no effect"),
+        (("--randaug_magnitude=5",), "--randaug_magnitude would have no effect: augment_name is none"),
+        (
+            ("--augment_name=autoaugment", "--randaug_num_layers=3"),
+            "--randaug_num_layers would have no effect: augment_name is autoaugment",
+        ),
+        (("--augment_pixel_scale=0.5",), "--augment_pixel_scale would have no effect: augment_name is none"),
+        (("--mixup_alpha=0.2", "--cutmix_alpha=1"), "mixup_alpha and cutmix_alpha are two ways to mix a batch"),
         (("--lr_decay_factor=0.5",), "--lr_decay_factor would have no effect: lr_schedule is cosine"),
         (("--lr_step_epochs=2,4",), "--lr_step_epochs would have no effect: lr_schedule is cosine"),
         (

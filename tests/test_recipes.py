@@ -42,6 +42,7 @@ def test_imagenet_recipe_is_the_official_trainers():
     assert recipe.cadence.steps_per_eval == 6255
     assert recipe.optimizer.base_learning_rate * recipe.train_batch_size / 256 == pytest.approx(0.128)
     assert recipe.network.survival_prob == 0.8
+    assert (recipe.data.augment_name, recipe.data.augment_pixel_scale) == ("autoaugment", 1.0)
     assert recipe.receipt.expected.startswith("top-1 85.2 %")
 
 
@@ -144,6 +145,11 @@ def test_unknown_names_are_listed_with_the_known(names, message):
         ("data.num_eval_images", 0, "num_eval_images 0"),
         ("data.eval_crop", "0.9", "known: pad32, 0.875, none"),
         ("data.resize", "nearest", "unknown resize 'nearest'; known: bicubic, bilinear"),
+        ("data.augment_name", "augmix", "known: none, autoaugment, randaugment"),
+        ("data.randaug_num_layers", 0, "randaug_num_layers 0"),
+        ("data.randaug_magnitude", -1, "randaug_magnitude -1 is below 0"),
+        ("data.augment_pixel_scale", 0.0, "augment_pixel_scale 0 is not above 0"),
+        ("data.mixup_alpha", -0.1, "mixup_alpha -0.1 is below 0"),
         ("optimizer.optimizer", "lamb", "known: rmsprop"),
         ("optimizer.lr_schedule", "step", "step needs lr_step_epochs"),
         ("optimizer.lr_step_epochs", (30.0, 20.0), "lr_step_epochs 30,20 are not positive, finite and ascending"),
@@ -165,6 +171,13 @@ def test_impossible_values_are_named(path, value, message):
 def test_weights_that_learn_nothing_are_refused():
     recipe = override(named_recipe("efficientnet-b0", "digits", "vanilla"), {"term_weights.clean": 0.0})
     with pytest.raises(RecipeError, match="nothing would be learned"):
+        recipe.validate()
+
+
+def test_a_random_target_needs_a_class_outside_a_mixed_label():
+    recipe = named_recipe("efficientnet-b0", "digits", "advprop")
+    recipe = override(recipe, {"attack.target": "random", "data.mixup_alpha": 0.2, "data.num_label_classes": 2})
+    with pytest.raises(RecipeError, match="no class outside a mixed label"):
         recipe.validate()
 
 

@@ -123,3 +123,9 @@ def test_a_recipe_in_words(scheme, expected):
     words = describe_recipe(small_recipe(scheme))
     assert words.splitlines()[-1] == expected
     assert "peak learning rate 0.0005 (0.016 per 256)" in words
+    assert "augmentation" not in words
+
+
+def test_a_recipe_in_words_says_what_augmentation_it_has():
+    recipe = small_recipe("vanilla", data__augment_name="randaugment", data__mixup_alpha=0.2)
+    assert "augmentation: randaugment (2 operations at level 10), mixup (alpha 0.2)" in describe_recipe(recipe)

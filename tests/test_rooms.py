@@ -72,6 +72,12 @@ def test_recipes_need_the_standard_library_alone():
         assert others <= set(sys.stdlib_module_names), file
 
 
+def test_one_module_imports_addons():
+    files = [file for room in MAY_IMPORT for file in files_of(room)]
+    users = [file for file in files if {name.split(".")[0] for name in imported_modules(file)} & {"tensorflow_addons"}]
+    assert users == [ROOT / PACKAGE / "data" / "augment" / "addons.py"]
+
+
 def test_nothing_reaches_into_keras_and_no_bare_import_of_absl_flags():
     for file in [ROOT / "main.py", *(file for room in MAY_IMPORT for file in files_of(room))]:
         modules = imported_modules(file)

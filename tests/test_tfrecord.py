@@ -52,6 +52,7 @@ def folder_recipe(**changes):
         "data.num_eval_images": sum(EVAL_SHARDS),
         "data.train_crop": "none",
         "data.eval_crop": "none",
+        "data.augment_name": "none",
         "train_batch_size": 4,
         "cadence.eval_batch_size": 4,
     }

@@ -1,20 +1,26 @@
 """Batches for training and evaluation, from the examples of any source.
 
-A batch is a dict: `images` float32 [B, H, W, 3] in [0, 255], `labels` (training: float32 [B, K]; evaluation: int32 [B])
-and `mask` float32 [B], where B is one replica's share. The datasets are what
-`strategy.distribute_datasets_from_function` wants of each host: its replicas' batches one after another.
+A batch is a dict: `images` float32 [B, H, W, 3] in [0, 255], `labels` (training: float32 [B, K], one-hot or, after
+MixUp or CutMix, soft; evaluation: int32 [B]) and `mask` float32 [B], where B is one replica's share. A training batch
+holds the views that the scheme's terms name, which may be `images_augmented` beside or instead of `images`. The
+datasets are what `strategy.distribute_datasets_from_function` wants of each host: its replicas' batches one after
+another.
 """
 
 import math
 
 import tensorflow as tf
 
+from efficientnet_advprop.data.augment import augmentation_of, cutmix, mixup
 from efficientnet_advprop.data.order import per_host_batch_size
-from efficientnet_advprop.data.preprocessing import preprocess_eval, preprocess_train
+from efficientnet_advprop.data.preprocessing import augmented, preprocess_eval, preprocess_train
 from efficientnet_advprop.data.source import Source
-from efficientnet_advprop.recipes import Recipe
+from efficientnet_advprop.randomness import fold
+from efficientnet_advprop.recipes import AUGMENTED_VIEW, IMAGES_VIEW, Recipe
 
 Batch = dict[str, tf.Tensor]
+
+_MIX = 16  # place in the seed of a batch's first picture, behind those that `preprocessing` uses
 
 
 def train_dataset(
@@ -28,31 +34,54 @@ def train_dataset(
 
     Args:
         source: of the pictures.
-        recipe: batch size, seed, crop, resize and flip.
+        recipe: batch size, seed, and what is done to pictures and batches.
         context: which of how many hosts this is, and the number of replicas.
         start_step: steps that were trained before.
 
     Raises:
         ValueError: when the batch does not divide over the replicas.
     """
-    data, image_size = recipe.data, recipe.network.input_image_size
 
     def example(picture: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> Batch:
         return {
-            "images": preprocess_train(picture, image_size, seed, data.train_crop, data.flip, data.resize),  # [H, W, 3]
-            "labels": tf.one_hot(label, data.num_label_classes),  # [K]
+            **_views(picture, seed, recipe),  # [H, W, 3] each
+            "labels": tf.one_hot(label, recipe.data.num_label_classes),  # [K]
             "mask": tf.constant(1.0),
+            "seed": seed,
         }
 
     return (
         source.train_examples(recipe, context, start_step)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(context.get_per_replica_batch_size(recipe.train_batch_size), drop_remainder=True)
+        .map(lambda batch: _mixed(batch, recipe), num_parallel_calls=tf.data.AUTOTUNE)
         # Where the end is not known to be none, several workers ask each other before every batch whether there is one,
         # and its shape is no longer static.
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _views(picture: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch:
+    """The views of one picture that the scheme reads; both come of one decoding, crop and flip."""
+    data = recipe.data
+    augmentation = augmentation_of(data)
+    image = preprocess_train(picture, recipe.network.input_image_size, seed, data.train_crop, data.flip, data.resize)
+    if AUGMENTED_VIEW not in recipe.views:
+        return {IMAGES_VIEW: image if augmentation is None else augmented(image, seed, augmentation)}
+    views = {IMAGES_VIEW: image, AUGMENTED_VIEW: augmented(image, seed, augmentation)}
+    return {name: views[name] for name in recipe.views}
+
+
+def _mixed(batch: Batch, recipe: Recipe) -> Batch:
+    """One replica's batch after MixUp or CutMix, if the recipe has either, without the seeds of its pictures."""
+    data, views, labels = recipe.data, {name: batch[name] for name in recipe.views}, batch["labels"]
+    seed = fold(batch["seed"][0], _MIX)
+    if data.mixup_alpha:
+        views, labels = mixup(views, labels, data.mixup_alpha, seed)
+    if data.cutmix_alpha:
+        views, labels = cutmix(views, labels, data.cutmix_alpha, seed)
+    return {**views, "labels": labels, "mask": batch["mask"]}
 
 
 def eval_dataset(source: Source, recipe: Recipe, context: tf.distribute.InputContext) -> tf.data.Dataset:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from efficientnet_advprop.data import augmentation
+from efficientnet_advprop.data.augment import Augmentation, shift_and_flip
 from efficientnet_advprop.recipes import RecipeError
 
 # The official constant until November 2021, when the code changed to a central share of 0.875 at every size. The
@@ -18,7 +18,7 @@ _CROP_PADDING_PX = 32
 # Height and width of a picture -> its window (top, left, height, width), all int32 pixels.
 _WindowOf = Callable[[tf.Tensor], tf.Tensor]
 
-_FLIP, _CROP = 0, 1  # places in a picture's seed
+_FLIP, _CROP, _AUGMENT = range(3)  # places in a picture's seed
 
 
 def preprocess_eval(
@@ -54,6 +54,7 @@ def preprocess_train(
     train_crop: str = "distorted_box",
     flip: bool = True,
     resize: str = "bicubic",
+    augmentation: Augmentation | None = None,
 ) -> tf.Tensor:
     """The picture as one training step sees it, a function of the arguments alone.
 
@@ -67,6 +68,7 @@ def preprocess_train(
         train_crop: "distorted_box", "pad_and_crop" or "none", as in `DataSpec`.
         flip: mirror it with probability 0.5.
         resize: "bicubic" or "bilinear", as in `DataSpec`.
+        augmentation: what `augmented` does to it afterwards.
 
     Returns:
         float32 [image_size, image_size, 3] in [0, 255].
@@ -80,14 +82,30 @@ def preprocess_train(
         image = _decode_window(image_bytes, lambda shape: distorted_window(shape, image_size, crop_seed))
         image = _resize(image, image_size, resize)
     elif train_crop == "pad_and_crop":
-        image = augmentation.pad_and_crop(_resize(_decode(image_bytes), image_size, resize), crop_seed)
+        image = shift_and_flip.pad_and_crop(_resize(_decode(image_bytes), image_size, resize), crop_seed)
     elif train_crop == "none":
         image = _resize(_decode(image_bytes), image_size, resize)
     else:
         raise RecipeError(f"unknown train_crop {train_crop!r}; known: distorted_box, pad_and_crop, none")
     if flip:
-        image = augmentation.flip(image, fold_in(seed, _FLIP))
-    return tf.clip_by_value(image, 0.0, 255.0)
+        image = shift_and_flip.flip(image, fold_in(seed, _FLIP))
+    image = tf.clip_by_value(image, 0.0, 255.0)
+    return image if augmentation is None else augmented(image, seed, augmentation)
+
+
+def augmented(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+    """What `preprocess_train` makes with an augmentation, from what it makes without.
+
+    Args:
+        image: float32 [H, W, 3] in [0, 255]; fractions of a grey level are dropped.
+        seed: int [2], as `preprocess_train` got it.
+        augmentation: from `augment.augmentation_of`.
+
+    Returns:
+        float32 [H, W, 3], whole numbers in [0, 255].
+    """
+    seed = tf.random.experimental.stateless_fold_in(seed, _AUGMENT)
+    return tf.cast(augmentation(tf.cast(image, tf.uint8), seed), tf.float32)
 
 
 def crop_padding_px(image_size: int, eval_crop: str) -> int:

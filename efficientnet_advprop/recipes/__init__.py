@@ -13,12 +13,24 @@ from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, valida
 from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import RunOptions
-from efficientnet_advprop.recipes.schemes import SCHEMES, Phase, Term, TermWeights, branches_of, scheme_phases
+from efficientnet_advprop.recipes.schemes import (
+    AUGMENTED_VIEW,
+    IMAGES_VIEW,
+    SCHEMES,
+    Phase,
+    Term,
+    TermWeights,
+    branches_of,
+    scheme_phases,
+    views_of,
+)
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord
 
 __all__ = [
+    "AUGMENTED_VIEW",
     "AUXILIARY_BRANCH",
     "EVALUATION_ATTACK",
+    "IMAGES_VIEW",
     "MAIN_BRANCH",
     "NETWORKS",
     "SCHEMES",
@@ -47,4 +59,5 @@ __all__ = [
     "scheme_phases",
     "to_json",
     "validate_network",
+    "views_of",
 ]

@@ -8,6 +8,7 @@ DATASETS = ("digits", "imagenet")
 TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
 RESIZES = ("bicubic", "bilinear")
+AUGMENTATIONS = ("none", "autoaugment", "randaugment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,13 @@ class DataSpec:
         flip: mirror half of the training pictures.
         resize: how a crop becomes the input: "bicubic" (TF1's, the official EfficientNet code's) or "bilinear" (with
             half-pixel centres and antialiased, as PIL's and with it torchvision's).
+        augment_name: "autoaugment" (the policy found on ImageNet), "randaugment" or "none": after crop and flip.
+        randaug_num_layers: operations per picture.
+        randaug_magnitude: their level; 10 is the strongest of AutoAugment's, the official recipes use up to 28.
+        augment_pixel_scale: factor on what augmentation counts in pixels, which is meant for 224 px: the size over 224
+            for small pictures.
+        mixup_alpha: of MixUp's Beta distribution; 0 is off.
+        cutmix_alpha: of CutMix's Beta distribution; 0 is off.
     """
 
     dataset: str
@@ -38,6 +46,12 @@ class DataSpec:
     eval_crop: str = "pad32"
     flip: bool = True
     resize: str = "bicubic"
+    augment_name: str = "none"
+    randaug_num_layers: int = 2
+    randaug_magnitude: int = 10
+    augment_pixel_scale: float = 1.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
 
     def validate(self) -> None:
         """Refuse what cannot be run.
@@ -50,11 +64,29 @@ class DataSpec:
             ("train_crop", TRAIN_CROPS),
             ("eval_crop", EVAL_CROPS),
             ("resize", RESIZES),
+            ("augment_name", AUGMENTATIONS),
         ):
             if getattr(self, field) not in known:
                 raise RecipeError(f"unknown {field} {getattr(self, field)!r}; known: {', '.join(known)}")
         if self.num_label_classes < 2:
             raise RecipeError(f"num_label_classes {self.num_label_classes}: at least 2 are needed")
-        for field in ("num_train_images", "num_eval_images"):
+        for field in ("num_train_images", "num_eval_images", "randaug_num_layers"):
             if getattr(self, field) < 1:
                 raise RecipeError(f"{field} {getattr(self, field)}: at least 1 is needed")
+        for field in ("randaug_magnitude", "mixup_alpha", "cutmix_alpha"):
+            if getattr(self, field) < 0:
+                raise RecipeError(f"{field} {getattr(self, field):g} is below 0")
+        if not self.augment_pixel_scale > 0:
+            raise RecipeError(f"augment_pixel_scale {self.augment_pixel_scale:g} is not above 0")
+        if self.mixup_alpha and self.cutmix_alpha:
+            raise RecipeError("mixup_alpha and cutmix_alpha are two ways to mix a batch: one of them has to be 0")
+
+    def augmentation_summary(self) -> str:
+        """What training pictures and batches go through after crop and flip, in a few words; empty for nothing."""
+        parts = [] if self.augment_name == "none" else [self.augment_name]
+        if self.augment_name == "randaugment":
+            parts[0] += f" ({self.randaug_num_layers} operations at level {self.randaug_magnitude})"
+        for name, alpha in (("mixup", self.mixup_alpha), ("cutmix", self.cutmix_alpha)):
+            if alpha:
+                parts.append(f"{name} (alpha {alpha:g})")
+        return ", ".join(parts)

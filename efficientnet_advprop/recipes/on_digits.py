@@ -53,6 +53,7 @@ def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
             train_crop="pad_and_crop",
             eval_crop="none",
             flip=False,
+            augment_pixel_scale=32 / 224,
         ),
         optimizer=OptimizerSpec(
             optimizer="adam",

@@ -45,7 +45,7 @@ def _efficientnet(network: NetworkSpec, scheme: str) -> Recipe:
     """The paper's recipe: EfficientNet's own settings, 350 epochs at batch 2048 (official `main.py`)."""
     return Recipe(
         network=network,
-        data=_IMAGENET,
+        data=dataclasses.replace(_IMAGENET, augment_name="autoaugment"),
         optimizer=OptimizerSpec(),
         scheme=scheme,
         attack=training_attack(network.name),

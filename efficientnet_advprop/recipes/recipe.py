@@ -8,7 +8,14 @@ from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS, NetworkSpec, network_spec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
-from efficientnet_advprop.recipes.schemes import Phase, TermWeights, branches_of, scheme_phases
+from efficientnet_advprop.recipes.schemes import (
+    AUGMENTED_VIEW,
+    Phase,
+    TermWeights,
+    branches_of,
+    scheme_phases,
+    views_of,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +127,11 @@ class Recipe:
         """The branches that the network needs, main first."""
         return branches_of(self.phases)
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views that a training batch needs."""
+        return views_of(self.phases)
+
     def validate(self) -> None:
         """Refuse what cannot be run, before any device starts.
 
@@ -137,6 +149,11 @@ class Recipe:
         self.attack.validate()
         self.term_weights.validate()
         self.cadence.validate()
+        if AUGMENTED_VIEW in self.views and self.data.augment_name == "none":
+            raise RecipeError(f"scheme {self.scheme} trains on augmented images too: augment_name none makes none")
+        mixed = self.data.mixup_alpha or self.data.cutmix_alpha
+        if mixed and self.attack.target == "random" and self.data.num_label_classes < 3:
+            raise RecipeError("attack target random finds no class outside a mixed label of 2 classes")
         if not any(term.weight > 0 for phase in self.phases for term in phase.terms):
             raise RecipeError(f"every term of scheme {self.scheme} has weight 0: nothing would be learned")
         for field in ("train_batch_size", "micro_batches"):

@@ -11,6 +11,11 @@ from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH
 
+# Views: keys of a batch that hold images. The second is the first's pictures, crops and flips with augmentation; in a
+# scheme that names it the first goes without, in all others the first is augmented as the recipe says.
+IMAGES_VIEW = "images"
+AUGMENTED_VIEW = "images_augmented"
+
 
 @dataclasses.dataclass(frozen=True)
 class Term:
@@ -18,7 +23,7 @@ class Term:
 
     Attributes:
         name: its name in logs; unique in its phase.
-        view: key of the batch that holds its images.
+        view: key of the batch that holds its images: `IMAGES_VIEW` or `AUGMENTED_VIEW`.
         branch: the batch norms they go through. Terms of one branch run as one batch, so its statistics are those of
             their mixture.
         weight: factor on the mean loss.
@@ -61,13 +66,13 @@ class TermWeights:
 def _vanilla(attack: AttackSpec, weights: TermWeights) -> tuple[Phase, ...]:
     """Clean images through the main branch."""
     del attack
-    return (Phase(None, (Term("clean", "images", MAIN_BRANCH, weights.clean),)),)
+    return (Phase(None, (Term("clean", IMAGES_VIEW, MAIN_BRANCH, weights.clean),)),)
 
 
 def _advprop(attack: AttackSpec, weights: TermWeights) -> tuple[Phase, ...]:
     """Clean images through the main branch, adversarial ones through the auxiliary (the paper's Algorithm 1)."""
-    clean = Term("clean", "images", MAIN_BRANCH, weights.clean)
-    adversarial = Term("adversarial", "images", AUXILIARY_BRANCH, weights.adversarial, attack)
+    clean = Term("clean", IMAGES_VIEW, MAIN_BRANCH, weights.clean)
+    adversarial = Term("adversarial", IMAGES_VIEW, AUXILIARY_BRANCH, weights.adversarial, attack)
     return (Phase(None, (clean, adversarial)),)
 
 
@@ -92,3 +97,8 @@ def branches_of(phases: tuple[Phase, ...]) -> tuple[str, ...]:
     """The branches that a network needs for these phases: main first (inference uses it), then as they appear."""
     used = (term.branch for phase in phases for term in phase.terms)
     return tuple(dict.fromkeys((MAIN_BRANCH, *used)))
+
+
+def views_of(phases: tuple[Phase, ...]) -> tuple[str, ...]:
+    """The views of a batch that these phases read."""
+    return tuple(dict.fromkeys(term.view for phase in phases for term in phase.terms))

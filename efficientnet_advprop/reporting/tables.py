@@ -21,6 +21,8 @@ def describe_recipe(recipe: Recipe) -> str:
         f"({recipe.total_steps / recipe.steps_per_epoch:.1f} epochs of {recipe.data.num_train_images}); "
         f"{recipe.optimizer.optimizer}, peak learning rate {peak:g} ({recipe.optimizer.base_learning_rate:g} per 256)",
     ]
+    if augmentation := recipe.data.augmentation_summary():
+        lines.append(f"augmentation: {augmentation}")
     for phase in recipe.phases:
         until = "" if phase.until_epoch is None else f"until epoch {phase.until_epoch:g}: "
         terms = (

@@ -1,4 +1,4 @@
-"""Random changes of training pictures, as pure functions of a seed."""
+"""Random shifts and mirror images of training pictures, as pure functions of a seed."""
 
 import tensorflow as tf
 
