@@ -15,6 +15,7 @@ from efficientnet_advprop.export import export_saved_model
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, MAIN_BRANCH, Recipe, RecipeError, RunOptions
 from efficientnet_advprop.reporting import (
+    BadImagesByEpoch,
     MetricsLog,
     ProgressDisplay,
     describe_recipe,
@@ -126,13 +127,13 @@ class Run:
     def _train_iterator(self, start_step: int) -> Iterator[Batch]:
         return iter(
             self.strategy.distribute_datasets_from_function(
-                lambda context: train_dataset(self.source, self.recipe, context, start_step)
+                lambda context: train_dataset(self.source, self.recipe, context, start_step, self.options.input)
             )
         )
 
     def _eval_batches(self) -> tf.distribute.DistributedDataset:
         return self.strategy.distribute_datasets_from_function(
-            lambda context: eval_dataset(self.source, self.recipe, context)
+            lambda context: eval_dataset(self.source, self.recipe, context, self.options.input)
         )
 
     def train(self, with_evaluation: bool) -> float:
@@ -148,6 +149,7 @@ class Run:
         if self.is_chief:
             self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
         evaluated = tpu_utils.number_of_chief(self.strategy, self.log.last_evaluated_step if self.log else 0)
+        bad_images = BadImagesByEpoch(step, self.recipe.steps_per_epoch, self.recipe.total_steps, self.say)
         with StopRequest() as stop, ProgressDisplay(self.recipe.total_steps, step, self.is_chief) as progress:
 
             def stop_signal() -> int | None:
@@ -162,7 +164,7 @@ class Run:
                 self.checkpoints,
                 self.evaluate_clean if with_evaluation else None,
                 evaluated,
-                (progress, self.log) if self.log else (progress,),
+                (progress, self.log, bad_images) if self.log else (progress,),
                 stop_signal,
             )
         return self.log.train_seconds if self.log else 0.0
@@ -211,7 +213,7 @@ class Run:
             _STRIP_PICTURES,
             self.recipe.seed,
         )
-        names = self.source.class_names
+        names = self.source.class_names or range(self.recipe.data.num_label_classes)
         captions = [
             (f"is {names[label]}, seen as {names[clean]}", f"seen as {names[adversarial]}")
             for label, clean, adversarial in zip(

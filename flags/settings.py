@@ -7,7 +7,16 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, differences, named_recipe, override
+from efficientnet_advprop.recipes import (
+    DataFacts,
+    InputOptions,
+    Recipe,
+    RecipeError,
+    RunOptions,
+    differences,
+    named_recipe,
+    override,
+)
 from flags.definitions import RECIPE_FLAGS
 
 _DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
@@ -26,7 +35,21 @@ _MODES_THAT_READ = {
     "steps_per_checkpoint": _TRAINING,
     "keep_checkpoint_max": _TRAINING,
     "eval_batch_size": _EVALUATING,
+    "bad_images": (*_TRAINING, "eval"),
+    "deterministic": _TRAINING,
+    "use_cache": _TRAINING,
 }
+# Modes that look at the data before they have a recipe, which depends on what is there.
+_LOOKING = (*_TRAINING, "check_data")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRequest:
+    """The data that the command line asks for, as `data.find_source` takes it."""
+
+    dataset: str
+    data_dir: str | None
+    holdout_shards: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,19 +67,40 @@ class Settings:
     apply_to: Callable[[Recipe], Recipe]
 
 
-def settings_from_flags(values: absl_flags.FlagValues) -> Settings:
-    """Read the parsed flags.
+def data_request(values: absl_flags.FlagValues) -> DataRequest | None:
+    """What to look for before `settings_from_flags`; None in modes that read a recorded recipe.
 
     Raises:
-        RecipeError: for values that cannot be run or that nothing would read.
+        RecipeError: for flags that contradict each other.
     """
-    scheme = _scheme(values)
-    dataset = values.dataset or ("imagenet" if values.data_dir else "digits")
+    _refuse_contradictions(values)
+    if values.mode not in _LOOKING:
+        return None
+    return DataRequest(_dataset(values), values.data_dir, values.holdout_shards or 0)
+
+
+def settings_from_flags(values: absl_flags.FlagValues, facts: DataFacts | None = None) -> Settings:
+    """Read the parsed flags.
+
+    Args:
+        values: the flags.
+        facts: what was found for `data_request`; its numbers replace the named recipe's.
+
+    Raises:
+        RecipeError: for values that cannot be run, that nothing would read, or that the data contradict.
+    """
+    _refuse_contradictions(values)
+    scheme, dataset = _scheme(values), _dataset(values)
     base = named_recipe(values.model or _DEFAULT_MODEL, dataset, scheme or _DEFAULT_SCHEME)
     changes = {flag.path: values[flag.name].value for flag in RECIPE_FLAGS if values[flag.name].present}
-    _refuse_contradictions(values)
-    recipe = _apply(base, changes)
-    recipe.validate()
+    found = {f"data.{field}": number for field, number in facts.known().items()} if facts else {}
+    recipe = _apply(base, found | changes)
+    if facts:
+        facts.check(recipe.data)
+    if values.mode == "check_data":
+        recipe.data.validate()  # nothing is going to be trained, with whatever batch
+    else:
+        recipe.validate()
     if values.mode in _TRAINING:
         _refuse_unread(recipe, changes)
     if differences(base, recipe):
@@ -84,8 +128,13 @@ def settings_from_flags(values: absl_flags.FlagValues) -> Settings:
         gcp_project=values.gcp_project,
         use_bfloat16=values.use_bfloat16,
         remat=values.remat,
+        input=InputOptions(values.bad_images or "error", bool(values.deterministic), bool(values.use_cache)),
     )
     return Settings(options, recipe, apply_to)
+
+
+def _dataset(values: absl_flags.FlagValues) -> str:
+    return values.dataset or ("imagenet" if values.data_dir else "digits")
 
 
 def _scheme(values: absl_flags.FlagValues) -> str | None:
@@ -109,7 +158,7 @@ def _apply(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
-    for name in ("model_dir", "data_dir", "export_dir"):
+    for name in ("dataset", "model_dir", "data_dir", "export_dir"):
         if values[name].present and not values[name].value:
             raise RecipeError(f"--{name}= is empty")
     for name, modes in _MODES_THAT_READ.items():

@@ -1,11 +1,21 @@
 """Data: sources of pictures, what is done to a picture, and the batches that training and evaluation read.
 
-A source yields examples; `pipeline` turns the examples of any source into batches.
+A source yields records and reads them; `pipeline` turns the records of any source into batches.
 """
 
-from efficientnet_advprop.data.catalog import open_source
+from efficientnet_advprop.data.bad_pictures import bad_picture_in
+from efficientnet_advprop.data.catalog import find_source, open_source
 from efficientnet_advprop.data.pipeline import eval_dataset, train_dataset
 from efficientnet_advprop.data.preprocessing import preprocess_eval, preprocess_train
 from efficientnet_advprop.data.source import Source
 
-__all__ = ["Source", "eval_dataset", "open_source", "preprocess_eval", "preprocess_train", "train_dataset"]
+__all__ = [
+    "Source",
+    "bad_picture_in",
+    "eval_dataset",
+    "find_source",
+    "open_source",
+    "preprocess_eval",
+    "preprocess_train",
+    "train_dataset",
+]

@@ -38,7 +38,7 @@ def preprocess_eval(image_bytes: tf.Tensor, image_size: int, eval_crop: str = "p
         RecipeError: for an unknown crop.
     """
     if eval_crop == "none":
-        return _resize(_decode(image_bytes), image_size)
+        return _resize(decode(image_bytes), image_size)
     padding_px = crop_padding_px(image_size, eval_crop)
     return _resize(_decode_window(image_bytes, lambda shape: center_window(shape, image_size, padding_px)), image_size)
 
@@ -70,9 +70,9 @@ def preprocess_train(
         image = _decode_window(image_bytes, lambda shape: distorted_window(shape, image_size, crop_seed))
         image = _resize(image, image_size)
     elif train_crop == "pad_and_crop":
-        image = augmentation.pad_and_crop(_resize(_decode(image_bytes), image_size), crop_seed)
+        image = augmentation.pad_and_crop(_resize(decode(image_bytes), image_size), crop_seed)
     elif train_crop == "none":
-        image = _resize(_decode(image_bytes), image_size)
+        image = _resize(decode(image_bytes), image_size)
     else:
         raise RecipeError(f"unknown train_crop {train_crop!r}; known: distorted_box, pad_and_crop, none")
     if flip:
@@ -99,7 +99,7 @@ def center_window(shape: tf.Tensor, image_size: int, padding_px: int) -> tf.Tens
     The product is float32, as in the official code: in exact arithmetic some sides would come out one pixel smaller.
     """
     share = image_size / (image_size + padding_px)
-    side = tf.cast(share * tf.cast(tf.reduce_min(shape), tf.float32), tf.int32)
+    side = tf.maximum(1, tf.cast(share * tf.cast(tf.reduce_min(shape), tf.float32), tf.int32))
     begin = (shape - side + 1) // 2
     return tf.stack([begin[0], begin[1], side, side])
 
@@ -125,8 +125,11 @@ def distorted_window(shape: tf.Tensor, image_size: int, seed: tf.Tensor) -> tf.T
     return tf.where(bad, center_window(shape, image_size, _CROP_PADDING_PX), window)
 
 
-def _decode(picture: tf.Tensor) -> tf.Tensor:
-    """Pixels [H, W, 3]; grey pictures get three channels, animations give their first frame."""
+def decode(picture: tf.Tensor) -> tf.Tensor:
+    """Pixels [H, W, 3] of an encoded or decoded picture.
+
+    Grey pictures get three channels, CMYK becomes RGB, 16 bits become 8, animations give their first frame.
+    """
     if picture.dtype != tf.string:
         return picture
     return tf.io.decode_image(picture, channels=3, expand_animations=False)
@@ -140,7 +143,7 @@ def _decode_window(picture: tf.Tensor, window_of: _WindowOf) -> tf.Tensor:
         return tf.io.decode_and_crop_jpeg(picture, window, channels=3)
 
     def of_pixels() -> tf.Tensor:
-        pixels = _decode(picture)
+        pixels = decode(picture)
         top, left, height, width = tf.unstack(window_of(tf.shape(pixels)[:2]))
         return pixels[top : top + height, left : left + width]
 

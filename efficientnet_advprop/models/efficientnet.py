@@ -177,7 +177,7 @@ class EfficientNet(tf.keras.Model):
         swish = tf.nn.silu
         stem_filters = scaled_filters(_STEM_FILTERS, network.width_coefficient)
         head_filters = scaled_filters(_HEAD_FILTERS, network.width_coefficient)
-        self.stem = ConvNorm(stem_filters, 3, 2, swish, norm_options, name="stem")
+        self.stem = ConvNorm(stem_filters, 3, network.stem_strides, swish, norm_options, name="stem")
         self.blocks = [
             MBConvBlock(
                 spec,
@@ -282,7 +282,7 @@ class EfficientNet(tf.keras.Model):
         With remat: what lies between blocks, and the inside of the largest block while it is recomputed. Gradients,
         workspaces and fragmentation come on top. An attack's pass keeps less: half of it with running statistics.
         """
-        size = -(-image_size // 2)
+        size = -(-image_size // self.network.stem_strides)
         between = 3 * self.stem.filters * size**2
         insides = []
         for block in self.blocks:

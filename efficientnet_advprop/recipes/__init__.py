@@ -5,13 +5,13 @@ Standard library only: a recipe can be read, changed and compared without Tensor
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.book import EVALUATION_ATTACK, named_recipe
-from efficientnet_advprop.recipes.data_spec import DataSpec
+from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH, NETWORKS, NetworkSpec, network_spec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
 from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
-from efficientnet_advprop.recipes.run_options import RunOptions
+from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import SCHEMES, Phase, Term, TermWeights, branches_of, scheme_phases
 
 __all__ = [
@@ -22,7 +22,9 @@ __all__ = [
     "SCHEMES",
     "AttackSpec",
     "Cadence",
+    "DataFacts",
     "DataSpec",
+    "InputOptions",
     "NetworkSpec",
     "OptimizerSpec",
     "Phase",

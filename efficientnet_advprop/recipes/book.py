@@ -4,12 +4,14 @@ import dataclasses
 import math
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.data_spec import DATASETS, DataSpec
+from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import NetworkSpec, network_spec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
+from efficientnet_advprop.recipes.record import override
 from efficientnet_advprop.recipes.schemes import SCHEMES
+from efficientnet_advprop.recipes.small_sets import cifar10_recipe, fake_recipe
 
 # `top1_pgd` is this attack for every scheme, so that runs can be compared whatever they were trained on.
 EVALUATION_ATTACK = AttackSpec("pgd", "linf", epsilon_px=4.0, step_size_px=1.0, num_steps=10, random_start=True)
@@ -42,16 +44,21 @@ _PUBLISHED_TOP1 = {
 def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
     """The recipe of a model on a data set under a scheme.
 
+    A data set without a recipe of its own gets that of ImageNet, whose numbers of pictures and classes are then to be
+    replaced.
+
     Raises:
-        RecipeError: for an unknown model, data set or scheme; the message lists the known ones.
+        RecipeError: for an unknown model or scheme; the message lists the known ones.
     """
     network = network_spec(model)
     if scheme not in SCHEMES:
         raise RecipeError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
-    recipes = {"imagenet": _imagenet, "digits": _digits}
-    if dataset not in recipes:
-        raise RecipeError(f"unknown dataset {dataset!r}; known: {', '.join(DATASETS)}")
-    return recipes[dataset](network, scheme)
+    if dataset == "digits":
+        return _digits(network, scheme)
+    small_sets = {"cifar10": cifar10_recipe, "fake": fake_recipe}
+    if dataset in small_sets:
+        return small_sets[dataset](network, scheme, _training_attack(model))
+    return override(_imagenet(network, scheme), {"data.dataset": dataset})
 
 
 def _training_attack(model: str) -> AttackSpec:
