@@ -2,7 +2,8 @@
 
     python main.py --model=efficientnet-b7 --advprop
 
-trains on the handwritten digits that come with scikit-learn; `--data_dir` names a folder of ImageNet TFRecords.
+trains on the handwritten digits that come with scikit-learn; `--data_dir` names a folder of ImageNet TFRecords or of
+class folders.
 """
 
 import dataclasses
@@ -17,13 +18,14 @@ from absl import flags as absl_flags
 
 import flags
 import tpu_utils
-from efficientnet_advprop.data import open_source
+from efficientnet_advprop.check_data import check_data
+from efficientnet_advprop.data import Source, bad_picture_in, find_source, open_source
 from efficientnet_advprop.export import ExportError
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.predicting import PREDICTIONS_FILE
 from efficientnet_advprop.predicting import predict as predict_pictures
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, differences
-from efficientnet_advprop.reporting import METRICS_FILE, prediction_table, summary_table
+from efficientnet_advprop.reporting import METRICS_FILE, describe_data, prediction_table, summary_table
 from efficientnet_advprop.run import Run
 from efficientnet_advprop.training import checkpoints
 from efficientnet_advprop.training import model_dir as run_folder
@@ -33,31 +35,32 @@ absl_flags.adopt_module_key_flags(flags.definitions)  # --help shows the flags o
 
 DIGITS_NOTICE = (
     "data: the 1,797 handwritten digits of scikit-learn; for ImageNet pass --data_dir=FOLDER with the TFRecords "
-    "train-*-of-* and validation-*-of-*"
+    "train-*-of-* and validation-*-of-*, or with train/CLASS/ and val/CLASS/"
 )
 
 
-def train_and_evaluate(recipe: Recipe, options: RunOptions, weights: Weights | None) -> dict[str, Any]:
+def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> dict[str, Any]:
     """Train, evaluate, draw, export; returns the results, which `summary.json` records too."""
     summary = run_folder.read_summary(options.model_dir)
     if summary is not None and summary["step"] >= recipe.total_steps:
         print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
         print(summary_table(summary))
         return summary
-    run = Run(recipe, options, open_source(recipe.data, options.data_dir), weights)
+    run = Run(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=True)
     if not options.export_dir.startswith(os.path.join(options.model_dir, "")):
         run_folder.require_writable("export_dir", options.export_dir)
     run.record_recipe()
     train_seconds = run.train(with_evaluation=True)
+    results = run.evaluate()
     summary = {
         "model": recipe.network.name,
         "dataset": recipe.data.dataset,
         "scheme": recipe.scheme,
         "precision": run.precision,
         "step": run.state.step,
-        **run.evaluate(),
-        "eval_images": recipe.data.num_eval_images,
+        **results,
+        "eval_images": recipe.data.num_eval_images - results.get("bad_images", 0),
         "evaluation_attack": dataclasses.asdict(EVALUATION_ATTACK),
         "train_seconds": round(train_seconds, 1),
         "adversarial_examples": run.draw_examples(),
@@ -70,9 +73,9 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, weights: Weights | N
     return summary
 
 
-def train_only(recipe: Recipe, options: RunOptions, weights: Weights | None) -> None:
+def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> None:
     """Train to the last step; evaluation is another process's work (`--mode=eval`)."""
-    run = Run(recipe, options, open_source(recipe.data, options.data_dir), weights)
+    run = Run(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=False)
     run.record_recipe()
     run.train(with_evaluation=False)
@@ -145,19 +148,36 @@ def weights_to_read(settings: flags.Settings, init_weights: Weights | None) -> t
     return settings.recipe, init_weights
 
 
+def check(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
+    """Check the data; leaves with code 1 when something is wrong, missing files and other numbers included."""
+    try:
+        source = find_source(request.dataset, request.data_dir, request.holdout_shards)
+        settings = flags.settings_from_flags(values, source.facts)
+    except RecipeError as error:
+        fail(str(error), exit_code=1)
+    print(describe_data(source.facts, settings.recipe))
+    if not check_data(source, settings.recipe, settings.options.model_dir):
+        sys.exit(1)
+
+
 def run_mode(values: absl_flags.FlagValues) -> None:
-    """Do what the flags say."""
+    """Do what --mode says."""
+    request = flags.data_request(values)
     weights = open_weights(values.init_checkpoint) if values.init_checkpoint else None
-    settings = flags.settings_from_flags(values, weights.facts if weights else None)
-    options = settings.options
+    weights_facts = weights.facts if weights else None
+    if values.mode == "check_data":
+        check(values, request)
+        return
+    source = find_source(request.dataset, request.data_dir, request.holdout_shards) if request else None
+    settings = flags.settings_from_flags(values, source.facts if source else None, weights_facts)
+    recipe, options = settings.recipe, settings.options
     if options.mode in READING_MODES:
         recipe, weights = weights_to_read(settings, weights)
         READING_MODES[options.mode](recipe, options, weights)
         return
-    if settings.recipe.data.dataset == "digits":
-        print(DIGITS_NOTICE)
-    run_folder.check(options.model_dir, settings.recipe)
-    TRAINING_MODES[options.mode](settings.recipe, options, weights)
+    run_folder.check(options.model_dir, recipe)
+    print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
+    TRAINING_MODES[options.mode](recipe, options, source, weights)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -182,6 +202,10 @@ def main(argv: Sequence[str]) -> None:
 
 def explain(error: tf.errors.OpError) -> str:
     """What TensorFlow says, on one line, and what can be done about it where that is known."""
+    if bad_picture := bad_picture_in(error):
+        return f"{bad_picture} (--mode=check_data names all; --bad_images=skip leaves them out)"
+    if isinstance(error, tf.errors.DataLossError):
+        return f"{error.message.splitlines()[0]}: a data file is damaged, --mode=check_data says which"
     line = (error.message.strip().splitlines() or [type(error).__name__])[0]
     # A full disk and a full quota are the same type of error.
     if isinstance(error, tf.errors.ResourceExhaustedError) and "OOM" in error.message:

@@ -23,6 +23,7 @@ from efficientnet_advprop.recipes import (
     WeightsRecord,
 )
 from efficientnet_advprop.reporting import (
+    BadImagesByEpoch,
     MetricsLog,
     ProgressDisplay,
     describe_recipe,
@@ -105,10 +106,9 @@ class Run:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names in label order, by the data set, else by the weights, else by the number of classes."""
-        if self.source is not None:
-            return self.source.class_names
-        recorded = self.weights.class_names if self.weights else None
-        return recorded or class_names(self.recipe.data.num_label_classes)
+        num_classes = self.recipe.data.num_label_classes
+        known = (holder.class_names for holder in (self.source, self.weights) if holder is not None)
+        return next((names for names in known if names and len(names) == num_classes), class_names(num_classes))
 
     @property
     def evaluated_model(self) -> tf.keras.Model:
@@ -159,13 +159,13 @@ class Run:
     def _train_iterator(self, start_step: int) -> Iterator[Batch]:
         return iter(
             self.strategy.distribute_datasets_from_function(
-                lambda context: train_dataset(self.source, self.recipe, context, start_step)
+                lambda context: train_dataset(self.source, self.recipe, context, start_step, self.options.input)
             )
         )
 
     def _eval_batches(self) -> tf.distribute.DistributedDataset:
         return self.strategy.distribute_datasets_from_function(
-            lambda context: eval_dataset(self.source, self.recipe, context)
+            lambda context: eval_dataset(self.source, self.recipe, context, self.options.input)
         )
 
     def train(self, with_evaluation: bool) -> float:
@@ -184,6 +184,7 @@ class Run:
         if self.is_chief:
             self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
         evaluated = tpu_utils.number_of_chief(self.strategy, self.log.last_evaluated_step if self.log else 0)
+        bad_images = BadImagesByEpoch(step, self.recipe.steps_per_epoch, self.recipe.total_steps, self.say)
         with StopRequest() as stop, ProgressDisplay(self.recipe.total_steps, step, self.is_chief) as progress:
 
             def stop_signal() -> int | None:
@@ -198,7 +199,7 @@ class Run:
                 self.checkpoints,
                 self.evaluate_clean if with_evaluation else None,
                 evaluated,
-                (progress, self.log) if self.log else (progress,),
+                (progress, self.log, bad_images) if self.log else (progress,),
                 stop_signal,
             )
         return self.log.train_seconds if self.log else 0.0
@@ -266,7 +267,7 @@ class Run:
             _STRIP_PICTURES,
             self.recipe.seed,
         )
-        names = self.source.class_names
+        names = self.class_names
         captions = [
             (f"is {names[label]}, seen as {names[clean]}", f"seen as {names[adversarial]}")
             for label, clean, adversarial in zip(

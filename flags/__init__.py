@@ -5,6 +5,6 @@
 
 from flags.definitions import MODES
 from flags.parsing import parse_flags
-from flags.settings import Settings, settings_from_flags
+from flags.settings import DataRequest, Settings, data_request, settings_from_flags
 
-__all__ = ["MODES", "Settings", "parse_flags", "settings_from_flags"]
+__all__ = ["MODES", "DataRequest", "Settings", "data_request", "parse_flags", "settings_from_flags"]

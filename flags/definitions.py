@@ -14,8 +14,9 @@ from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, 
 from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
+from efficientnet_advprop.recipes.run_options import BAD_IMAGES
 
-MODES = ("train_and_eval", "train", "eval", "predict", "export")
+MODES = ("train_and_eval", "train", "eval", "predict", "export", "check_data")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +49,11 @@ RECIPE_FLAGS = (
     RecipeFlag("preprocessing", "network.preprocessing", PREPROCESSINGS, "What the network does to pixels."),
     RecipeFlag("classifier_init_scale", "network.classifier_init_scale", float, "Factor on the classifier's start."),
     RecipeFlag("zero_init_residual", "network.zero_init_residual", bool, "Residual blocks start as the identity."),
+    RecipeFlag("stem_strides", "network.stem_strides", int, "Step of the first convolution; 1 for small pictures."),
     # The data.
-    RecipeFlag("num_label_classes", "data.num_label_classes", int, "Number of classes."),
-    RecipeFlag("num_train_images", "data.num_train_images", int, "Pictures in one epoch."),
-    RecipeFlag("num_eval_images", "data.num_eval_images", int, "Pictures that an evaluation must count."),
+    RecipeFlag("num_label_classes", "data.num_label_classes", int, "Number of classes, where nothing tells it."),
+    RecipeFlag("num_train_images", "data.num_train_images", int, "Pictures in one epoch, where not counted."),
+    RecipeFlag("num_eval_images", "data.num_eval_images", int, "Pictures of an evaluation, where not counted."),
     RecipeFlag("train_crop", "data.train_crop", TRAIN_CROPS, "How training pictures are cropped."),
     RecipeFlag("eval_crop", "data.eval_crop", EVAL_CROPS, "Central square that evaluation sees."),
     RecipeFlag("flip", "data.flip", bool, "Mirror half of the training pictures."),
@@ -62,6 +64,7 @@ RECIPE_FLAGS = (
     RecipeFlag("augment_pixel_scale", "data.augment_pixel_scale", float, "Factor on augmentation's pixels; 1: 224 px."),
     RecipeFlag("mixup_alpha", "data.mixup_alpha", float, "Of MixUp's Beta distribution; 0: off."),
     RecipeFlag("cutmix_alpha", "data.cutmix_alpha", float, "Of CutMix's Beta distribution; 0: off."),
+    RecipeFlag("holdout_shards", "data.holdout_shards", int, "Evaluate on the first training files, not trained on."),
     # The attack that makes the training images adversarial.
     RecipeFlag("attack", "attack.method", METHODS, "Attacker; ifgsm starts at the clean image, gd never projects."),
     RecipeFlag("attack_norm", "attack.norm", NORMS, "What epsilon and step size measure."),
@@ -141,8 +144,14 @@ def _define_all() -> None:
     absl_flags.DEFINE_alias("model_name", "model")
     _define("scheme", tuple(SCHEMES), "Training scheme.")
     _define("advprop", bool, "Short for --scheme=advprop.")
-    _define("dataset", DATASETS, "Data set; with --data_dir imagenet, without it digits.")
-    _define("data_dir", str, "Folder (local or gs://) of the data set.")
+    names = ", ".join(DATASETS)
+    _define("dataset", str, f"{names}, or a name of TensorFlow Datasets; with --data_dir imagenet, without it digits.")
+    _define("data_dir", str, "Folder (local or gs://): official TFRecords, class folders, or that of TFDS.")
+    _define(
+        "bad_images", BAD_IMAGES, "What a picture that cannot be read does: end the run, or be counted and left out."
+    )
+    _define("deterministic", bool, "Resume on TFRecords at the very picture; slower.")
+    _define("use_cache", bool, "Keep the undecoded training pictures of TFRecords in memory.")
     _define("model_dir", str, "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME if absent.")
     _define("export_dir", str, "Parent of the exported versions; MODEL_DIR/saved_model if absent.")
     _define("checkpoint", ("last", "best"), "Which checkpoint eval, predict and export read.", default="last")

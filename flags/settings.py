@@ -8,6 +8,8 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import (
+    DataFacts,
+    InputOptions,
     Recipe,
     RecipeError,
     RunOptions,
@@ -27,7 +29,7 @@ _READING = ("eval", "predict", "export")
 # Flags that only some modes read, and which.
 _MODES_THAT_READ = {
     "checkpoint": _READING,
-    "data_dir": (*_TRAINING, "eval"),
+    "data_dir": (*_TRAINING, "eval", "check_data"),
     "images": ("predict",),
     "output": ("predict",),
     "export_dir": ("train_and_eval", "export"),
@@ -37,7 +39,12 @@ _MODES_THAT_READ = {
     "steps_per_checkpoint": _TRAINING,
     "keep_checkpoint_max": _TRAINING,
     "eval_batch_size": ("train_and_eval", "eval", "predict"),
+    "bad_images": (*_TRAINING, "eval"),
+    "deterministic": _TRAINING,
+    "use_cache": _TRAINING,
 }
+# Modes that look at the data before they have a recipe, which depends on what is there.
+_LOOKING = (*_TRAINING, "check_data")
 # What evaluation, prediction and export of given weights read of a recipe; the rest is about training.
 _READ_OF_WEIGHTS = (
     "network.name",
@@ -58,6 +65,15 @@ _ABOUT_WEIGHTS = ("init_checkpoint", "init_ema")
 
 
 @dataclasses.dataclass(frozen=True)
+class DataRequest:
+    """The data that the command line asks for, as `data.find_source` takes it."""
+
+    dataset: str
+    data_dir: str | None
+    holdout_shards: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """What the command line asks for.
 
@@ -72,27 +88,42 @@ class Settings:
     apply_to: Callable[[Recipe], Recipe]
 
 
-def settings_from_flags(values: absl_flags.FlagValues, weights: WeightsFacts | None = None) -> Settings:
+def data_request(values: absl_flags.FlagValues) -> DataRequest | None:
+    """What to look for before `settings_from_flags`; None in modes that read a recorded recipe, or no data.
+
+    Raises:
+        RecipeError: for flags that contradict each other.
+    """
+    _refuse_contradictions(values)
+    if values.mode not in _LOOKING and not (values.mode == "eval" and values.init_checkpoint):
+        return None
+    return DataRequest(_dataset(values), values.data_dir, values.holdout_shards or 0)
+
+
+def settings_from_flags(
+    values: absl_flags.FlagValues, data: DataFacts | None = None, weights: WeightsFacts | None = None
+) -> Settings:
     """Read the parsed flags.
 
     Args:
-        values: of the flags.
+        values: the flags.
+        data: what was found for `data_request`; its numbers replace the named recipe's.
         weights: what --init_checkpoint turned out to hold, if it was given.
 
     Raises:
-        RecipeError: for values that cannot be run or that nothing would read.
+        RecipeError: for values that cannot be run, that nothing would read, or that data or weights contradict.
     """
+    _refuse_contradictions(values)
     scheme = _scheme(values)
     changes = {flag.path: values[flag.name].value for flag in RECIPE_FLAGS if values[flag.name].present}
     named = {"network.name": values.model, "data.dataset": values.dataset, "scheme": scheme}
     named = {path: value for path, value in named.items() if value is not None}
-    _refuse_contradictions(values)
     if weights is not None:
         _refuse_other_settings(weights, named | changes)
     if weights is not None and values.mode in _READING:
-        recipe = _recipe_of_weights(weights, named, changes)
+        recipe = _recipe_of_weights(weights, data, named, changes)
     else:
-        recipe = _new_recipe(values, weights, named, changes)
+        recipe = _new_recipe(values, data, weights, named, changes)
 
     def apply_to(recorded: Recipe) -> Recipe:
         changed = _apply(recorded, named | _of_a_recipe(changes))
@@ -118,20 +149,29 @@ def settings_from_flags(values: absl_flags.FlagValues, weights: WeightsFacts | N
         gcp_project=values.gcp_project,
         use_bfloat16=values.use_bfloat16,
         remat=values.remat,
+        input=InputOptions(values.bad_images or "error", bool(values.deterministic), bool(values.use_cache)),
     )
     return Settings(options, recipe, apply_to)
 
 
 def _new_recipe(
-    values: absl_flags.FlagValues, weights: WeightsFacts | None, named: Mapping[str, Any], changes: Mapping[str, Any]
+    values: absl_flags.FlagValues,
+    data: DataFacts | None,
+    weights: WeightsFacts | None,
+    named: Mapping[str, Any],
+    changes: Mapping[str, Any],
 ) -> Recipe:
     """The recipe of a new run, which may start from given weights."""
     settings = weights.settings if weights else {}
-    dataset = values.dataset or ("imagenet" if values.data_dir else "digits")
     model = named.get("network.name") or settings.get("network.name") or _DEFAULT_MODEL
-    base = named_recipe(model, dataset, named.get("scheme", _DEFAULT_SCHEME))
-    recipe = _apply(base, {**_known(settings), **changes})
-    recipe.validate()
+    base = named_recipe(model, _dataset(values), named.get("scheme", _DEFAULT_SCHEME))
+    recipe = _apply(base, {**_known(settings), **_found(data), **changes})
+    if data is not None:
+        data.check(recipe.data)
+    if values.mode == "check_data":
+        recipe.data.validate()  # nothing is going to be trained, with whatever batch
+    else:
+        recipe.validate()
     if values.mode in _TRAINING:
         _refuse_unread(recipe, changes)
     if differences(base, recipe):
@@ -141,7 +181,9 @@ def _new_recipe(
     return recipe
 
 
-def _recipe_of_weights(weights: WeightsFacts, named: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
+def _recipe_of_weights(
+    weights: WeightsFacts, data: DataFacts | None, named: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Recipe:
     """The recipe by which given weights are evaluated, predict or are exported: the run's own, or the named one."""
     if weights.recipe is not None:
         base = weights.recipe
@@ -152,7 +194,7 @@ def _recipe_of_weights(weights: WeightsFacts, named: Mapping[str, Any], changes:
     else:
         dataset, scheme = named.get("data.dataset", "imagenet"), named.get("scheme", _DEFAULT_SCHEME)
         base = named_recipe(weights.settings["network.name"], dataset, scheme)
-        base = override(base, {"data.num_label_classes": weights.num_classes})
+    base = override(base, {"data.num_label_classes": weights.num_classes})
     flag_of = {flag.path: flag.name for flag in RECIPE_FLAGS}
     for path in _of_a_recipe(changes):
         if not path.startswith(_READ_OF_WEIGHTS):
@@ -161,7 +203,8 @@ def _recipe_of_weights(weights: WeightsFacts, named: Mapping[str, Any], changes:
         raise RecipeError(
             f"--num_label_classes={changes['data.num_label_classes']}: {weights.path} has {weights.num_classes} classes"
         )
-    recipe = _apply(base, {**_known(weights.settings), **_of_a_recipe(changes)})
+    pictures = {path: number for path, number in _found(data).items() if path == "data.num_eval_images"}
+    recipe = _apply(base, {**_known(weights.settings), **pictures, **_of_a_recipe(changes)})
     recipe.validate()
     return recipe
 
@@ -186,12 +229,21 @@ def _run_name(recipe: Recipe, has_weights: bool, mode: str) -> str:
     return f"{recipe.data.dataset}-{recipe.network.name}-{what}"
 
 
+def _found(data: DataFacts | None) -> dict[str, int]:
+    """What was counted, by the paths of a recipe."""
+    return {f"data.{field}": number for field, number in data.known().items()} if data else {}
+
+
 def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {path: value for path, value in settings.items() if value is not None}
 
 
 def _of_a_recipe(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {path: value for path, value in changes.items() if path not in _ABOUT_WEIGHTS}
+
+
+def _dataset(values: absl_flags.FlagValues) -> str:
+    return values.dataset or ("imagenet" if values.data_dir else "digits")
 
 
 def _scheme(values: absl_flags.FlagValues) -> str | None:
@@ -215,7 +267,7 @@ def _apply(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
-    for name in ("model_dir", "data_dir", "export_dir", "init_checkpoint", "images", "output"):
+    for name in ("dataset", "model_dir", "data_dir", "export_dir", "init_checkpoint", "images", "output"):
         if values[name].present and not values[name].value:
             raise RecipeError(f"--{name}= is empty")
     for name, modes in _MODES_THAT_READ.items():

@@ -8,10 +8,9 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from efficientnet_advprop.data import eval_dataset, open_source, train_dataset
-from efficientnet_advprop.data.catalog import SOURCES
 from efficientnet_advprop.data.order import training_order
-from efficientnet_advprop.recipes import RecipeError, named_recipe, override
-from efficientnet_advprop.recipes.data_spec import DATASETS
+from efficientnet_advprop.data.source import EVALUATION
+from efficientnet_advprop.recipes import InputOptions, RecipeError, named_recipe, override
 
 NUM_TRAIN, NUM_EVAL = 1437, 360
 
@@ -44,10 +43,6 @@ def digits():
     return open_source(digits_recipe().data, None)
 
 
-def test_every_dataset_has_a_source():
-    assert set(SOURCES) == set(DATASETS)
-
-
 def test_the_split_is_a_stratified_fifth_with_scikit_learns_labels(digits):
     """Each 8x8 picture is found again in scikit-learn's, under its own label, in exactly one of the two parts."""
     original = load_digits()
@@ -55,8 +50,8 @@ def test_the_split_is_a_stratified_fifth_with_scikit_learns_labels(digits):
     parts = {}
     recipe = digits_recipe(network__input_image_size=8, data__train_crop="none")
     for part, examples in {
-        "train": digits.train_examples(recipe, host(), 0).map(lambda picture, label, _: (picture, label)),
-        "eval": digits.eval_examples(recipe),
+        "train": digits.train_records(recipe, host(), 0, InputOptions()).map(lambda _, record, seed: record),
+        "eval": digits.records(recipe, EVALUATION).map(lambda _, record: record),
     }.items():
         parts[part] = set()
         for picture, label in examples.take(NUM_TRAIN).as_numpy_iterator():
@@ -77,6 +72,7 @@ def test_batches_have_static_shapes_and_pixels_in_range(digits):
         "images": ((16, 32, 32, 3), tf.float32),
         "labels": ((16, 10), tf.float32),
         "mask": ((16,), tf.float32),
+        "bad": ((16,), tf.float32),
     }
     evaluation = eval_dataset(digits, recipe, host())
     assert evaluation.element_spec["labels"] == tf.TensorSpec([72], tf.int32)

@@ -44,7 +44,8 @@ def batches(strategy, said, labels, batch_size):
     padded = np.zeros(count, np.int32)
     padded[: len(labels)] = labels
     mask = (np.arange(count) < len(said)).astype(np.float32)
-    dataset = tf.data.Dataset.from_tensor_slices({"images": images, "labels": padded, "mask": mask})
+    values = {"images": images, "labels": padded, "mask": mask, "bad": np.zeros_like(mask)}
+    dataset = tf.data.Dataset.from_tensor_slices(values)
     return lambda: strategy.experimental_distribute_dataset(dataset.batch(batch_size, drop_remainder=True))
 
 
@@ -70,7 +71,7 @@ def test_clean_accuracy_by_hand_with_a_tail_batch(strategy):
 def test_a_pass_with_another_number_of_pictures_is_an_error():
     strategy = one_cpu()
     evaluator = CleanAccuracy(strategy, PixelReader(), batches(strategy, [1, 2, 3], [1, 2, 3], 2), 4, ("main",))
-    with pytest.raises(RuntimeError, match="counted 3 pictures instead of 4"):
+    with pytest.raises(RuntimeError, match="counted 3 pictures and 0 bad ones instead of 4"):
         run_all([evaluator])
 
 

@@ -125,7 +125,7 @@ def batches(recipe, count, start_step=0):
 def test_a_resumed_stream_continues_pixel_by_pixel(changes):
     recipe = digits_recipe(**changes)
     whole, resumed, plain = batches(recipe, 5), batches(recipe, 2, start_step=3), batches(digits_recipe(), 5)
-    assert set(whole[0]) == {"images", "labels", "mask"}
+    assert set(whole[0]) == {"images", "labels", "mask", "bad"}
     for one, other in zip(whole[3:], resumed, strict=True):
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "evaluation": {"recipes", "data", "attacks", "randomness"},
     "export": {"recipes", "models", "data"},
     "reporting": {"recipes"},
+    "check_data": {"data", "recipes", "reporting"},
     # Assembles the others.
     "run": {"tpu_utils", "data", "evaluation", "export", "models", "recipes", "reporting", "training"},
     "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},

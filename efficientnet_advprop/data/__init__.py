@@ -1,9 +1,10 @@
 """Data: sources of pictures, what is done to a picture, and the batches that training and evaluation read.
 
-A source yields examples; `pipeline` turns the examples of any source into batches.
+A source yields records and reads them; `pipeline` turns the records of any source into batches.
 """
 
-from efficientnet_advprop.data.catalog import open_source
+from efficientnet_advprop.data.bad_pictures import bad_picture_in
+from efficientnet_advprop.data.catalog import find_source, open_source
 from efficientnet_advprop.data.class_names import class_names
 from efficientnet_advprop.data.pictures import find_pictures, read_pictures
 from efficientnet_advprop.data.pipeline import eval_dataset, train_dataset
@@ -12,9 +13,11 @@ from efficientnet_advprop.data.source import Source
 
 __all__ = [
     "Source",
+    "bad_picture_in",
     "class_names",
     "eval_dataset",
     "find_pictures",
+    "find_source",
     "open_source",
     "preprocess_eval",
     "preprocess_train",

@@ -1,35 +1,78 @@
-"""The sources by name."""
+"""The sources, by the data set's name and by what a folder holds."""
 
-from collections.abc import Callable
+import os
 
+import tensorflow as tf
+
+from efficientnet_advprop.data.class_folders import ClassFolderSource, has_class_folders
 from efficientnet_advprop.data.digits import DigitsSource
+from efficientnet_advprop.data.fake import FakeSource
 from efficientnet_advprop.data.source import Source
-from efficientnet_advprop.data.tfrecord import TFRecordSource
+from efficientnet_advprop.data.tfds_source import open_tfds
+from efficientnet_advprop.data.tfrecord import open_tfrecords
 from efficientnet_advprop.recipes import DataSpec, RecipeError
 
-SOURCES: dict[str, Callable[[DataSpec, str | None], Source]] = {
-    "digits": DigitsSource,
-    "imagenet": TFRecordSource,
-}
+_WITHOUT_FOLDER = {"digits": DigitsSource, "fake": FakeSource}
+_IMAGENET_ON_TFDS = "imagenet2012"
+_TFRECORD_SPLITS = ("train", "validation")
+
+
+def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0) -> Source:
+    """Find the pictures, without touching a device.
+
+    A folder with official TFRecords or class folders is that, whatever the data set is called; any other belongs to
+    TensorFlow Datasets, which then knows the set by its name.
+
+    Args:
+        dataset: name of the data set, as in `DataSpec`.
+        data_dir: its folder, local or gs://; None for data that come with a package, and for the folder that
+            TensorFlow Datasets uses by itself.
+        holdout_shards: as in `DataSpec`.
+
+    Raises:
+        RecipeError: when pictures are missing or the flags do not go together.
+    """
+    if dataset in _WITHOUT_FOLDER:
+        if data_dir is not None:
+            raise RecipeError(f"--data_dir={data_dir} would have no effect: the pictures of {dataset} need no folder")
+        _refuse_holdout(holdout_shards, dataset)
+        return _WITHOUT_FOLDER[dataset]()
+    if data_dir is None and dataset == "imagenet":
+        raise RecipeError(
+            "dataset imagenet needs data_dir, the folder with train-?????-of-????? and validation-?????-of-?????, or "
+            f"with train/CLASS/ and val/CLASS/; --dataset={_IMAGENET_ON_TFDS} is that of TensorFlow Datasets"
+        )
+    try:
+        if data_dir is not None:
+            if not tf.io.gfile.isdir(data_dir):
+                raise RecipeError(f"no folder {data_dir}")
+            if any(tf.io.gfile.glob(os.path.join(data_dir, f"{split}-?????-of-?????")) for split in _TFRECORD_SPLITS):
+                return open_tfrecords(data_dir, holdout_shards)
+            if has_class_folders(data_dir):
+                _refuse_holdout(holdout_shards, "class folders")
+                return ClassFolderSource(data_dir)
+        if dataset == "imagenet":
+            raise RecipeError(
+                f"data_dir {data_dir} holds neither TFRecords (train-?????-of-?????, validation-?????-of-?????) nor "
+                f"class folders (train/CLASS/, val/CLASS/); for that of TFDS add --dataset={_IMAGENET_ON_TFDS}"
+            )
+        return open_tfds(dataset, data_dir, holdout_shards)
+    except (tf.errors.OpError, OSError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise RecipeError(f"cannot read data_dir {data_dir}: {reason.splitlines()[0]}") from error
 
 
 def open_source(spec: DataSpec, data_dir: str | None) -> Source:
-    """Find the pictures and check that they are what the recipe says, without touching a device.
-
-    Args:
-        spec: the data set, validated.
-        data_dir: its folder, local or gs://; None for data that come with a package.
+    """Find the pictures of a recipe and check that they are what it says.
 
     Raises:
-        RecipeError: when pictures are missing, or are not as many or of as many classes as `spec` says.
+        RecipeError: as `find_source`, and for other numbers of pictures or classes than `spec` has.
     """
-    source = SOURCES[spec.dataset](spec, data_dir)
-    place = data_dir or spec.dataset
-    for field, found, what in (
-        ("num_label_classes", len(source.class_names), "classes"),
-        ("num_train_images", source.num_train_images, "training pictures"),
-        ("num_eval_images", source.num_eval_images, "evaluation pictures"),
-    ):
-        if found != getattr(spec, field):
-            raise RecipeError(f"{field} is {getattr(spec, field)}, but {place} holds {found} {what}")
+    source = find_source(spec.dataset, data_dir, spec.holdout_shards)
+    source.facts.check(spec)
     return source
+
+
+def _refuse_holdout(holdout_shards: int, what: str) -> None:
+    if holdout_shards:
+        raise RecipeError(f"--holdout_shards={holdout_shards} would have no effect: {what} have no shards")

@@ -5,7 +5,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from efficientnet_advprop.data.order import training_order
-from efficientnet_advprop.recipes import DataSpec, Recipe, RecipeError
+from efficientnet_advprop.data.source import TRAIN
+from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
 
 # The data set has no official split. This one is drawn once and for all, whatever a run's seed, so that runs can be
 # compared: 1,437 pictures to train on and 360 to evaluate, every class in the same share.
@@ -17,19 +18,9 @@ class DigitsSource:
     """The digits, in memory, as grey pictures of the network's input size.
 
     Source: the test part of the UCI optical digits (Alpaydin and Kaynak, 1998), 8x8 px with values 0 to 16.
-
-    Args:
-        spec: unused; every source is opened with one.
-        data_dir: has to be None.
-
-    Raises:
-        RecipeError: when a folder is given.
     """
 
-    def __init__(self, spec: DataSpec, data_dir: str | None) -> None:
-        del spec
-        if data_dir is not None:
-            raise RecipeError(f"--data_dir={data_dir} would have no effect: digits are inside scikit-learn")
+    def __init__(self) -> None:
         digits = load_digits()
         pictures = (digits.images * (255 / 16)).astype("float32")[..., None]  # [1797, 8, 8, 1]
         self._train_pictures, self._eval_pictures, self._train_labels, self._eval_labels = train_test_split(
@@ -40,22 +31,34 @@ class DigitsSource:
             random_state=_SPLIT_SEED,
         )
         self.class_names = tuple(str(name) for name in digits.target_names)
-        self.num_train_images = len(self._train_pictures)
-        self.num_eval_images = len(self._eval_pictures)
+        self.facts = DataFacts("digits", len(self.class_names), len(self._train_pictures), len(self._eval_pictures))
 
-    def train_examples(self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int) -> tf.data.Dataset:
-        """(picture, label, seed); what a step sees depends on the recipe and the step alone."""
+    def train_records(
+        self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
+    ) -> tf.data.Dataset:
+        """(place, picture and label, seed); what a step sees depends on the recipe and the step alone."""
+        del options
+        order = training_order(len(self._train_pictures), recipe, context, start_step)
+        return order.map(lambda index, seed: (*self._example(recipe, TRAIN, index), seed))
 
-        def example(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            picture = _enlarge(tf.gather(self._train_pictures, index), recipe.network.input_image_size)
-            return picture, tf.gather(self._train_labels, index), seed
+    def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
+        """(place, picture and label) in the split's order."""
+        number = len(self._train_pictures if split == TRAIN else self._eval_pictures)
+        return tf.data.Dataset.range(number).map(lambda index: self._example(recipe, split, index))
 
-        return training_order(self.num_train_images, recipe, context, start_step).map(example)
+    def read(self, record: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """The record is the picture and its label."""
+        return record
 
-    def eval_examples(self, recipe: Recipe) -> tf.data.Dataset:
-        """(picture, label) in the split's order."""
-        pictures = tf.data.Dataset.from_tensor_slices((self._eval_pictures, self._eval_labels))
-        return pictures.map(lambda picture, label: (_enlarge(picture, recipe.network.input_image_size), label))
+    def _example(self, recipe: Recipe, split: str, index: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        pictures, labels = (
+            (self._train_pictures, self._train_labels) if split == TRAIN else (self._eval_pictures, self._eval_labels)
+        )
+        picture = _enlarge(tf.gather(pictures, index), recipe.network.input_image_size)
+        return tf.strings.join([f"digits {split} picture ", tf.strings.as_string(index)]), (
+            picture,
+            tf.gather(labels, index),
+        )
 
 
 def _enlarge(picture: tf.Tensor, image_size: int) -> tf.Tensor:

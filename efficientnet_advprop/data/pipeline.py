@@ -1,60 +1,80 @@
 """Batches for training and evaluation, from the examples of any source.
 
 A batch is a dict: `images` float32 [B, H, W, 3] in [0, 255], `labels` (training: float32 [B, K], one-hot or, after
-MixUp or CutMix, soft; evaluation: int32 [B]) and `mask` float32 [B], where B is one replica's share. A training batch
-holds the views that the scheme's terms name, which may be `images_augmented` beside or instead of `images`. The
-datasets are what `strategy.distribute_datasets_from_function` wants of each host: its replicas' batches one after
-another.
+MixUp or CutMix, soft; evaluation: int32 [B]), `mask` and `bad` float32 [B], where B is one replica's share. A training
+batch holds the views that the scheme's terms name, which may be `images_augmented` beside or instead of `images`. `bad`
+is 1 where a picture could not be read: in training another stands in for it, in evaluation its mask is 0. The datasets
+are what `strategy.distribute_datasets_from_function` wants of each host: its replicas' batches one after another.
 """
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
 from efficientnet_advprop.data.augment import augmentation_of, cutmix, mixup
+from efficientnet_advprop.data.bad_pictures import read_or_mark, report, stop_at, with_stand_ins
 from efficientnet_advprop.data.order import per_host_batch_size
 from efficientnet_advprop.data.preprocessing import augmented, preprocess_eval, preprocess_train
-from efficientnet_advprop.data.source import Source
+from efficientnet_advprop.data.source import EVALUATION, Source
 from efficientnet_advprop.randomness import fold
-from efficientnet_advprop.recipes import AUGMENTED_VIEW, IMAGES_VIEW, Recipe
+from efficientnet_advprop.recipes import AUGMENTED_VIEW, IMAGES_VIEW, InputOptions, Recipe
 
 Batch = dict[str, tf.Tensor]
 
+_AS_USUAL = InputOptions()
+_SEED = "seed"
 _MIX = 16  # place in the seed of a batch's first picture, behind those that `preprocessing` uses
 
 
 def train_dataset(
-    source: Source, recipe: Recipe, context: tf.distribute.InputContext, start_step: int = 0
+    source: Source,
+    recipe: Recipe,
+    context: tf.distribute.InputContext,
+    start_step: int = 0,
+    options: InputOptions = _AS_USUAL,
 ) -> tf.data.Dataset:
     """Training batches of this host, for ever.
 
-    Nothing is kept between runs: where the stream stands is a function of the step. With data in memory a stream from
-    `start_step` continues the interrupted one pixel by pixel; a source that reads files in sequence may start at a
-    fresh shuffle of the current epoch instead.
+    Nothing is kept between runs: where the stream stands is a function of the step. A stream from `start_step`
+    continues the interrupted one pixel by pixel; TFRecords without `options.deterministic` may start at a fresh shuffle
+    of the current epoch instead.
 
     Args:
         source: of the pictures.
         recipe: batch size, seed, and what is done to pictures and batches.
         context: which of how many hosts this is, and the number of replicas.
         start_step: steps that were trained before.
+        options: how pictures are read.
 
     Raises:
         ValueError: when the batch does not divide over the replicas.
     """
 
-    def example(picture: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> Batch:
+    def load(record: Any, seed: tf.Tensor) -> tuple[Batch, tf.Tensor]:
+        picture, label = source.read(record)
+        return {**training_views(picture, seed, recipe), _SEED: seed}, label
+
+    def example(values: Batch, label: tf.Tensor, problem: tf.Tensor) -> Batch:
         return {
-            **_views(picture, seed, recipe),  # [H, W, 3] each
+            **values,  # the views [H, W, 3] and the seed
             "labels": tf.one_hot(label, recipe.data.num_label_classes),  # [K]
             "mask": tf.constant(1.0),
-            "seed": seed,
+            "bad": tf.cast(_handled(problem, options) != "", tf.float32),
         }
 
-    return (
-        source.train_examples(recipe, context, start_step)
+    records = source.train_records(recipe, context, start_step, options)
+    image = tf.TensorSpec([recipe.network.input_image_size, recipe.network.input_image_size, 3])
+    loaded = {**dict.fromkeys(recipe.views, image), _SEED: tf.TensorSpec([2], tf.int32)}
+    batches = (
+        read_or_mark(records, load, loaded, recipe.data.num_label_classes)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(context.get_per_replica_batch_size(recipe.train_batch_size), drop_remainder=True)
-        .map(lambda batch: _mixed(batch, recipe), num_parallel_calls=tf.data.AUTOTUNE)
+    )
+    if options.bad_images == "skip":
+        batches = batches.map(with_stand_ins)
+    return (
+        batches.map(lambda batch: _mixed(batch, recipe), num_parallel_calls=tf.data.AUTOTUNE)
         # Where the end is not known to be none, several workers ask each other before every batch whether there is one,
         # and its shape is no longer static.
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
@@ -62,8 +82,8 @@ def train_dataset(
     )
 
 
-def _views(picture: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch:
-    """The views of one picture that the scheme reads; both come of one decoding, crop and flip."""
+def training_views(picture: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch:
+    """The views of one picture that the scheme reads, [H, W, 3] each; both come of one decoding, crop and flip."""
     data = recipe.data
     augmentation = augmentation_of(data)
     image = preprocess_train(picture, recipe.network.input_image_size, seed, data.train_crop, data.flip, data.resize)
@@ -76,15 +96,17 @@ def _views(picture: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch:
 def _mixed(batch: Batch, recipe: Recipe) -> Batch:
     """One replica's batch after MixUp or CutMix, if the recipe has either, without the seeds of its pictures."""
     data, views, labels = recipe.data, {name: batch[name] for name in recipe.views}, batch["labels"]
-    seed = fold(batch["seed"][0], _MIX)
+    seed = fold(batch[_SEED][0], _MIX)
     if data.mixup_alpha:
         views, labels = mixup(views, labels, data.mixup_alpha, seed)
     if data.cutmix_alpha:
         views, labels = cutmix(views, labels, data.cutmix_alpha, seed)
-    return {**views, "labels": labels, "mask": batch["mask"]}
+    return {**views, "labels": labels, "mask": batch["mask"], "bad": batch["bad"]}
 
 
-def eval_dataset(source: Source, recipe: Recipe, context: tf.distribute.InputContext) -> tf.data.Dataset:
+def eval_dataset(
+    source: Source, recipe: Recipe, context: tf.distribute.InputContext, options: InputOptions = _AS_USUAL
+) -> tf.data.Dataset:
     """Evaluation batches of this host: hosts together hold every picture once.
 
     Every host yields the same number of batches, ceil(num_eval_images / eval_batch_size) for each of its replicas;
@@ -92,22 +114,29 @@ def eval_dataset(source: Source, recipe: Recipe, context: tf.distribute.InputCon
 
     Args:
         source: of the pictures.
-        recipe: batch size, crop and resize.
+        recipe: number of pictures, batch size, crop and resize.
         context: which of how many hosts this is, and the number of replicas.
+        options: how pictures are read.
 
     Raises:
         ValueError: when the batch does not divide over the replicas.
     """
     data, image_size, batch_size = recipe.data, recipe.network.input_image_size, recipe.cadence.eval_batch_size
-    steps = math.ceil(source.num_eval_images / batch_size)
+    steps = math.ceil(data.num_eval_images / batch_size)
 
-    def example(picture: tf.Tensor, label: tf.Tensor) -> Batch:
-        image = preprocess_eval(picture, image_size, data.eval_crop, data.resize)  # [H, W, 3]
-        return {"images": image, "labels": label, "mask": tf.constant(1.0)}
+    def load(record: Any) -> tuple[Batch, tf.Tensor]:
+        picture, label = source.read(record)
+        return {IMAGES_VIEW: preprocess_eval(picture, image_size, data.eval_crop, data.resize)}, label
+
+    def example(values: Batch, label: tf.Tensor, problem: tf.Tensor) -> Batch:
+        bad = tf.cast(_handled(problem, options) != "", tf.float32)
+        return {**values, "labels": label, "mask": 1 - bad, "bad": bad}
 
     # By picture, not by file: hosts then hold equally many (but for one) however the files are filled. The price is
     # that every host reads the whole split; decoding, which takes longer, is shared.
-    examples = source.eval_examples(recipe).shard(context.num_input_pipelines, context.input_pipeline_id)
+    records = source.records(recipe, EVALUATION).shard(context.num_input_pipelines, context.input_pipeline_id)
+    loaded = {IMAGES_VIEW: tf.TensorSpec([image_size, image_size, 3])}
+    examples = read_or_mark(records, load, loaded, data.num_label_classes)
     examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
     padding = {name: tf.zeros(spec.shape, spec.dtype) for name, spec in examples.element_spec.items()}
     return (
@@ -116,3 +145,7 @@ def eval_dataset(source: Source, recipe: Recipe, context: tf.distribute.InputCon
         .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _handled(problem: tf.Tensor, options: InputOptions) -> tf.Tensor:
+    return stop_at(problem) if options.bad_images == "error" else report(problem)

@@ -41,7 +41,7 @@ def preprocess_eval(
         RecipeError: for an unknown crop or resize.
     """
     if eval_crop == "none":
-        return _resize(_decode(image_bytes), image_size, resize)
+        return _resize(decode(image_bytes), image_size, resize)
     padding_px = crop_padding_px(image_size, eval_crop)
     pixels = _decode_window(image_bytes, lambda shape: center_window(shape, image_size, padding_px))
     return _resize(pixels, image_size, resize)
@@ -82,9 +82,9 @@ def preprocess_train(
         image = _decode_window(image_bytes, lambda shape: distorted_window(shape, image_size, crop_seed))
         image = _resize(image, image_size, resize)
     elif train_crop == "pad_and_crop":
-        image = shift_and_flip.pad_and_crop(_resize(_decode(image_bytes), image_size, resize), crop_seed)
+        image = shift_and_flip.pad_and_crop(_resize(decode(image_bytes), image_size, resize), crop_seed)
     elif train_crop == "none":
-        image = _resize(_decode(image_bytes), image_size, resize)
+        image = _resize(decode(image_bytes), image_size, resize)
     else:
         raise RecipeError(f"unknown train_crop {train_crop!r}; known: distorted_box, pad_and_crop, none")
     if flip:
@@ -154,8 +154,11 @@ def distorted_window(shape: tf.Tensor, image_size: int, seed: tf.Tensor) -> tf.T
     return tf.where(bad, center_window(shape, image_size, _CROP_PADDING_PX), window)
 
 
-def _decode(picture: tf.Tensor) -> tf.Tensor:
-    """Pixels [H, W, 3]; grey pictures get three channels, animations give their first frame."""
+def decode(picture: tf.Tensor) -> tf.Tensor:
+    """Pixels [H, W, 3] of an encoded or decoded picture.
+
+    Grey pictures get three channels, CMYK becomes RGB, 16 bits become 8, animations give their first frame.
+    """
     if picture.dtype != tf.string:
         return picture
     return tf.io.decode_image(picture, channels=3, expand_animations=False)
@@ -169,7 +172,7 @@ def _decode_window(picture: tf.Tensor, window_of: _WindowOf) -> tf.Tensor:
         return tf.io.decode_and_crop_jpeg(picture, window, channels=3)
 
     def of_pixels() -> tf.Tensor:
-        pixels = _decode(picture)
+        pixels = decode(picture)
         top, left, height, width = tf.unstack(window_of(tf.shape(pixels)[:2]))
         return pixels[top : top + height, left : left + width]
 

@@ -1,34 +1,44 @@
 """What every source of pictures offers."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import Recipe
+from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
+
+TRAIN, EVALUATION = "train", "evaluation"
 
 
 class Source(Protocol):
     """Training and evaluation pictures of one data set.
 
-    A picture is either encoded (a scalar string: JPEG, PNG, GIF or BMP) or decoded (pixels [H, W, 3] in [0, 255]), a
-    label an int32 scalar in [0, K).
+    A source yields records, whatever they are, each with its place: a scalar string for people, such as a file's name.
+    `read` makes a picture of a record. The two are apart because reading may fail, which must not end the stream.
 
     Attributes:
-        class_names: K names in label order.
-        num_train_images: pictures in one epoch.
-        num_eval_images: pictures that an evaluation counts.
+        facts: what was found.
+        class_names: K names in label order; None where there are none.
     """
 
-    class_names: tuple[str, ...]
-    num_train_images: int
-    num_eval_images: int
+    facts: DataFacts
+    class_names: tuple[str, ...] | None
 
-    def train_examples(self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int) -> tf.data.Dataset:
-        """(picture, label, seed int32 [2]) of this host's replicas, step after step, from `start_step` on, for ever.
+    def train_records(
+        self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
+    ) -> tf.data.Dataset:
+        """(place, record, seed int32 [2]) of this host's replicas, step after step, from `start_step` on, for ever.
 
         Hosts together see every training picture once per epoch. The seed belongs to this picture in this epoch: all
         that augmentation draws comes from it.
         """
 
-    def eval_examples(self, recipe: Recipe) -> tf.data.Dataset:
-        """(picture, label) of every evaluation picture, once, in an order that is the same on every host."""
+    def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
+        """(place, record) of every picture of a split (`TRAIN` or `EVALUATION`), once, in the same order each time."""
+
+    def read(self, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """A record's picture and label.
+
+        The picture is encoded (a scalar string: JPEG, PNG, GIF or BMP) or decoded (pixels [H, W, 3] in [0, 255]), the
+        label an int32 scalar that should lie in [0, K). A record that cannot be read raises or gives what cannot be
+        decoded; telling is not the source's work.
+        """

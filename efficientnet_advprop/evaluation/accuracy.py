@@ -28,11 +28,13 @@ def run_all(evaluators: Iterable[Evaluator]) -> dict[str, float]:
 class CleanAccuracy:
     """`top1_BRANCH`, `top5_BRANCH` and `loss_BRANCH` (cross-entropy without smoothing) for each branch, in one pass.
 
+    Where pictures are bad, `bad_images` tells how many: the means are over the others.
+
     Args:
         strategy: whose replicas share each batch.
         model: evaluated in inference mode.
         batches: a fresh pass over the distributed evaluation batches, padded and masked.
-        num_images: how many pictures the mask has to count.
+        num_images: how many pictures have to be counted, or told to be bad.
         branches: to evaluate.
     """
 
@@ -50,6 +52,8 @@ class CleanAccuracy:
     def run(self) -> Iterator[tuple[str, float]]:
         """One pass over the pictures."""
         yield from self._count.means()
+        if self._count.num_bad:
+            yield "bad_images", self._count.num_bad
 
     def _counts(self, batch: Batch, index: tf.Tensor) -> Counts:
         del index
@@ -68,7 +72,7 @@ class PgdAccuracy:
         strategy: whose replicas share each batch.
         model: attacked and evaluated in inference mode.
         batches: a fresh pass over the distributed evaluation batches, padded and masked.
-        num_images: how many pictures the mask has to count.
+        num_images: how many pictures have to be counted, or told to be bad.
         branch: attacked and evaluated.
         spec: the attack.
         seed: of its random starts.
@@ -116,12 +120,13 @@ class _Counter:
         num_images: int,
     ) -> None:
         self._batches, self._num_images = batches, num_images
+        self.num_bad = 0  # in the last pass
 
         def replica_sums(batch: Batch, index: tf.Tensor) -> Counts:
             mask = batch["mask"]  # [B]
             # Padding may score anything, NaN included: selected away, not multiplied.
             sums = {name: tf.reduce_sum(tf.where(mask > 0, value, 0.0)) for name, value in values(batch, index).items()}
-            return {**sums, "count": tf.reduce_sum(mask)}
+            return {**sums, "count": tf.reduce_sum(mask), "bad": tf.reduce_sum(batch["bad"])}
 
         @tf.function(autograph=False)
         def sums(batch: Batch, index: tf.Tensor) -> Counts:
@@ -140,9 +145,11 @@ class _Counter:
         for index, batch in enumerate(self._batches()):
             for name, value in self._sums(batch, tf.constant(index)).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
-        count = totals.pop("count", 0.0)
-        if count != self._num_images:
-            raise RuntimeError(f"evaluation counted {count:.0f} pictures instead of {self._num_images}")
+        count, self.num_bad = totals.pop("count", 0.0), round(totals.pop("bad", 0.0))
+        if count + self.num_bad != self._num_images or not count:
+            raise RuntimeError(
+                f"evaluation counted {count:.0f} pictures and {self.num_bad} bad ones instead of {self._num_images}"
+            )
         for name, total in totals.items():
             yield name, total / count
 

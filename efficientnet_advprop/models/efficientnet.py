@@ -163,7 +163,7 @@ class EfficientNet(Network):
         head_filters = scaled_filters(_HEAD_FILTERS, network.width_coefficient)
         super().__init__(
             network,
-            stem=ConvNorm(stem_filters, 3, 2, tf.nn.silu, options, name="stem"),
+            stem=ConvNorm(stem_filters, 3, network.stem_strides, tf.nn.silu, options, name="stem"),
             blocks=blocks,
             head=ConvNorm(head_filters, 1, 1, tf.nn.silu, options, name="head"),
             num_classes=num_classes,

@@ -58,10 +58,10 @@ def bottleneck_specs(
 
 
 class PooledStem(ConvNorm):
-    """A 7x7 convolution of stride 2 with batch norm and relu, then a 3x3 max pool of stride 2."""
+    """A 7x7 convolution (of stride 2 in the published networks), batch norm, relu, and a 3x3 max pool of stride 2."""
 
-    def __init__(self, filters: int, norm_options: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(filters, 7, 2, tf.nn.relu, norm_options, symmetric_padding=True, **kwargs)
+    def __init__(self, filters: int, strides: int, norm_options: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(filters, 7, strides, tf.nn.relu, norm_options, symmetric_padding=True, **kwargs)
 
     def call(
         self,
@@ -70,7 +70,7 @@ class PooledStem(ConvNorm):
         branch: str = MAIN_BRANCH,
         statistics: str | None = None,
     ) -> tf.Tensor:
-        """[B, H, W, 3] -> [B, ceil(H / 4), ceil(W / 4), filters]."""
+        """[B, H, W, 3] -> [B, ceil(H / (2 strides)), ceil(W / (2 strides)), filters]."""
         outputs = super().call(inputs, training=training, branch=branch, statistics=statistics)
         # By hand, as XLA's pool has no explicit padding. After a relu, zeros around are as good as minus infinity.
         outputs = tf.pad(outputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
@@ -185,7 +185,7 @@ class ResNet(Network):
         stem_filters = scaled_filters(_STEM_FILTERS, network.width_coefficient)
         super().__init__(
             network,
-            stem=PooledStem(stem_filters, options, name="stem"),
+            stem=PooledStem(stem_filters, network.stem_strides, options, name="stem"),
             blocks=blocks,
             head=None,
             num_classes=num_classes,

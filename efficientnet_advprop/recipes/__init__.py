@@ -5,14 +5,14 @@ Standard library only: a recipe can be read, changed and compared without Tensor
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.book import EVALUATION_ATTACK, named_recipe
-from efficientnet_advprop.recipes.data_spec import DataSpec
+from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH, NETWORKS, NetworkSpec, network_spec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
 from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
-from efficientnet_advprop.recipes.run_options import RunOptions
+from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import (
     AUGMENTED_VIEW,
     IMAGES_VIEW,
@@ -36,7 +36,9 @@ __all__ = [
     "SCHEMES",
     "AttackSpec",
     "Cadence",
+    "DataFacts",
     "DataSpec",
+    "InputOptions",
     "NetworkSpec",
     "OptimizerSpec",
     "Phase",

@@ -4,7 +4,8 @@ import dataclasses
 
 from efficientnet_advprop.recipes.errors import RecipeError
 
-DATASETS = ("digits", "imagenet")
+# The data sets with a recipe of their own; any other name is taken for one of TensorFlow Datasets.
+DATASETS = ("digits", "fake", "cifar10", "imagenet")
 TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
 RESIZES = ("bicubic", "bilinear")
@@ -16,8 +17,8 @@ class DataSpec:
     """What the network is trained and evaluated on; recorded with the weights, since evaluation has to match.
 
     Attributes:
-        dataset: "digits" (scikit-learn's 1,797 handwritten digits, in memory) or "imagenet" (a folder in the layout of
-            the official ImageNet TFRecords, whatever its pictures).
+        dataset: "digits" (scikit-learn's 1,797 handwritten digits, in memory), "fake" (random pictures), "cifar10",
+            "imagenet" (any folder of pictures under the recipe for ImageNet), or a name of TensorFlow Datasets.
         num_label_classes: number of classes.
         num_train_images: pictures in one epoch.
         num_eval_images: pictures that an evaluation must count.
@@ -36,6 +37,8 @@ class DataSpec:
             for small pictures.
         mixup_alpha: of MixUp's Beta distribution; 0 is off.
         cutmix_alpha: of CutMix's Beta distribution; 0 is off.
+        holdout_shards: the first so many training files are evaluated on instead of the evaluation files, and not
+            trained on (the official trainer's "minival", with which it chooses settings: 20 of 1,024 files).
     """
 
     dataset: str
@@ -52,6 +55,7 @@ class DataSpec:
     augment_pixel_scale: float = 1.0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
+    holdout_shards: int = 0
 
     def validate(self) -> None:
         """Refuse what cannot be run.
@@ -60,7 +64,6 @@ class DataSpec:
             RecipeError: naming the value and what is allowed.
         """
         for field, known in (
-            ("dataset", DATASETS),
             ("train_crop", TRAIN_CROPS),
             ("eval_crop", EVAL_CROPS),
             ("resize", RESIZES),
@@ -68,6 +71,10 @@ class DataSpec:
         ):
             if getattr(self, field) not in known:
                 raise RecipeError(f"unknown {field} {getattr(self, field)!r}; known: {', '.join(known)}")
+        if not self.dataset:
+            raise RecipeError("the data set has no name")
+        if self.holdout_shards < 0:
+            raise RecipeError(f"holdout_shards {self.holdout_shards}: at least 0 are needed")
         if self.num_label_classes < 2:
             raise RecipeError(f"num_label_classes {self.num_label_classes}: at least 2 are needed")
         for field in ("num_train_images", "num_eval_images", "randaug_num_layers"):
@@ -90,3 +97,39 @@ class DataSpec:
             if alpha:
                 parts.append(f"{name} (alpha {alpha:g})")
         return ", ".join(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """What was found where the pictures are; None is not known, such as the number of records on a remote disk.
+
+    Attributes:
+        where: the folder or the data set's name, for messages.
+        num_label_classes: number of classes.
+        num_train_images: training pictures.
+        num_eval_images: evaluation pictures.
+    """
+
+    where: str
+    num_label_classes: int | None = None
+    num_train_images: int | None = None
+    num_eval_images: int | None = None
+
+    def known(self) -> dict[str, int]:
+        """The known numbers by the name of the `DataSpec` field that has to equal them."""
+        fields = ("num_label_classes", "num_train_images", "num_eval_images")
+        return {field: getattr(self, field) for field in fields if getattr(self, field) is not None}
+
+    def check(self, spec: DataSpec) -> None:
+        """Refuse a recipe with other numbers: epochs and accuracies would be wrong.
+
+        Raises:
+            RecipeError: naming the field, its value and what was found.
+        """
+        what = {"num_label_classes": "classes", "num_train_images": "training", "num_eval_images": "evaluation"}
+        for field, found in self.known().items():
+            if found != getattr(spec, field):
+                pictures = "" if field == "num_label_classes" else " pictures"
+                raise RecipeError(
+                    f"{field} is {getattr(spec, field)}, but {self.where} holds {found} {what[field]}{pictures}"
+                )

@@ -35,6 +35,8 @@ class NetworkSpec:
             1 is official; with ten classes that starts at a loss of 5 instead of 2.3, so short recipes shrink it.
         zero_init_residual: the last batch norm of every residual block starts at gamma 0, so that the network starts as
             shallow as its other blocks (Goyal et al., arXiv 1706.02677). Not official: for short runs of deep networks.
+        stem_strides: step of the first convolution, in pixels. 2 is official; 1 leaves more than one position of a
+            32-px picture to the last stages.
     """
 
     name: str
@@ -49,6 +51,7 @@ class NetworkSpec:
     preprocessing: str = "advprop"
     classifier_init_scale: float = 1.0
     zero_init_residual: bool = False
+    stem_strides: int = 2
 
     @property
     def family(self) -> str:

@@ -190,6 +190,8 @@ def validate_network(network: NetworkSpec) -> None:
         raise RecipeError(f"unknown preprocessing {network.preprocessing!r}; known: {', '.join(PREPROCESSINGS)}")
     if network.input_image_size < 8:
         raise RecipeError(f"input_image_size {network.input_image_size} px: at least 8 are needed")
+    if network.stem_strides not in (1, 2):
+        raise RecipeError(f"stem_strides {network.stem_strides} is neither 1 nor 2")
     for field in ("width_coefficient", "depth_coefficient", "batch_norm_epsilon", "classifier_init_scale"):
         if not getattr(network, field) > 0:
             raise RecipeError(f"{field} {getattr(network, field):g} is not above 0")

@@ -2,6 +2,25 @@
 
 import dataclasses
 
+BAD_IMAGES = ("error", "skip")
+
+
+@dataclasses.dataclass(frozen=True)
+class InputOptions:
+    """How pictures are read.
+
+    Attributes:
+        bad_images: a picture that cannot be read ends the run ("error"), or is counted and left out ("skip": another
+            picture of its training batch stands in for it, evaluation divides by the others).
+        deterministic: resume a run on TFRecords at the picture it stopped at, at the price of reading all undecoded
+            ones before it; under several hosts each then reads every file. Other sources always resume so.
+        use_cache: keep the undecoded training pictures of TFRecords in memory after the first epoch.
+    """
+
+    bad_images: str = "error"
+    deterministic: bool = False
+    use_cache: bool = False
+
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
@@ -24,6 +43,7 @@ class RunOptions:
         gcp_project: project of the TPU.
         use_bfloat16: None is on with a TPU and off elsewhere.
         remat: recompute activations in the backward pass.
+        input: how pictures are read.
     """
 
     mode: str
@@ -42,3 +62,4 @@ class RunOptions:
     gcp_project: str | None
     use_bfloat16: bool | None
     remat: bool
+    input: InputOptions = InputOptions()

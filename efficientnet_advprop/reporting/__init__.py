@@ -1,17 +1,22 @@
 """What a person sees of a run: progress, metrics files, tables, pictures; made from plain values."""
 
+from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch
+from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet
 from efficientnet_advprop.reporting.image_strip import write_image_strip
 from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog
 from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
-from efficientnet_advprop.reporting.tables import describe_recipe, prediction_table, summary_table
+from efficientnet_advprop.reporting.tables import describe_data, describe_recipe, prediction_table, summary_table
 
 __all__ = [
     "METRICS_FILE",
+    "BadImagesByEpoch",
     "MetricsLog",
     "ProgressDisplay",
+    "describe_data",
     "describe_recipe",
     "prediction_table",
     "progress_bar",
     "summary_table",
+    "write_contact_sheet",
     "write_image_strip",
 ]

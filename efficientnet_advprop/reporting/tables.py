@@ -5,7 +5,7 @@ from typing import Any
 
 import tabulate
 
-from efficientnet_advprop.recipes import Recipe
+from efficientnet_advprop.recipes import DataFacts, Recipe
 
 _PREDICTIONS_SHOWN = 25
 _SHARES = ("top1", "top5")
@@ -31,6 +31,21 @@ def describe_recipe(recipe: Recipe) -> str:
         )
         lines.append(f"loss: {until}{' + '.join(terms)}")
     return "\n".join(lines)
+
+
+def describe_data(facts: DataFacts, recipe: Recipe) -> str:
+    """Where the pictures are and how many; numbers that nothing could confirm are the recipe's."""
+    data = recipe.data
+    taken = [
+        field for field in ("num_label_classes", "num_train_images", "num_eval_images") if field not in facts.known()
+    ]
+    line = (
+        f"data: {facts.where}, {data.num_train_images} training and {data.num_eval_images} evaluation pictures "
+        f"of {data.num_label_classes} classes"
+    )
+    if data.holdout_shards:
+        line += f"; evaluation on the first {data.holdout_shards} training files, which are not trained on"
+    return f"{line} ({', '.join(taken)}: the recipe's, not counted)" if taken else line
 
 
 def format_values(values: Mapping[str, float]) -> str:

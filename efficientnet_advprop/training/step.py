@@ -12,13 +12,16 @@ from efficientnet_advprop.training.state import TrainState
 
 GRADIENT_NORM = "gradient_norm"
 WEIGHT_DECAY = "loss/weight_decay"
+BAD_IMAGES = "bad_images"
 
 
 class StepMetrics:
-    """Means of a step's scalars since the last look, over steps and replicas."""
+    """Means of a step's scalars since the last look, over steps and replicas; of bad pictures the number."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._means = {name: tf.keras.metrics.Mean(name) for name in names}
+        self._means = {
+            name: tf.keras.metrics.Sum(name) if name == BAD_IMAGES else tf.keras.metrics.Mean(name) for name in names
+        }
         self._not_finite = {name: tf.keras.metrics.Sum(f"not_finite/{name}") for name in names}
 
     def update(self, values: dict[str, tf.Tensor]) -> None:
@@ -71,6 +74,7 @@ def make_replica_step(
             metrics[WEIGHT_DECAY], variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         gradients = [a + b for a, b in zip(gradients, decay_gradients, strict=True)]
+        metrics[BAD_IMAGES] = tf.reduce_sum(batch["bad"])
         metrics[GRADIENT_NORM] = tf.linalg.global_norm(gradients)
         # apply_gradients sums over replicas; each contributes its share of the mean.
         shares = [gradient / num_replicas for gradient in gradients]
@@ -78,4 +82,4 @@ def make_replica_step(
         state.moving_average.update(state.optimizer.iterations)
         return metrics
 
-    return step, (*objective.metric_names, WEIGHT_DECAY, GRADIENT_NORM)
+    return step, (*objective.metric_names, WEIGHT_DECAY, GRADIENT_NORM, BAD_IMAGES)

@@ -1,0 +1,144 @@
+"""What a data set holds and what is wrong with it, picture by picture."""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from efficientnet_advprop.data.bad_pictures import read_or_mark
+from efficientnet_advprop.data.class_names import class_names
+from efficientnet_advprop.data.pipeline import training_views
+from efficientnet_advprop.data.preprocessing import decode
+from efficientnet_advprop.data.records import RecordSource
+from efficientnet_advprop.data.shards import damaged_records
+from efficientnet_advprop.data.source import TRAIN, Source
+from efficientnet_advprop.recipes import InputOptions, Recipe
+
+# Makes a progress bar of (what is iterated, how many there are, what it is called).
+Watch = Callable[[Iterable, int, str], Iterable]
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitReport:
+    """One split.
+
+    Attributes:
+        split: `TRAIN` or `EVALUATION`.
+        num_files: TFRecord files; None for sources without.
+        num_images: pictures, bad ones included.
+        class_counts: good pictures of each class, int [K].
+        heights: of the good pictures in pixels: smallest, median, largest.
+        widths: the same.
+        problems: a line for each bad picture and for each file that cannot be read to its end.
+        num_bad_images: bad pictures among them.
+    """
+
+    split: str
+    num_files: int | None
+    num_images: int
+    class_counts: np.ndarray
+    heights: tuple[int, int, int]
+    widths: tuple[int, int, int]
+    problems: tuple[str, ...]
+    num_bad_images: int
+
+
+def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> SplitReport:
+    """Read and decode every picture of a split.
+
+    Args:
+        source: of the pictures.
+        recipe: its classes and numbers.
+        split: `TRAIN` or `EVALUATION`.
+        watch: shows progress.
+    """
+    num_classes = recipe.data.num_label_classes
+    expected = recipe.data.num_train_images if split == TRAIN else recipe.data.num_eval_images
+    counts, sizes, problems = np.zeros(num_classes, np.int64), collections.Counter(), []
+    number = 0
+    shards = source.shards(split) if isinstance(source, RecordSource) else None
+    pictures = watch(_sizes(source, recipe, split), expected, split)
+    try:
+        for size, label, problem in pictures:
+            number += 1
+            if problem:
+                problems.append(problem.decode())
+            else:
+                counts[label] += 1
+                sizes[tuple(int(side) for side in size)] += 1
+        num_bad_images = len(problems)
+    except tf.errors.DataLossError:
+        # Reading stops somewhere among the files that are read at the same time: which one takes a second look.
+        num_bad_images = len(problems)
+        problems += damaged_records(shards.paths)
+    if not problems and number != expected:
+        problems.append(f"{number} {split} pictures, but the recipe says {expected}")
+    if empty := np.flatnonzero(counts == 0).tolist():
+        names = source.class_names or class_names(num_classes)
+        named = ", ".join(names[label] for label in empty[:5])
+        problems.append(f"{split}: {len(empty)} classes without a good picture ({named}{', ...' if empty[5:] else ''})")
+    heights, widths = (_spread(sizes, side) for side in (0, 1))
+    num_files = len(shards.paths) if shards else None
+    return SplitReport(split, num_files, number, counts, heights, widths, tuple(problems), num_bad_images)
+
+
+def training_samples(source: Source, recipe: Recipe, number: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """Some training pictures of the run's order before and after the training transforms, bad ones left out.
+
+    Returns:
+        (uint8 [H, W, 3], float32 [S, S, 3] in [0, 255], label).
+    """
+    context = tf.distribute.InputContext()
+    size, num_label_classes = recipe.network.input_image_size, recipe.data.num_label_classes
+    records = source.train_records(recipe, context, 0, InputOptions()).take(4 * number)
+
+    def stored(record: Any, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        del seed
+        pixels, label = _pixels(source, record)
+        return {"picture": pixels}, label
+
+    def transformed(record: Any, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        picture, label = source.read(record)
+        return {"picture": list(training_views(picture, seed, recipe).values())[-1]}, label
+
+    before = read_or_mark(records, stored, {"picture": tf.TensorSpec([None, None, 3])}, num_label_classes)
+    after = read_or_mark(records, transformed, {"picture": tf.TensorSpec([size, size, 3])}, num_label_classes)
+    samples = [
+        (original["picture"].astype(np.uint8), changed["picture"], int(label))
+        for (original, label, problem), (changed, _, _) in zip(
+            before.as_numpy_iterator(), after.as_numpy_iterator(), strict=True
+        )
+        if not problem
+    ]
+    return samples[:number]
+
+
+def _pixels(source: Source, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    picture, label = source.read(record)
+    return tf.cast(decode(picture), tf.float32), label
+
+
+def _sizes(source: Source, recipe: Recipe, split: str) -> Iterator[tuple[np.ndarray, int, bytes]]:
+    """(height and width, label, problem) of each picture."""
+
+    def load(record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        pixels, label = _pixels(source, record)
+        return {"size": tf.shape(pixels)[:2]}, label
+
+    loaded = {"size": tf.TensorSpec([2], tf.int32)}
+    pictures = read_or_mark(source.records(recipe, split), load, loaded, recipe.data.num_label_classes)
+    for values, label, problem in pictures.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        yield values["size"], label, problem
+
+
+def _spread(sizes: collections.Counter, side: int) -> tuple[int, int, int]:
+    """Smallest, median and largest height (0) or width (1)."""
+    if not sizes:
+        return 0, 0, 0
+    values = sorted((size[side], count) for size, count in sizes.items())
+    ends = np.cumsum([count for _, count in values])
+    median = values[int(np.searchsorted(ends, (ends[-1] + 1) // 2))][0]
+    return values[0][0], median, values[-1][0]

@@ -1,0 +1,156 @@
+"""Pictures in TFRecord files, whoever wrote them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from efficientnet_advprop.data.order import augmentation_seed, order_seed, per_host_batch_size
+from efficientnet_advprop.data.shards import Shards
+from efficientnet_advprop.data.source import TRAIN
+from efficientnet_advprop.randomness import fold
+from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
+
+_FILES_AT_A_TIME = 16  # enough to hide the latency of remote storage
+_READ_BUFFER_BYTES = 8 * 2**20  # the official code's, for the same reason
+_SHUFFLED_BLOCK = 1024  # the official code's buffer: some 110 MB of undecoded ImageNet pictures
+_SHUFFLED_BLOCK_OF_CACHE = 16 * 1024  # the same where the pictures are in memory anyway
+
+
+class RecordSource:
+    """Pictures in sharded TFRecord files, local or remote.
+
+    Args:
+        where: the folder or data set, for messages.
+        train: training files.
+        evaluation: evaluation files.
+        parse: a record's bytes -> (encoded picture, int32 label from 0).
+        num_label_classes: number of classes, if known.
+        class_names: their names, if known.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        train: Shards,
+        evaluation: Shards,
+        parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+        num_label_classes: int | None,
+        class_names: tuple[str, ...] | None,
+    ) -> None:
+        self._train, self._evaluation, self._parse = train, evaluation, parse
+        self.class_names = class_names
+        self.facts = DataFacts(where, num_label_classes, train.num_records, evaluation.num_records)
+
+    def shards(self, split: str) -> Shards:
+        """The files of a split."""
+        return self._train if split == TRAIN else self._evaluation
+
+    def train_records(
+        self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
+    ) -> tf.data.Dataset:
+        """(place, record, seed).
+
+        Files are shuffled by (seed, epoch), then records within blocks; a cache keeps the files' order. Records can
+        only be reached by reading all those before them, so a resumed stream does not look for its place: it takes as
+        many pictures as the epoch had left from a fresh shuffle, and later epochs are whole again.
+
+        Hosts share an epoch by file, or by record when there are fewer files than hosts; each host then reads all.
+        """
+        if options.deterministic:
+            return self._train_records_in_order(recipe, context, start_step, options)
+        hosts, host = context.num_input_pipelines, context.input_pipeline_id
+        num_train_images = recipe.data.num_train_images
+        first_epoch, first_offset = divmod(start_step * recipe.train_batch_size, num_train_images)
+        epoch_records = self._epochs(hosts, host, options.use_cache)
+
+        def rest_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            offset = tf.where(epoch == first_epoch, tf.constant(first_offset, tf.int64), 0)
+            records = epoch_records(order_seed(recipe, epoch, offset))
+            left_on_host = -((offset - num_train_images) // hosts)
+            whole = tf.constant(-1, tf.int64)
+            return (
+                records.take(tf.where(offset > 0, left_on_host, whole))
+                .enumerate()
+                .map(lambda index, record: (*record, augmentation_seed(recipe, epoch, offset, index * hosts + host)))
+            )
+
+        return tf.data.Dataset.counter(first_epoch).flat_map(rest_of_epoch)
+
+    def _train_records_in_order(
+        self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
+    ) -> tf.data.Dataset:
+        """(place, record, seed) as a function of the step, whatever the number of hosts; see `order.training_order`."""
+        first_epoch, offset = divmod(start_step * recipe.train_batch_size, recipe.data.num_train_images)
+        epoch_records = self._epochs(1, 0, options.use_cache)
+
+        def whole_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            return (
+                epoch_records(order_seed(recipe, epoch))
+                .enumerate()
+                .map(lambda index, record: (*record, augmentation_seed(recipe, epoch, index)))
+            )
+
+        records = tf.data.Dataset.counter(first_epoch).flat_map(whole_epoch).skip(offset)
+        if context.num_input_pipelines == 1:
+            return records
+        per_host = per_host_batch_size(context, recipe.train_batch_size)
+        return records.batch(per_host).shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
+
+    def _epochs(self, hosts: int, host: int, use_cache: bool) -> Callable[[tf.Tensor], tf.data.Dataset]:
+        """A function from an order's seed to one epoch's (place, record) for this host."""
+        by_file = len(self._train.paths) >= hosts
+
+        def share(paths: tf.data.Dataset) -> tf.data.Dataset:
+            return _read(paths.shard(hosts, host)) if by_file else _read(paths).shard(hosts, host)
+
+        paths = tf.constant(self._train.paths)
+        if use_cache:
+            cached = share(tf.data.Dataset.from_tensor_slices(paths)).cache()
+            return lambda seed: _shuffle(cached, seed, _SHUFFLED_BLOCK_OF_CACHE)
+
+        def epoch(seed: tf.Tensor) -> tf.data.Dataset:
+            shuffled = tf.random.experimental.stateless_shuffle(paths, seed)
+            return _shuffle(share(tf.data.Dataset.from_tensor_slices(shuffled)), seed, _SHUFFLED_BLOCK)
+
+        return epoch
+
+    def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
+        """(place, record) of every record once."""
+        del recipe
+        return _read(tf.data.Dataset.from_tensor_slices(list(self.shards(split).paths)))
+
+    def read(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """A record's encoded picture and its label."""
+        return self._parse(record)
+
+
+def _read(paths: tf.data.Dataset) -> tf.data.Dataset:
+    """(place, record) of some files, interleaved.
+
+    In the same order each time, whatever the reading threads do: hosts that share by record rely on it.
+    """
+
+    def of_file(path: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER_BYTES).enumerate()
+        return records.map(
+            lambda index, record: (tf.strings.join([path, " record ", tf.strings.as_string(index)]), record)
+        )
+
+    return paths.interleave(
+        of_file, cycle_length=_FILES_AT_A_TIME, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+
+
+def _shuffle(records: tf.data.Dataset, seed: tf.Tensor, block_size: int) -> tf.data.Dataset:
+    """Blocks of records, each in an order of its own.
+
+    Not `Dataset.shuffle`: its order depends on TensorFlow's global seed too, and where that is 0 it refuses a seed that
+    is a tensor, as an epoch's is.
+    """
+
+    def in_another_order(index: tf.Tensor, block: tuple[tf.Tensor, ...]) -> Any:
+        order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(block[0])[0]), fold(seed, index))
+        return tuple(tf.gather(part, order) for part in block)
+
+    return records.batch(block_size).enumerate().map(in_another_order).unbatch()

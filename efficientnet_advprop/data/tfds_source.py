@@ -1,0 +1,74 @@
+"""Image classification sets that TensorFlow Datasets has prepared on disk."""
+
+import os
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from efficientnet_advprop.data.records import RecordSource
+from efficientnet_advprop.data.shards import Shards, hold_out
+from efficientnet_advprop.recipes import RecipeError
+
+_EVALUATION_SPLITS = ("validation", "test")
+
+
+def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0) -> RecordSource:
+    """A prepared set, with the features `image` and `label`, and the split `train` and `validation` or `test`.
+
+    Nothing is downloaded. The files are read as the TFRecords that they are, so that hosts share them and a run resumes
+    as on any others; `Builder.as_dataset` has no order that is a function of the epoch.
+
+    Args:
+        name: as `tfds.builder` takes it, such as "cifar10" or "imagenet2012".
+        data_dir: of TFDS; None is its default, ~/tensorflow_datasets.
+        holdout_shards: as in `DataSpec`.
+
+    Raises:
+        RecipeError: for an unknown, unprepared or unfit set; the message says what to run where that helps.
+    """
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError, KeyError) as error:
+        raise RecipeError(f"unknown dataset {name!r}: {_first_line(error)}") from error
+    info = builder.info
+    features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
+    label = features.get("label")
+    if not isinstance(features.get("image"), tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
+        raise RecipeError(f"{name} of TensorFlow Datasets is not for classification: it lacks an image or a label")
+    if not builder.is_prepared():
+        where = f" --data_dir={data_dir}" if data_dir else ""
+        raise RecipeError(f"{name} is not prepared in {builder.data_dir}: run tfds build {name}{where}")
+    splits = info.splits
+    evaluation = next((split for split in _EVALUATION_SPLITS if split in splits), None)
+    if "train" not in splits or evaluation is None:
+        raise RecipeError(f"{name} has the splits {', '.join(splits)}: train and validation or test are needed")
+    train_shards, evaluation_shards = hold_out(
+        _shards(splits["train"], name), _shards(splits[evaluation], name), holdout_shards
+    )
+
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = info.features.deserialize_example(record, decoders={"image": tfds.decode.SkipDecoding()})
+        return example["image"], tf.cast(example["label"], tf.int32)
+
+    where = f"{builder.data_dir} (split {evaluation})"
+    return RecordSource(where, train_shards, evaluation_shards, parse, label.num_classes, tuple(label.names))
+
+
+def _shards(split: tfds.core.SplitInfo, name: str) -> Shards:
+    """The files of a split with the counts that TFDS recorded.
+
+    Raises:
+        RecipeError: when one is missing, or they are no TFRecords.
+    """
+    paths = tuple(os.fspath(path) for path in split.filepaths)
+    if split.filename_template.filetype_suffix != "tfrecord":
+        raise RecipeError(
+            f"{name} is prepared as {split.filename_template.filetype_suffix} files: prepare it as tfrecord"
+        )
+    if missing := [path for path in paths if not tf.io.gfile.exists(path)]:
+        raise RecipeError(f"{name} lacks {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""))
+    return Shards(paths, tuple(split.shard_lengths))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
