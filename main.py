@@ -19,7 +19,7 @@ from absl import flags as absl_flags
 import flags
 import tpu_utils
 from efficientnet_advprop.check_data import check_data
-from efficientnet_advprop.data import Source, bad_picture_in, find_source, open_source
+from efficientnet_advprop.data import Source, bad_picture_in, check_options, find_source, open_source
 from efficientnet_advprop.export import ExportError
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, differences
 from efficientnet_advprop.reporting import METRICS_FILE, describe_data, summary_table
@@ -140,6 +140,7 @@ def run_mode(values: absl_flags.FlagValues) -> None:
     source = find_source(request.dataset, request.data_dir, request.holdout_shards)
     settings = flags.settings_from_flags(values, source.facts)
     recipe, options = settings.recipe, settings.options
+    check_options(source, options.input)
     run_folder.check(options.model_dir, recipe)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
     TRAINING_MODES[options.mode](recipe, options, source)

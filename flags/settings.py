@@ -97,6 +97,7 @@ def settings_from_flags(values: absl_flags.FlagValues, facts: DataFacts | None =
     recipe = _apply(base, found | changes)
     if facts:
         facts.check(recipe.data)
+        _require_counts_of_holdout(recipe, found | changes)
     if values.mode == "check_data":
         recipe.data.validate()  # nothing is going to be trained, with whatever batch
     else:
@@ -131,6 +132,16 @@ def settings_from_flags(values: absl_flags.FlagValues, facts: DataFacts | None =
         input=InputOptions(values.bad_images or "error", bool(values.deterministic), bool(values.use_cache)),
     )
     return Settings(options, recipe, apply_to)
+
+
+def _require_counts_of_holdout(recipe: Recipe, known: dict[str, Any]) -> None:
+    """The named recipe's numbers are those of the whole data set."""
+    missing = [f"--{name}" for name in ("num_train_images", "num_eval_images") if f"data.{name}" not in known]
+    if recipe.data.holdout_shards and missing:
+        raise RecipeError(
+            f"--holdout_shards={recipe.data.holdout_shards} needs {' and '.join(missing)} where pictures are not "
+            "counted: 20 of ImageNet's 1,024 files hold 25,022 and leave 1,256,145"
+        )
 
 
 def _dataset(values: absl_flags.FlagValues) -> str:

@@ -4,7 +4,7 @@ A source yields records and reads them; `pipeline` turns the records of any sour
 """
 
 from efficientnet_advprop.data.bad_pictures import bad_picture_in
-from efficientnet_advprop.data.catalog import find_source, open_source
+from efficientnet_advprop.data.catalog import check_options, find_source, open_source
 from efficientnet_advprop.data.pipeline import eval_dataset, train_dataset
 from efficientnet_advprop.data.preprocessing import preprocess_eval, preprocess_train
 from efficientnet_advprop.data.source import Source
@@ -12,6 +12,7 @@ from efficientnet_advprop.data.source import Source
 __all__ = [
     "Source",
     "bad_picture_in",
+    "check_options",
     "eval_dataset",
     "find_source",
     "open_source",
