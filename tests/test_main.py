@@ -17,7 +17,7 @@ from absl import flags as absl_flags
 
 import flags
 import main
-from efficientnet_advprop.recipes import RecipeError, differences, flatten, from_json
+from efficientnet_advprop.recipes import DataFacts, RecipeError, differences, flatten, from_json
 from efficientnet_advprop.training import model_dir as run_folder
 
 ROOT = Path(__file__).parents[1]
@@ -292,6 +292,22 @@ def test_every_recipe_flag_names_a_value_of_the_recipe(parsed):
 def test_default_folder_names_data_model_and_scheme(parsed):
     assert parsed("--model=efficientnet-b7", "--advprop").options.model_dir == "runs/digits-efficientnet-b7-advprop"
     assert parsed("--data_dir=x").options.model_dir == "runs/imagenet-efficientnet-b0-vanilla"
+
+
+def test_what_was_counted_becomes_the_recipes(parsed):
+    facts = DataFacts("x", num_label_classes=7, num_train_images=5000, num_eval_images=300)
+    parsed("--data_dir=x")
+    recipe = flags.settings_from_flags(absl_flags.FLAGS, facts).recipe
+    assert (recipe.data.num_label_classes, recipe.data.num_train_images, recipe.data.num_eval_images) == (7, 5000, 300)
+    assert not recipe.receipt.measured
+    parsed("--data_dir=x", "--num_eval_images=299")
+    with pytest.raises(RecipeError, match="num_eval_images is 299, but x holds 300 evaluation pictures"):
+        flags.settings_from_flags(absl_flags.FLAGS, facts)
+    parsed("--data_dir=x", "--holdout_shards=20")
+    with pytest.raises(
+        RecipeError, match="needs --num_train_images and --num_eval_images where pictures are not counted"
+    ):
+        flags.settings_from_flags(absl_flags.FLAGS, DataFacts("x"))
 
 
 def test_a_longer_run_under_a_constant_rate_goes_on(tmp_path, parsed):

@@ -1,8 +1,9 @@
 """Pictures that cannot be read: found without ending the stream, named, counted.
 
 tf.data either ends at the first error or, with `ignore_errors`, drops elements without a word, the errors of everything
-before it included. Here each record is read in a dataset of its own, which falls back to a mark; that costs some 0.1 ms
-of one core a picture, no Python, and so works wherever the pipeline runs, on the host of a TPU too.
+before it included. Here each record is read in a dataset of its own, which falls back to a mark. No Python is involved,
+so it works wherever the pipeline runs, on the host of a TPU too; an ImageNet picture at 224 px takes 1.8 instead of
+1.4 ms of one core.
 """
 
 import re
@@ -31,8 +32,8 @@ def read_or_mark(
         num_label_classes: a label outside [0, num_label_classes) is bad too.
 
     Returns:
-        (image, label, problem): problem is a string with the place, empty where all is well; a bad picture is black and
-        of class 0.
+        (image, label, problem): problem is a string with the place, empty where all is well; a bad picture is of class
+        0, and black if it could not be decoded.
     """
     black = tf.zeros([size or 1 for size in image_shape])
 
@@ -43,7 +44,7 @@ def read_or_mark(
             counted = [place, ": label ", tf.strings.as_string(label), f" outside [0, {num_label_classes}), from 0"]
             in_range = tf.logical_and(label >= 0, label < num_label_classes)
             problem = tf.where(in_range, "", tf.strings.join(counted))
-            return tf.where(in_range, image, tf.zeros_like(image)), tf.where(in_range, label, 0), problem
+            return image, tf.where(in_range, label, 0), problem
 
         mark = (black, tf.constant(0), tf.strings.join([place, ": cannot be read or decoded"]))
         marked = tf.data.Dataset.from_tensors(mark)
