@@ -19,7 +19,7 @@ from absl import flags as absl_flags
 import flags
 import tpu_utils
 from efficientnet_advprop.check_data import check_data
-from efficientnet_advprop.data import Source, bad_picture_in, find_source, open_source
+from efficientnet_advprop.data import Source, bad_picture_in, check_options, find_source, open_source
 from efficientnet_advprop.export import ExportError
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.predicting import PREDICTIONS_FILE
@@ -175,6 +175,7 @@ def run_mode(values: absl_flags.FlagValues) -> None:
         recipe, weights = weights_to_read(settings, weights)
         READING_MODES[options.mode](recipe, options, weights)
         return
+    check_options(source, options.input)
     run_folder.check(options.model_dir, recipe)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
     TRAINING_MODES[options.mode](recipe, options, source, weights)

@@ -168,6 +168,7 @@ def _new_recipe(
     recipe = _apply(base, {**_known(settings), **_found(data), **changes})
     if data is not None:
         data.check(recipe.data)
+        _require_counts_of_holdout(recipe, {**_found(data), **changes})
     if values.mode == "check_data":
         recipe.data.validate()  # nothing is going to be trained, with whatever batch
     else:
@@ -240,6 +241,16 @@ def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_a_recipe(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {path: value for path, value in changes.items() if path not in _ABOUT_WEIGHTS}
+
+
+def _require_counts_of_holdout(recipe: Recipe, known: dict[str, Any]) -> None:
+    """The named recipe's numbers are those of the whole data set."""
+    missing = [f"--{name}" for name in ("num_train_images", "num_eval_images") if f"data.{name}" not in known]
+    if recipe.data.holdout_shards and missing:
+        raise RecipeError(
+            f"--holdout_shards={recipe.data.holdout_shards} needs {' and '.join(missing)} where pictures are not "
+            "counted: 20 of ImageNet's 1,024 files hold 25,022 and leave 1,256,145"
+        )
 
 
 def _dataset(values: absl_flags.FlagValues) -> str:

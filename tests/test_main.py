@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import flags
-from efficientnet_advprop.recipes import RecipeError, differences, flatten, from_json
+from efficientnet_advprop.recipes import DataFacts, RecipeError, differences, flatten, from_json
 from efficientnet_advprop.training import model_dir as run_folder
 from tests.command_line import run_main, set_flags
 
@@ -312,6 +312,23 @@ def test_every_recipe_flag_names_a_value_of_the_recipe():
 def test_default_folder_names_data_model_and_scheme():
     assert parsed("--model=efficientnet-b7", "--advprop").options.model_dir == "runs/digits-efficientnet-b7-advprop"
     assert parsed("--data_dir=x").options.model_dir == "runs/imagenet-efficientnet-b0-vanilla"
+
+
+def test_what_was_counted_becomes_the_recipes():
+    facts = DataFacts("x", num_label_classes=7, num_train_images=5000, num_eval_images=300)
+
+    def recipe_of(facts, *arguments):
+        return flags.settings_from_flags(set_flags("--data_dir=x", *arguments), facts).recipe
+
+    recipe = recipe_of(facts)
+    assert (recipe.data.num_label_classes, recipe.data.num_train_images, recipe.data.num_eval_images) == (7, 5000, 300)
+    assert not recipe.receipt.measured
+    with pytest.raises(RecipeError, match="num_eval_images is 299, but x holds 300 evaluation pictures"):
+        recipe_of(facts, "--num_eval_images=299")
+    with pytest.raises(
+        RecipeError, match="needs --num_train_images and --num_eval_images where pictures are not counted"
+    ):
+        recipe_of(DataFacts("x"), "--holdout_shards=20")
 
 
 def test_a_longer_run_under_a_constant_rate_goes_on(tmp_path):

@@ -134,6 +134,8 @@ def test_unknown_names_are_listed_with_the_known(names, message):
         ("term_weights.adversarial", -1.0, "adversarial weight -1"),
         ("network.input_image_size", 4, "input_image_size 4 px"),
         ("network.width_coefficient", 0.0, "width_coefficient 0"),
+        ("network.stem_strides", 3, "stem_strides 3"),
+        ("data.holdout_shards", -1, "holdout_shards -1"),
         ("network.dropout_rate", 1.0, "dropout_rate 1"),
         ("network.survival_prob", 0.0, "survival_prob 0"),
         ("network.batch_norm_momentum", 1.0, "batch_norm_momentum 1"),

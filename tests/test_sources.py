@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from efficientnet_advprop.data import eval_dataset, find_source, train_dataset
+from efficientnet_advprop.data import check_options, eval_dataset, find_source, train_dataset
 from efficientnet_advprop.recipes import InputOptions, RecipeError, named_recipe, override
 
 NUM_CLASSES, NUM_TRAIN, NUM_EVAL = 3, 20, 11
@@ -189,8 +189,14 @@ def test_holdout_takes_the_first_training_files(tmp_path):
     recipe = recipe_of(data__num_train_images=NUM_TRAIN - 7, data__num_eval_images=7, train_batch_size=1)
     assert sorted(pictures(eval_dataset(source, recipe, host()).as_numpy_iterator())) == held_out
     assert not set(trained_on(source, recipe, NUM_TRAIN - 7)) & set(held_out)
-    with pytest.raises(RecipeError, match="holdout_shards 3 leaves nothing of 3 training files"):
-        find_source("imagenet", str(tmp_path), holdout_shards=3)
+    assert "holdout_shards 3 leaves nothing of 3 training files" in refusal("imagenet", tmp_path, holdout_shards=3)
+    assert "holdout_shards -1: at least 0" in refusal("imagenet", tmp_path, holdout_shards=-1)
+
+
+def test_a_cache_of_what_has_no_records_is_refused(tmp_path):
+    write_class_folders(tmp_path)
+    with pytest.raises(RecipeError, match="--use_cache would have no effect"):
+        check_options(find_source("imagenet", str(tmp_path)), InputOptions(use_cache=True))
 
 
 def test_fake_pictures_are_a_function_of_their_number():

@@ -1,8 +1,9 @@
 """Pictures that cannot be read: found without ending the stream, named, counted.
 
 tf.data either ends at the first error or, with `ignore_errors`, drops elements without a word, the errors of everything
-before it included. Here each record is read in a dataset of its own, which falls back to a mark; that costs some 0.1 ms
-of one core a picture, no Python, and so works wherever the pipeline runs, on the host of a TPU too.
+before it included. Here each record is read in a dataset of its own, which falls back to a mark. No Python is involved,
+so it works wherever the pipeline runs, on the host of a TPU too; an ImageNet picture at 224 px takes 1.8 instead of
+1.4 ms of one core.
 """
 
 import re
@@ -31,8 +32,8 @@ def read_or_mark(
         num_label_classes: a label outside [0, num_label_classes) is bad too.
 
     Returns:
-        (tensors, label, problem): problem is a string with the place, empty where all is well; a bad picture is all
-        zeros, and of class 0.
+        (tensors, label, problem): problem is a string with the place, empty where all is well; a bad picture is of
+        class 0, and all zeros if it could not be decoded.
     """
     zeros = {name: tf.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in loaded.items()}
 
@@ -42,10 +43,7 @@ def read_or_mark(
             counted = [place, ": label ", tf.strings.as_string(label), f" outside [0, {num_label_classes}), from 0"]
             in_range = tf.logical_and(label >= 0, label < num_label_classes)
             problem = tf.where(in_range, "", tf.strings.join(counted))
-            tensors = {
-                name: tf.where(in_range, tf.ensure_shape(tensor, loaded[name].shape), tf.zeros_like(tensor))
-                for name, tensor in tensors.items()
-            }
+            tensors = {name: tf.ensure_shape(tensor, loaded[name].shape) for name, tensor in tensors.items()}
             return tensors, tf.where(in_range, label, 0), problem
 
         mark = (zeros, tf.constant(0), tf.strings.join([place, ": cannot be read or decoded"]))

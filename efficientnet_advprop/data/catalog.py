@@ -7,10 +7,11 @@ import tensorflow as tf
 from efficientnet_advprop.data.class_folders import ClassFolderSource, has_class_folders
 from efficientnet_advprop.data.digits import DigitsSource
 from efficientnet_advprop.data.fake import FakeSource
+from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
-from efficientnet_advprop.recipes import DataSpec, RecipeError
+from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError
 
 _WITHOUT_FOLDER = {"digits": DigitsSource, "fake": FakeSource}
 _IMAGENET_ON_TFDS = "imagenet2012"
@@ -71,6 +72,16 @@ def open_source(spec: DataSpec, data_dir: str | None) -> Source:
     source = find_source(spec.dataset, data_dir, spec.holdout_shards)
     source.facts.check(spec)
     return source
+
+
+def check_options(source: Source, options: InputOptions) -> None:
+    """Refuse options that this source would not act on.
+
+    Raises:
+        RecipeError: naming the option.
+    """
+    if options.use_cache and not isinstance(source, RecordSource):
+        raise RecipeError(f"--use_cache would have no effect: it is for TFRecords, {source.facts.where} has none")
 
 
 def _refuse_holdout(holdout_shards: int, what: str) -> None:

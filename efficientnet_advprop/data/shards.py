@@ -70,10 +70,12 @@ def hold_out(train: Shards, evaluation: Shards, number: int) -> tuple[Shards, Sh
     The first, as in the official `imagenet_input.py`: results on them are then comparable to the official minival.
 
     Raises:
-        RecipeError: when nothing would be left to train on.
+        RecipeError: for a negative number, or when nothing would be left to train on.
     """
     if not number:
         return train, evaluation
+    if number < 0:
+        raise RecipeError(f"holdout_shards {number}: at least 0 are needed")
     if number >= len(train.paths):
         raise RecipeError(f"holdout_shards {number} leaves nothing of {len(train.paths)} training files to train on")
     return train[number:], train[:number]

@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import logging
 
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.shards import Shards, hold_out
@@ -26,16 +27,20 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0) -> Recor
     Raises:
         RecipeError: for an unknown, unprepared or unfit set; the message says what to run where that helps.
     """
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # TFDS warns of what is an error below
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+        info, is_prepared = builder.info, builder.is_prepared()
     except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError, KeyError) as error:
         raise RecipeError(f"unknown dataset {name!r}: {_first_line(error)}") from error
-    info = builder.info
+    finally:
+        logging.set_verbosity(verbosity)
     features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
     label = features.get("label")
     if not isinstance(features.get("image"), tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
         raise RecipeError(f"{name} of TensorFlow Datasets is not for classification: it lacks an image or a label")
-    if not builder.is_prepared():
+    if not is_prepared:
         where = f" --data_dir={data_dir}" if data_dir else ""
         raise RecipeError(f"{name} is not prepared in {builder.data_dir}: run tfds build {name}{where}")
     splits = info.splits

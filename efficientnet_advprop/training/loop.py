@@ -12,7 +12,7 @@ from efficientnet_advprop.training.checkpoints import Checkpoints
 from efficientnet_advprop.training.interruption import Interrupted
 from efficientnet_advprop.training.objective import Batch
 from efficientnet_advprop.training.state import TrainState
-from efficientnet_advprop.training.step import StepMetrics, make_replica_step
+from efficientnet_advprop.training.step import BAD_IMAGES, StepMetrics, make_replica_step
 
 
 class Watcher(Protocol):
@@ -46,11 +46,11 @@ def make_step_loop(
     """The `tf.function` that runs steps of these terms; the number of steps is a tensor, so it is traced once."""
     replica_step, names = make_replica_step(state, recipe, terms, strategy.num_replicas_in_sync)
     with strategy.scope():
-        metrics = StepMetrics(names)
+        metrics = StepMetrics((*names, BAD_IMAGES))
 
     @tf.autograph.experimental.do_not_convert
     def step_and_measure(batch: Batch) -> None:
-        metrics.update(replica_step(batch))
+        metrics.update({**replica_step(batch), BAD_IMAGES: tf.reduce_sum(batch["bad"])})
 
     @tf.function
     def run(iterator: Iterator[Batch], num_steps: tf.Tensor) -> None:

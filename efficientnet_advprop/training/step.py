@@ -74,7 +74,6 @@ def make_replica_step(
             metrics[WEIGHT_DECAY], variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         gradients = [a + b for a, b in zip(gradients, decay_gradients, strict=True)]
-        metrics[BAD_IMAGES] = tf.reduce_sum(batch["bad"])
         metrics[GRADIENT_NORM] = tf.linalg.global_norm(gradients)
         # apply_gradients sums over replicas; each contributes its share of the mean.
         shares = [gradient / num_replicas for gradient in gradients]
@@ -82,4 +81,4 @@ def make_replica_step(
         state.moving_average.update(state.optimizer.iterations)
         return metrics
 
-    return step, (*objective.metric_names, WEIGHT_DECAY, GRADIENT_NORM, BAD_IMAGES)
+    return step, (*objective.metric_names, WEIGHT_DECAY, GRADIENT_NORM)
