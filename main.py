@@ -24,7 +24,7 @@ from efficientnet_advprop.export import ExportError
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.predicting import PREDICTIONS_FILE
 from efficientnet_advprop.predicting import predict as predict_pictures
-from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, differences
+from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, WeightsFacts, differences
 from efficientnet_advprop.reporting import METRICS_FILE, describe_data, prediction_table, summary_table
 from efficientnet_advprop.run import Run
 from efficientnet_advprop.training import checkpoints
@@ -95,6 +95,8 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
 def predict(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     """Predict picture files."""
     run_folder.require_writable("model_dir", options.model_dir)
+    if options.output:
+        run_folder.require_writable_file("output", options.output)
     run = Run(recipe, options, None, weights)
     run.check_batches(training=False, evaluation=True)
     run.read_weights()
@@ -160,11 +162,21 @@ def check(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
         sys.exit(1)
 
 
+def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, WeightsFacts | None]:
+    """The weights of --init_checkpoint, and what is known of them; a run that goes on does not need the file again."""
+    if values.init_checkpoint is None:
+        return None, None
+    if values.mode in TRAINING_MODES and values.model_dir and run_folder.has_results(values.model_dir):
+        recorded = run_folder.recorded_recipe(values.model_dir)
+        return None, WeightsFacts.of_run(values.init_checkpoint, recorded)
+    weights = open_weights(values.init_checkpoint)
+    return weights, weights.facts
+
+
 def run_mode(values: absl_flags.FlagValues) -> None:
     """Do what --mode says."""
     request = flags.data_request(values)
-    weights = open_weights(values.init_checkpoint) if values.init_checkpoint else None
-    weights_facts = weights.facts if weights else None
+    weights, weights_facts = initial_weights(values)
     if values.mode == "check_data":
         check(values, request)
         return

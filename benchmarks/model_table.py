@@ -111,7 +111,7 @@ def report(rows: Iterable[ModelNumbers]) -> str:
         "multiply-adds",
         "BN layers",
         "one auxiliary branch",
-        "preprocessing",
+        "default preprocessing",
     )
     cells = [
         (

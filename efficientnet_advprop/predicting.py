@@ -34,7 +34,7 @@ def predict(run: Run) -> dict[str, Any]:
         raise RecipeError("--mode=predict runs in one process: unset TF_CONFIG")
     files, skipped, logits = _logits_of_pictures(run)
     if not files:
-        raise RecipeError(f"none of the {len(skipped)} files of {run.options.images} is a picture: {skipped[0]}")
+        raise RecipeError(f"none of the {len(skipped)} files of {run.options.images} is a picture")
     results = {
         "weights": run.weights.facts.path,
         "model": run.recipe.network.name,
@@ -47,9 +47,9 @@ def predict(run: Run) -> dict[str, Any]:
         ],
         "skipped": skipped,
     }
-    write_text(os.path.join(run.options.model_dir, PREDICTIONS_FILE), json.dumps(results, indent=2) + "\n")
     if run.options.output:
         write_array(run.options.output, logits)
+    write_text(os.path.join(run.options.model_dir, PREDICTIONS_FILE), json.dumps(results, indent=2) + "\n")
     return results
 
 
@@ -57,7 +57,7 @@ def _logits_of_pictures(run: Run) -> tuple[list[str], list[dict[str, str]], np.n
     """The files that could be read, those that could not with the reason, and the logits [N, K] of the former."""
     paths = find_pictures(run.options.images)
     batch_size, image_size = run.recipe.cadence.eval_batch_size, run.recipe.network.input_image_size
-    logits_of = logits_of_batches(run.strategy, run.evaluated_model, batch_size)
+    logits_of = logits_of_batches(run.strategy, run.evaluated_model)
     files, skipped = [], []
     waiting: list[np.ndarray] = []
     logits = [np.zeros((0, run.recipe.data.num_label_classes), np.float32)]

@@ -11,25 +11,24 @@ TOP = 5
 
 
 def logits_of_batches(
-    strategy: tf.distribute.Strategy, model: tf.keras.Model, batch_size: int
+    strategy: tf.distribute.Strategy, model: tf.keras.Model
 ) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-    """A function from at most `batch_size` images, each [H, W, 3] in [0, 255], to their logits [N, K].
+    """A function from some images, each [H, W, 3] in [0, 255], to their logits [N, K].
 
     Args:
-        strategy: whose replicas share each batch.
+        strategy: whose replicas share the images; a few are added where their number does not divide.
         model: called in inference mode, main branch.
-        batch_size: over all replicas of this host, which divide it; shorter batches are padded to it.
     """
-    per_replica = batch_size // strategy.num_replicas_in_sync
+    num_replicas = strategy.num_replicas_in_sync
 
     @tf.function(autograph=False)
     def logits_on_replicas(images: tf.Tensor) -> tf.Tensor:
         return strategy.run(lambda images: model(images, training=False, branch=MAIN_BRANCH), args=(images,))
 
     def logits_of(images: Sequence[np.ndarray]) -> np.ndarray:
-        padding = [np.zeros_like(images[0])] * (batch_size - len(images))
+        padding = [np.zeros_like(images[0])] * (-len(images) % num_replicas)
         batch = np.stack([*images, *padding])
-        shares = batch.reshape(strategy.num_replicas_in_sync, per_replica, *batch.shape[1:])
+        shares = batch.reshape(num_replicas, -1, *batch.shape[1:])
         distributed = strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(shares[context.replica_id_in_sync_group])
         )

@@ -52,7 +52,13 @@ def _efficientnet(network: NetworkSpec, scheme: str) -> Recipe:
         train_batch_size=2048,
         train_epochs=350.0,
         # Evaluation and checkpoints as the official trainer; a look every 64 steps, as often as it logs.
-        cadence=Cadence(iterations_per_loop=64, steps_per_eval=6255, steps_per_checkpoint=1251),
+        cadence=Cadence(
+            iterations_per_loop=64,
+            steps_per_eval=6255,
+            steps_per_checkpoint=1251,
+            # 64 is official, on a TPU; for one picture of B7 a network needs as much memory as for nine of B0.
+            eval_batch_size=64 if network.input_image_size <= 300 else 16,
+        ),
         receipt=Receipt(
             source="Xie et al., CVPR 2020, figure 4; constants of the official EfficientNet trainer",
             command=f"python main.py --model={network.name} --scheme={scheme} --data_dir=IMAGENET --tpu=NAME",
@@ -96,7 +102,7 @@ def _resnet(network: NetworkSpec, scheme: str) -> Recipe:
         cadence=Cadence(iterations_per_loop=64, steps_per_eval=5005, steps_per_checkpoint=5005),  # an epoch
         receipt=Receipt(
             source=(
-                "He et al., arXiv 1512.03385; constants of github.com/tingxueronghua/pytorch-classification-advprop, "
+                "He et al., arXiv 1512.03385; constants (not its attack, PGD1) of github.com/tingxueronghua/pytorch-classification-advprop, "
                 "whose learning rate belongs to the mean of the clean and the adversarial loss: term weights "
                 f"{share:g}; top-1 of Xie et al.'s talk at CVPR 2020"
             ),

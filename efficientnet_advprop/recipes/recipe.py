@@ -83,7 +83,7 @@ class Recipe:
         label_smoothing: of every term's cross-entropy.
         micro_batches: pieces that each replica's batch is cut into; gradients and losses are averaged over them, and
             batch statistics are those of a piece.
-        init_checkpoint: where the weights start from; None starts afresh.
+        init_checkpoint: where the weights start from; None starts afresh. Read once, at step 0.
         init_ema: start from its averaged weights, not its raw ones.
         seed: of initial weights, order of pictures, augmentation, attack starts and dropout.
         cadence: logging, saving and evaluation.

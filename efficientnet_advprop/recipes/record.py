@@ -11,7 +11,8 @@ from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.recipe import Recipe
 
 # These groups say how a run is watched and where it comes from, not what it computes.
-NOT_COMPARED = ("cadence.", "receipt.")
+# Nor where weights came from once: a run goes on from its own.
+NOT_COMPARED = ("cadence.", "receipt.", "init_checkpoint", "init_ema")
 LENGTH_FIELDS = ("train_epochs", "train_steps")
 
 

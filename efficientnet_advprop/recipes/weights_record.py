@@ -55,6 +55,7 @@ class WeightsFacts:
     Attributes:
         path: of the checkpoint.
         settings: values of a recipe, by path, that these weights need; None where nothing tells and a person must.
+        hinted: those settings that only the file's place tells; a person may know better.
         num_classes: width of the classifier.
         recipe: of the run that wrote it; None for weights from elsewhere.
     """
@@ -63,6 +64,7 @@ class WeightsFacts:
     settings: dict[str, Any]
     num_classes: int
     recipe: Recipe | None = None
+    hinted: tuple[str, ...] = ()
 
     @classmethod
     def of_run(cls, path: str, recipe: Recipe) -> "WeightsFacts":

@@ -38,6 +38,17 @@ def holds_run(model_dir: str) -> bool:
     return _exists(model_dir, RECIPE_FILE)
 
 
+def require_writable_file(what: str, path: str) -> None:
+    """Refuse a file that cannot be written, before the work whose result it takes.
+
+    Raises:
+        RecipeError: naming the flag and the file.
+    """
+    if tf.io.gfile.isdir(path):
+        raise RecipeError(f"{what} {path} is a folder, not a file")
+    require_writable(what, os.path.dirname(path) or ".")
+
+
 def record_recipe(model_dir: str, recipe: Recipe) -> None:
     """Make the folder this recipe's.
 
@@ -100,8 +111,14 @@ def require_writable(what: str, folder: str) -> None:
         RecipeError: naming the flag and the folder.
     """
     name = f".writable-{os.getpid()}"
+    missing = folder
+    while os.path.dirname(missing) and not tf.io.gfile.exists(os.path.dirname(missing)):
+        missing = os.path.dirname(missing)
+    is_new = not tf.io.gfile.exists(folder)
     write_or_refuse(what, folder, name, "")
     tf.io.gfile.remove(os.path.join(folder, name))
+    if is_new and tf.io.gfile.exists(missing):
+        tf.io.gfile.rmtree(missing)  # what may come to nothing leaves nothing behind
 
 
 def write_or_refuse(what: str, folder: str, name: str, text: str) -> None:
@@ -130,9 +147,13 @@ def write_array(path: str, array: np.ndarray) -> None:
     if os.path.dirname(path):
         tf.io.gfile.makedirs(os.path.dirname(path))
     temporary = f"{path}.tmp"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        np.save(file, array)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    try:
+        with tf.io.gfile.GFile(temporary, "wb") as file:
+            np.save(file, array)
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    finally:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
 
 
 def first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """A TensorFlow checkpoint as names, shapes and values, with errors that a user can act on."""
 
 import os
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +9,8 @@ import tensorflow as tf
 from efficientnet_advprop.recipes import RecipeError
 
 _INDEX = ".index"
-_NAMED_AT_MOST = 8
+_PART_OF_CHECKPOINT = re.compile(r"\.(index|data-\d{5}-of-\d{5}|meta)$")
+_NAMED_AT_MOST = 20
 
 
 class CheckpointFile:
@@ -54,15 +56,18 @@ def find_checkpoint(path: str) -> str:
     """The prefix of the checkpoint that a path means.
 
     In a folder: the newest one by its record (`checkpoint`), or the only one where that names none of them, as in
-    archives that were unpacked elsewhere.
+    archives that were unpacked elsewhere. A file of a checkpoint means that checkpoint.
 
     Raises:
         RecipeError: when there is none, or several and no record of the newest.
     """
     try:
+        path = _PART_OF_CHECKPOINT.sub("", path)
         if tf.io.gfile.exists(path + _INDEX):
             return path
         if not tf.io.gfile.isdir(path):
+            if tf.io.gfile.exists(path):
+                raise RecipeError(f"{path} is no checkpoint but a single file; if it is an archive, unpack it first")
             raise RecipeError(f"no checkpoint {path}: neither a folder nor a file {path}{_INDEX}")
         recorded = tf.train.latest_checkpoint(path)
         if recorded:

@@ -12,7 +12,7 @@ from absl import logging
 
 from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile, listed
-from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH, RecipeError
+from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH, RecipeError, preprocessing_of_path
 
 _AVERAGE = "/ExponentialMovingAverage"
 _NETWORK = re.compile(r"(efficientnet-[a-z0-9]+)/")
@@ -70,7 +70,13 @@ def load_official_checkpoint(
             when variables are missing, of another shape or left over; the message lists their names. The model is
             unchanged then.
     """
-    file = CheckpointFile(path)
+    return load_official_file(model, CheckpointFile(path), ema, allow_extra_variables, skip_other_classifier)
+
+
+def load_official_file(
+    model: tf.keras.Model, file: CheckpointFile, ema: bool, allow_extra_variables: bool, skip_other_classifier: bool
+) -> list[str]:
+    """As `load_official_checkpoint`, from an open file."""
     held = official_network_name(file)
     if held is None:
         raise RecipeError(f"checkpoint {file.path} is not an official EfficientNet's: no variable efficientnet-*/...")
@@ -79,7 +85,9 @@ def load_official_checkpoint(
     names = official_names(model)
     suffix = _AVERAGE if ema else ""
     if ema and not any(name.endswith(_AVERAGE) for name in file.shapes):
-        raise RecipeError(f"checkpoint {file.path} holds no averaged copies (*{_AVERAGE}): ema=False loads raw values")
+        raise RecipeError(
+            f"checkpoint {file.path} holds no averaged copies (*{_AVERAGE}): ema=False (--noema) loads raw values"
+        )
     extra = _left_over(file, set(names.values()))
     second_norms = _second_norms(names, extra, file)
     notes = []
@@ -100,6 +108,12 @@ def load_official_checkpoint(
         notes.append(f"not in {held} and ignored: {listed(extra)}")
     tensors = {path: name + suffix for path, name in names.items()}
     notes = assign_weights(model, file, tensors, skip_other_classifier) + notes
+    hint = preprocessing_of_path(file.path)
+    if hint not in (None, model.network.preprocessing):
+        notes.append(
+            f"the network's preprocessing is {model.network.preprocessing}, but the weights lie in a folder of those "
+            f"that want {hint}: with the wrong one, accuracy is far below the published"
+        )
     for note in notes:
         logging.info("%s", note)
     return notes

@@ -42,12 +42,11 @@ class OfficialWeights:
     class_names = None
 
     def __init__(self, file: CheckpointFile, network_name: str) -> None:
+        self._file = file
         self.origin = f"official {network_name}"
-        settings = {
-            "network.name": network_name,
-            "network.preprocessing": preprocessing_of_path(os.path.abspath(file.path)),
-        }
-        self.facts = WeightsFacts(file.path, settings, official.official_num_classes(file, network_name))
+        settings = {"network.name": network_name, "network.preprocessing": preprocessing_of_path(file.path)}
+        num_classes = official.official_num_classes(file, network_name)
+        self.facts = WeightsFacts(file.path, settings, num_classes, hinted=("network.preprocessing",))
 
     def load(
         self,
@@ -57,9 +56,7 @@ class OfficialWeights:
         skip_other_classifier: bool = False,
     ) -> list[str]:
         """As `load_official_checkpoint`."""
-        return official.load_official_checkpoint(
-            model, self.facts.path, ema, allow_extra_variables, skip_other_classifier
-        )
+        return official.load_official_file(model, self._file, ema, allow_extra_variables, skip_other_classifier)
 
 
 class RunWeights:
@@ -99,8 +96,9 @@ def open_weights(path: str) -> Weights:
     Raises:
         RecipeError: when there is none, it cannot be read, or it is neither an official one nor a run's.
     """
-    newest = os.path.join(path, "checkpoints")  # of a run
-    file = CheckpointFile(newest if tf.io.gfile.isdir(newest) else path)
+    newest = os.path.join(path, "checkpoints")
+    is_run = tf.io.gfile.exists(os.path.join(path, "recipe.json")) and tf.io.gfile.isdir(newest)
+    file = CheckpointFile(newest if is_run else path)
     if run_checkpoint.is_run_checkpoint(file):
         return RunWeights(file)
     network_name = official.official_network_name(file)
