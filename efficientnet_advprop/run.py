@@ -218,7 +218,13 @@ class Run:
     def _load_weights(self, model: tf.keras.Model, skip_other_classifier: bool) -> None:
         kind = "averaged" if self.options.ema else "raw"
         self.say(f"weights: {kind}, {self.weights.origin}, {self.weights.facts.path}")
-        self.say(f"preprocessing: {self.recipe.network.preprocessing}")
+        hint = self.weights.facts.settings["network.preprocessing"]
+        told = (
+            "by the folder's name, --preprocessing overrides it" if self.weights.facts.hinted else "recorded with them"
+        )
+        if hint != self.recipe.network.preprocessing:
+            told = "by --preprocessing"
+        self.say(f"preprocessing: {self.recipe.network.preprocessing} ({told})")
         notes = self.weights.load(model, self.options.ema, self.options.allow_extra_variables, skip_other_classifier)
         for note in notes:
             self.say(f"  {note}")

@@ -45,21 +45,21 @@ _MODES_THAT_READ = {
 }
 # Modes that look at the data before they have a recipe, which depends on what is there.
 _LOOKING = (*_TRAINING, "check_data")
-# What evaluation, prediction and export of given weights read of a recipe; the rest is about training.
-_READ_OF_WEIGHTS = (
+# What is read of a recipe when weights are given; the rest is about training.
+_READ_OF_WEIGHTS = {
     "network.name",
     "network.input_image_size",
     "network.width_coefficient",
     "network.depth_coefficient",
     "network.batch_norm_epsilon",
     "network.preprocessing",
+    "network.stem_strides",
     "data.num_label_classes",
-    "data.num_eval_images",
     "data.eval_crop",
     "data.resize",
     "cadence.eval_batch_size",
-    "seed",
-)
+}
+_READ_BY_EVAL_TOO = {"data.num_eval_images", "seed"}
 # Flags that replace no value of a recipe that is there already.
 _ABOUT_WEIGHTS = ("init_checkpoint", "init_ema")
 
@@ -121,7 +121,7 @@ def settings_from_flags(
     if weights is not None:
         _refuse_other_settings(weights, named | changes)
     if weights is not None and values.mode in _READING:
-        recipe = _recipe_of_weights(weights, data, named, changes)
+        recipe = _recipe_of_weights(values.mode, weights, data, named, changes)
     else:
         recipe = _new_recipe(values, data, weights, named, changes)
 
@@ -183,7 +183,7 @@ def _new_recipe(
 
 
 def _recipe_of_weights(
-    weights: WeightsFacts, data: DataFacts | None, named: Mapping[str, Any], changes: Mapping[str, Any]
+    mode: str, weights: WeightsFacts, data: DataFacts | None, named: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> Recipe:
     """The recipe by which given weights are evaluated, predict or are exported: the run's own, or the named one."""
     if weights.recipe is not None:
@@ -193,13 +193,15 @@ def _recipe_of_weights(
             if value != recorded[path]:
                 raise RecipeError(f"{weights.path} is of {path} {recorded[path]}, not {value}")
     else:
-        dataset, scheme = named.get("data.dataset", "imagenet"), named.get("scheme", _DEFAULT_SCHEME)
-        base = named_recipe(weights.settings["network.name"], dataset, scheme)
+        if "scheme" in named:
+            raise RecipeError(f"--scheme={named['scheme']} is about training; {weights.path} has the branches it has")
+        base = named_recipe(weights.settings["network.name"], named.get("data.dataset", "imagenet"), _DEFAULT_SCHEME)
     base = override(base, {"data.num_label_classes": weights.num_classes})
     flag_of = {flag.path: flag.name for flag in RECIPE_FLAGS}
+    read = _READ_OF_WEIGHTS | _READ_BY_EVAL_TOO if mode == "eval" else _READ_OF_WEIGHTS
     for path in _of_a_recipe(changes):
-        if not path.startswith(_READ_OF_WEIGHTS):
-            raise RecipeError(f"--{flag_of[path]} would have no effect: it is about training")
+        if path not in read:
+            raise RecipeError(f"--{flag_of[path]} would have no effect on --mode={mode} of given weights")
     if changes.get("data.num_label_classes", weights.num_classes) != weights.num_classes:
         raise RecipeError(
             f"--num_label_classes={changes['data.num_label_classes']}: {weights.path} has {weights.num_classes} classes"
@@ -217,10 +219,10 @@ def _refuse_other_settings(weights: WeightsFacts, asked: Mapping[str, Any]) -> N
         flag = flag_of[path]
         if value is None and path not in asked:
             raise RecipeError(
-                f"give --{flag}: neither {weights.path} nor the folder it lies in tells the {flag} of its weights "
+                f"give --{flag}: neither {weights.path} nor a folder in its path tells the {flag} of its weights "
                 "(advprop for those trained with AdvProp, imagenet for all other official ones)"
             )
-        if value is not None and path in asked and asked[path] != value:
+        if value is not None and path in asked and asked[path] != value and path not in weights.hinted:
             raise RecipeError(f"--{flag}={asked[path]} contradicts {weights.path}, whose weights are for {value}")
 
 
@@ -289,6 +291,12 @@ def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
     if values.mode == "predict" and values.images is None:
         raise RecipeError("--mode=predict needs --images, a pattern such as 'FOLDER/*.jpg'")
     if values.init_checkpoint is not None:
+        if values.mode == "eval" and values.model_dir:
+            raise RecipeError("--model_dir would have no effect: evaluation of --init_checkpoint writes no files")
+        if values.mode == "export" and values.model_dir and values.export_dir:
+            raise RecipeError(
+                "--model_dir would have no effect: --export_dir and --init_checkpoint are all that is used"
+            )
         if values["checkpoint"].present:
             raise RecipeError("--checkpoint chooses among a run's checkpoints; --init_checkpoint names one already")
     elif values.allow_extra_variables:

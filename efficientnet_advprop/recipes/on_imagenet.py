@@ -102,7 +102,8 @@ def _resnet(network: NetworkSpec, scheme: str) -> Recipe:
         cadence=Cadence(iterations_per_loop=64, steps_per_eval=5005, steps_per_checkpoint=5005),  # an epoch
         receipt=Receipt(
             source=(
-                "He et al., arXiv 1512.03385; constants (not its attack, PGD1) of github.com/tingxueronghua/pytorch-classification-advprop, "
+                "He et al., arXiv 1512.03385; constants (not the attack, PGD1) of "
+                "github.com/tingxueronghua/pytorch-classification-advprop, "
                 "whose learning rate belongs to the mean of the clean and the adversarial loss: term weights "
                 f"{share:g}; top-1 of Xie et al.'s talk at CVPR 2020"
             ),

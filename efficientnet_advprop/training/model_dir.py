@@ -23,7 +23,7 @@ def check(model_dir: str, recipe: Recipe) -> None:
     Raises:
         RecipeError: naming every difference.
     """
-    if not holds_run(model_dir) or not (_exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE)):
+    if not has_results(model_dir):
         return
     changed = differences(recorded_recipe(model_dir), recipe)
     if changed:
@@ -36,6 +36,11 @@ def check(model_dir: str, recipe: Recipe) -> None:
 def holds_run(model_dir: str) -> bool:
     """Whether a run was started in this folder."""
     return _exists(model_dir, RECIPE_FILE)
+
+
+def has_results(model_dir: str) -> bool:
+    """Whether a run in this folder has come to its first checkpoint."""
+    return holds_run(model_dir) and (_exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE))
 
 
 def require_writable_file(what: str, path: str) -> None:
