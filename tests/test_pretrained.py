@@ -11,6 +11,7 @@ import tensorflow as tf
 import flags
 from efficientnet_advprop.data import class_names
 from efficientnet_advprop.data.class_names import imagenet_synsets
+from efficientnet_advprop.evaluation import logits_of_batches
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import load_official_checkpoint, open_weights
 from efficientnet_advprop.recipes import NetworkSpec, RecipeError, WeightsFacts, named_recipe, network_spec
@@ -120,9 +121,9 @@ def test_a_thousand_classes_fine_tuned_on_ten_with_advprop(official, tmp_path, c
     assert summary["step"] == 2
     signature = tf.saved_model.load(summary["saved_model"]).signatures["serving_default"]
     assert signature.structured_outputs["logits"].shape[-1] == 10
-    # The same weights from a folder elsewhere are another run.
-    elsewhere = f"--init_checkpoint={official}/model.ckpt"
-    assert re.search("another recipe .init_checkpoint: ", refused(*command, elsewhere, capsys=capsys))
+    # The run does not need what it started from to go on, or to be looked at.
+    out, _ = run(*command, "--init_checkpoint=/gone", capsys=capsys)
+    assert "this run is finished" in out
     # A run's own checkpoint carries its preprocessing and its class names.
     weights = open_weights(str(tmp_path))
     assert weights.facts.settings["network.preprocessing"] == "advprop"
@@ -161,6 +162,42 @@ def test_every_picture_is_predicted_or_reported(official, pictures, tmp_path, ca
         assert f"{names[best[0]]} {100 * probabilities[best[0]]:.1f} %" in out
 
 
+def test_a_folders_hint_is_overruled_by_the_flag_and_both_are_said(official, tmp_path, capsys):
+    command = ("--mode=export", f"--init_checkpoint={official}", "--preprocessing=imagenet", *SMALL)
+    out, _ = run(*command, f"--export_dir={tmp_path}", capsys=capsys)
+    assert "preprocessing: imagenet (by --preprocessing)" in out
+    assert "lie in a folder of those that want advprop" in out
+    assert json.loads((tmp_path / "1" / "export.json").read_text())["preprocessing"] == "imagenet"
+
+
+def test_predictions_of_a_runs_own_checkpoint(official, pictures, tmp_path, capsys):
+    """One picture is a batch of one: its class names are those of the run's data."""
+    train = ("--mode=train", f"--init_checkpoint={official}", "--train_steps=1", *SMALL)
+    run(*train, f"--model_dir={tmp_path}", capsys=capsys)
+    out, _ = run("--mode=predict", f"--model_dir={tmp_path}", f"--images={pictures}/8.jpg", capsys=capsys)
+    assert "1 pictures predicted, 0 skipped" in out
+    (prediction,) = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
+    assert len(prediction["top"]) == 5
+    assert {best["name"] for best in prediction["top"]} < set("0123456789")
+
+
+def test_an_output_that_cannot_be_written_costs_no_prediction(official, pictures, tmp_path, capsys):
+    command = ("--mode=predict", f"--init_checkpoint={official}", f"--images={pictures}/*.jpg", *SMALL)
+    for output, message in ((tmp_path, "is a folder"), ("/proc/x/logits.npy", "output /proc/x cannot be written")):
+        assert message in refused(*command, f"--output={output}", f"--model_dir={tmp_path / 'out'}", capsys=capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replicas_share_the_pictures_of_a_prediction(two_replicas):
+    with two_replicas.scope():
+        model = build_model(small_b0(), 10)
+        randomize_norms(model)
+    images = list(np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype(np.float32))
+    logits = logits_of_batches(two_replicas, model)(images)
+    expected = model(np.stack(images))
+    np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_predictions_are_the_models_on_the_official_crop(official, pictures, tmp_path, capsys):
     arguments = ("--mode=predict", f"--init_checkpoint={official}", f"--images={pictures}/0.jpg", *SMALL)
     run(*arguments, f"--output={tmp_path}/a.npy", f"--model_dir={tmp_path}", capsys=capsys)
@@ -192,7 +229,6 @@ def test_evaluation_of_an_official_checkpoint_on_a_folder(official, tmp_path, ca
         "--mode=eval",
         f"--init_checkpoint={official}",
         f"--data_dir={tmp_path / 'data'}",
-        f"--model_dir={tmp_path / 'out'}",
         *sizes,
         *SMALL,
         capsys=capsys,
@@ -206,9 +242,13 @@ def test_evaluation_of_an_official_checkpoint_on_a_folder(official, tmp_path, ca
         (("--mode=export", "--init_checkpoint=/nonexistent"), "no checkpoint /nonexistent"),
         (("--mode=export", "--init_checkpoint="), "--init_checkpoint= is empty"),
         (("--mode=export", "--init_checkpoint={official}", "--model=efficientnet-b1"), "whose weights are for .*-b0"),
-        (("--mode=export", "--init_checkpoint={official}", "--preprocessing=imagenet"), "contradicts"),
+        (("--mode=eval", "--init_checkpoint={official}", "--data_dir=x"), "--model_dir would have no effect"),
+        (("--mode=export", "--init_checkpoint={official}", "--export_dir=x"), "--model_dir would have no effect"),
+        (("--mode=export", "--init_checkpoint={official}", "--seed=5"), "--seed would have no effect on --mode=export"),
+        (("--mode=export", "--init_checkpoint={official}", "--advprop"), "--scheme=advprop is about training"),
+        (("--mode=export", "--init_checkpoint={official}/model.ckpt.tgz"), "no checkpoint"),
         (("--mode=export", "--init_checkpoint={official}", "--checkpoint=best"), "names one already"),
-        (("--mode=export", "--init_checkpoint={official}", "--momentum=0.5"), "no effect: it is about training"),
+        (("--mode=export", "--init_checkpoint={official}", "--momentum=0.5"), "--momentum would have no effect"),
         (("--mode=export", "--init_checkpoint={official}", "--num_label_classes=10"), "has 1000 classes"),
         (("--mode=export", "--init_checkpoint={official}"), "lacks efficientnet-b0/bl"),  # not SMALL
         (("--mode=predict", "--init_checkpoint={official}"), "needs --images"),

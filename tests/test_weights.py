@@ -90,6 +90,18 @@ def test_names_are_the_official_ones():
         assert names[path] == name
 
 
+def test_every_variable_of_a_deep_network_has_a_name_of_its_own():
+    """B8: 60 of its 61 blocks expand or not as the official table says, each with the layers that go with it."""
+    model = build_model("efficientnet-b8")
+    names = official_names(model)
+    assert set(names) == set(model.weights_by_path())
+    assert len(set(names.values())) == len(names) == 1151
+    # Block 3 is the last of the first stage (depth 3.6 x 1, rounded up), block 4 the first that expands.
+    assert names["blocks.3.project.kernel"] == "efficientnet-b8/blocks_3/conv2d/kernel"
+    assert names["blocks.4.project.kernel"] == "efficientnet-b8/blocks_4/conv2d_1/kernel"
+    assert names["blocks.60.project.norm.norms.main.gamma"].endswith("blocks_60/tpu_batch_normalization_2/gamma")
+
+
 @needs_official
 @pytest.mark.parametrize("network", ["efficientnet-b0", "efficientnet-b1"])
 def test_names_and_shapes_are_those_of_the_released_files(network):
@@ -276,6 +288,7 @@ def test_files_that_cannot_be_read_are_one_clear_line_each(tensors, tmp_path):
         ("randaug/efficientnet-b5", "imagenet"),
         ("/data/efficientnet-b0", None),
         ("/data/my-advprop-weights/efficientnet-b0", None),
+        ("/data/efficientnet-b0/advprop", None),  # a file of that name
     ],
 )
 def test_the_official_folders_tell_the_preprocessing(path, preprocessing):
