@@ -58,6 +58,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, weights: Weights | N
         "step": run.state.step,
         **run.evaluate(),
         "eval_images": recipe.data.num_eval_images,
+        "eval_branch": recipe.cadence.eval_branch,
         "evaluation_attack": dataclasses.asdict(EVALUATION_ATTACK),
         "train_seconds": round(train_seconds, 1),
         "adversarial_examples": run.draw_examples(),

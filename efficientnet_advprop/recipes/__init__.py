@@ -7,18 +7,37 @@ from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.book import EVALUATION_ATTACK, named_recipe
 from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
-from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH, NETWORKS, NetworkSpec, network_spec
+from efficientnet_advprop.recipes.networks import (
+    AUGMENTED_BRANCH,
+    AUXILIARY_BRANCH,
+    MAIN_BRANCH,
+    NETWORKS,
+    NetworkSpec,
+    network_spec,
+)
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
 from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import RunOptions
-from efficientnet_advprop.recipes.schemes import SCHEMES, Phase, Term, TermWeights, branches_of, scheme_phases
+from efficientnet_advprop.recipes.schemes import (
+    FAST_ADVPROP,
+    SCHEMES,
+    Phase,
+    SchemeSettings,
+    Term,
+    TermWeights,
+    branches_of,
+    published_weights,
+    scheme_phases,
+)
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord
 
 __all__ = [
+    "AUGMENTED_BRANCH",
     "AUXILIARY_BRANCH",
     "EVALUATION_ATTACK",
+    "FAST_ADVPROP",
     "MAIN_BRANCH",
     "NETWORKS",
     "SCHEMES",
@@ -32,6 +51,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RunOptions",
+    "SchemeSettings",
     "Term",
     "TermWeights",
     "WeightsFacts",
@@ -44,6 +64,7 @@ __all__ = [
     "network_spec",
     "override",
     "preprocessing_of_path",
+    "published_weights",
     "scheme_phases",
     "to_json",
     "validate_network",

@@ -39,6 +39,11 @@ class DataSpec:
     flip: bool = True
     resize: str = "bicubic"
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The keys of a training batch that hold images."""
+        return ("images",)
+
     def validate(self) -> None:
         """Refuse what cannot be run.
 

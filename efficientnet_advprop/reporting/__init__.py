@@ -3,13 +3,14 @@
 from efficientnet_advprop.reporting.image_strip import write_image_strip
 from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog
 from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
-from efficientnet_advprop.reporting.tables import describe_recipe, prediction_table, summary_table
+from efficientnet_advprop.reporting.tables import describe_recipe, describe_variables, prediction_table, summary_table
 
 __all__ = [
     "METRICS_FILE",
     "MetricsLog",
     "ProgressDisplay",
     "describe_recipe",
+    "describe_variables",
     "prediction_table",
     "progress_bar",
     "summary_table",
