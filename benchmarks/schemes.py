@@ -3,9 +3,9 @@
     python -m benchmarks.schemes --output=docs/schemes_cost.md
 
 Beside each ratio stands what counting passes makes one expect. A pass over the batch, forward and backward, is 1.
-"Naive" counts an attack step as a whole pass, as the papers do (AdvProp with K steps: K + 2). "Counted" takes a backward
-pass for two forward ones, of which an attack step needs one: 2/3. The steps take turns, so that a change in the
-machine's load meets all of them; ratios are those of medians.
+"Naive" counts an attack step as a whole pass, as the papers do (AdvProp with K steps: K + 2). "Counted" takes a
+backward pass for two forward ones, of which an attack step needs one: 2/3. The steps take turns, so that a change in
+the machine's load meets all of them; ratios are those of medians.
 """
 
 import os
