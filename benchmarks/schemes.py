@@ -5,12 +5,15 @@
 Beside each ratio stands what counting passes makes one expect. A pass over the batch, forward and backward, is 1.
 "Naive" counts an attack step as a whole pass, as the papers do (AdvProp with K steps: K + 2). "Counted" takes a
 backward pass for two forward ones, of which an attack step needs one: 2/3. The steps take turns, so that a change in
-the machine's load meets all of them; ratios are those of medians.
+the machine's load meets all of them; ratios are those of medians. On CPUs the seconds are those that this process
+computed, all cores together: work of others on the machine is not in them.
 """
 
 import os
 import statistics
+import time
 
+import tensorflow as tf
 from absl import app
 
 from benchmarks import timing
@@ -61,11 +64,13 @@ def main(argv: list[str]) -> None:
     state = timing.our_state(vanilla, model)
     steps = {scheme: timing.our_step(state, recipe, batch) for scheme, recipe in recipes.items()}
     load_before = os.getloadavg()[0]
-    times = timing.take_turns(steps, timing.ROUNDS.value)
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    times = timing.take_turns(steps, timing.ROUNDS.value, time.perf_counter if on_gpu else time.process_time)
     note = (
         f"PGD1, but for {FAST_ADVPROP}, which attacks "
         f"{recipes[FAST_ADVPROP].num_fast_adversarial(timing.BATCH_SIZE.value)} of the images; no moving average; "
-        "adversarial_then_clean is the mean of its halves. Preparing augmented images is not in it."
+        "adversarial_then_clean is the mean of its halves. Preparing augmented images is not in it. "
+        f"Seconds are {'those of the clock' if on_gpu else 'CPU seconds of all cores'}."
     )
     text = "\n\n".join(
         (

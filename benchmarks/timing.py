@@ -27,6 +27,7 @@ ROUNDS = absl_flags.DEFINE_integer("rounds", 15, "Turns; each takes every step o
 OUTPUT = absl_flags.DEFINE_string("output", None, "Markdown file to write the table to.")
 
 Step = Callable[[], object]
+Clock = Callable[[], float]
 Times = dict[str, list[float]]
 
 
@@ -74,14 +75,14 @@ def our_step(
     return lambda: compiled(batch)
 
 
-def seconds(step: Step) -> float:
+def seconds(step: Step, clock: Clock = time.perf_counter) -> float:
     """Time of one call, until its result is on the host."""
-    start = time.perf_counter()
+    start = clock()
     tf.nest.map_structure(lambda tensor: tensor.numpy(), step())
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def take_turns(steps: dict[str, Step], rounds: int) -> Times:
+def take_turns(steps: dict[str, Step], rounds: int, clock: Clock = time.perf_counter) -> Times:
     """Times of each step; two calls of each to trace and warm up come first."""
     for step in steps.values():
         seconds(step)
@@ -89,7 +90,7 @@ def take_turns(steps: dict[str, Step], rounds: int) -> Times:
     times: Times = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            times[name].append(seconds(step))
+            times[name].append(seconds(step, clock))
     return times
 
 

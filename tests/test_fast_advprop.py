@@ -10,7 +10,9 @@ from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import Recipe
 from efficientnet_advprop.training.fast_advprop import FastAdvPropObjective, shuffle_across_replicas
 from efficientnet_advprop.training.loop import make_step_loop
+from efficientnet_advprop.training.step import make_replica_step
 from tests.small import new_state, small_recipe, train_iterator, values
+from tpu_utils import lower_to_hlo
 
 SEED = tf.constant([1, 2])
 NUM_ADVERSARIAL = 2
@@ -191,3 +193,11 @@ def test_two_replicas_train_through_the_loop(two_replicas):
         assert all(not np.array_equal(before[path], value) for path, value in after[-1].items())
     for path, value in after[0].items():
         np.testing.assert_allclose(after[1][path], value, rtol=1e-5, atol=1e-6, err_msg=path)
+
+
+def test_the_step_lowers_to_xla(batch):
+    """What a TPU needs of one replica; its all-gather is its own."""
+    recipe = small_recipe("fast_advprop", optimizer__optimizer="rmsprop", network__survival_prob=0.8)
+    state = new_state(recipe, tf.distribute.get_strategy())
+    step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 1)
+    assert "convolution" in lower_to_hlo(step, batch)
