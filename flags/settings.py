@@ -139,8 +139,8 @@ def _new_recipe(
     model = named.get("network.name") or settings.get("network.name") or _DEFAULT_MODEL
     base = named_recipe(model, dataset, named.get("scheme", _DEFAULT_SCHEME))
     recipe = _apply(base, {**_known(settings), **changes})
-    recipe.validate()
-    if values.mode in _TRAINING:
+    if values.mode in _TRAINING:  # else a run's own recipe is what counts, which `apply_to` validates
+        recipe.validate()
         _refuse_unread(recipe, changes)
     if differences(base, recipe):
         recipe = override(
