@@ -61,6 +61,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
         "step": run.state.step,
         **results,
         "eval_images": recipe.data.num_eval_images - results.get("bad_images", 0),
+        "eval_branch": recipe.cadence.eval_branch,
         "evaluation_attack": dataclasses.asdict(EVALUATION_ATTACK),
         "train_seconds": round(train_seconds, 1),
         "adversarial_examples": run.draw_examples(),

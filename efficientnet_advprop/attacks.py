@@ -4,7 +4,8 @@ An attack knows no model: it maximises a loss function of the images. `attack_lo
 and labels, `perturb` maximises it. Both are pure: no variable changes, all randomness comes from the seed given.
 
 The attackers are those of "Adversarial Examples Improve Image Recognition" (arXiv 1911.09665): PGD of Madry et al.
-(arXiv 1706.06083), I-FGSM (PGD from the clean image) and GD (PGD that never projects).
+(arXiv 1706.06083), I-FGSM (PGD from the clean image) and GD (PGD that never projects). All are made of `starting_point`
+and `ascend`; who needs the gradient of a step for something else (Fast AdvProp) calls these two.
 """
 
 from collections.abc import Callable
@@ -58,8 +59,8 @@ def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf
     """Move images so that a loss grows.
 
     The input is clipped to [0, 255] first (bicubic resizing overshoots). From there the result is within epsilon for
-    "pgd" and "ifgsm", within num_steps * step_size_px (plus epsilon with a random start) for "gd", always inside
-    [0, 255], and gradients stop at it.
+    "pgd" and "ifgsm", within num_steps * step_size_px (plus epsilon with a random start) for "gd", unmoved for "none",
+    always inside [0, 255], and gradients stop at it.
 
     The steps are one `tf.while_loop`, so the graph does not grow with their number, and each needs only the gradient
     with respect to the images: no weight gradients are built.
@@ -73,17 +74,15 @@ def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf
     Returns:
         float32 [B, H, W, 3].
     """
-    clean = _clip_to_pixels(images)
-    adversarial = clean
-    if spec.random_start:
-        adversarial = _clip_to_pixels(clean + _random_offset(clean, spec, seed))
+    if not spec.perturbs:
+        return tf.stop_gradient(_clip_to_pixels(images))
+    clean, adversarial = starting_point(images, spec, seed)
 
     def step(index: tf.Tensor, adversarial: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(adversarial)
             loss = loss_fn(adversarial)
-        moved = adversarial + spec.step_size_px * _ascent_direction(tape.gradient(loss, adversarial), spec.norm)
-        return index + 1, _project(moved, clean, spec)
+        return index + 1, ascend(adversarial, tape.gradient(loss, adversarial), clean, spec)
 
     _, adversarial = tf.while_loop(
         lambda index, _: index < spec.num_steps,
@@ -93,6 +92,37 @@ def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf
         maximum_iterations=spec.num_steps,
     )
     return tf.stop_gradient(adversarial)
+
+
+def starting_point(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where an attack begins.
+
+    Args:
+        images: float32 [B, H, W, 3].
+        spec: the attacker.
+        seed: int32 [2].
+
+    Returns:
+        The clean images, clipped to [0, 255], and the start: with `random_start` a random point of their balls.
+    """
+    clean = _clip_to_pixels(images)
+    start = _clip_to_pixels(clean + _random_offset(clean, spec, seed)) if spec.random_start else clean
+    return clean, start
+
+
+def ascend(adversarial: tf.Tensor, gradient: tf.Tensor, clean: tf.Tensor, spec: AttackSpec) -> tf.Tensor:
+    """One step of an attack.
+
+    Args:
+        adversarial: float32 [B, H, W, 3], where the attack stands.
+        gradient: of the loss there; its length does not matter.
+        clean: the clipped clean images.
+        spec: the attacker.
+
+    Returns:
+        Where the attack stands next, inside what the attacker allows.
+    """
+    return _project(adversarial + spec.step_size_px * _ascent_direction(gradient, spec.norm), clean, spec)
 
 
 def _random_offset(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,7 @@ from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.recipes import (
     EVALUATION_ATTACK,
+    FAST_ADVPROP,
     MAIN_BRANCH,
     Recipe,
     RecipeError,
@@ -27,6 +28,7 @@ from efficientnet_advprop.reporting import (
     MetricsLog,
     ProgressDisplay,
     describe_recipe,
+    describe_variables,
     summary_table,
     write_image_strip,
 )
@@ -133,9 +135,11 @@ class Run:
             sizes["eval_batch_size"] = (self.recipe.cadence.eval_batch_size, 1)
         for flag, (size, micro_batches) in sizes.items():
             try:
-                tpu_utils.per_replica_batch_size(size, self.strategy.num_replicas_in_sync, micro_batches)
+                per_replica = tpu_utils.per_replica_batch_size(size, self.strategy.num_replicas_in_sync, micro_batches)
             except tpu_utils.DeviceError as error:
                 raise RecipeError(f"--{flag}: {error}") from error
+            if flag == "train_batch_size" and self.recipe.scheme == FAST_ADVPROP:
+                self.recipe.num_fast_adversarial(per_replica)
 
     def _make_model(self) -> tf.keras.Model:
         return build_model(
@@ -173,6 +177,7 @@ class Run:
         self.say(describe_recipe(self.recipe))
         memory = estimate_memory(self.state, self.recipe, self.strategy.num_replicas_in_sync, self.options.remat)
         self.say(f"memory, estimated: {memory}")
+        self.say(describe_variables(self.state.model.partition()))
         step = self.checkpoints.restore_latest()
         if tpu_utils.number_of_chief(self.strategy, step) != step:
             raise RecipeError(f"this worker finds step {step} in {self.options.model_dir}, the chief another: share it")
@@ -248,22 +253,24 @@ class Run:
 
     def evaluate(self) -> dict[str, float]:
         """All results of the evaluated weights."""
+        branch = self.recipe.cadence.eval_branch
         pgd_accuracy = PgdAccuracy(
             self.strategy,
             self.evaluated_model,
             self._eval_batches,
             self.recipe.data.num_eval_images,
-            MAIN_BRANCH,
+            branch,
             EVALUATION_ATTACK,
             self.recipe.seed,
         )
-        self.say(f"evaluating, top1_pgd under {EVALUATION_ATTACK.summary()}")
+        self.say(f"evaluating, top1_pgd through the {branch} branch under {EVALUATION_ATTACK.summary()}")
         return {**self.evaluate_clean(), **run_all([pgd_accuracy])}
 
     def draw_examples(self) -> str:
         """Draw the strip of adversarial pictures: the attack of training, or that of evaluation if there is none."""
-        attacked = [term for phase in self.recipe.phases for term in phase.terms if term.attack]
-        branch, spec = (attacked[0].branch, attacked[0].attack) if attacked else (MAIN_BRANCH, EVALUATION_ATTACK)
+        attacks = [(term.branch, term.attack) for phase in self.recipe.phases for term in phase.terms if term.attack]
+        attacks = [(branch, spec) for branch, spec in attacks if spec.perturbs]
+        branch, spec = attacks[0] if attacks else (self.recipe.cadence.eval_branch, EVALUATION_ATTACK)
         examples = adversarial_examples(
             self.strategy,
             self.evaluated_model,

@@ -66,7 +66,7 @@ RECIPE_FLAGS = (
     RecipeFlag("cutmix_alpha", "data.cutmix_alpha", float, "Of CutMix's Beta distribution; 0: off."),
     RecipeFlag("holdout_shards", "data.holdout_shards", int, "Evaluate on the first training files, not trained on."),
     # The attack that makes the training images adversarial.
-    RecipeFlag("attack", "attack.method", METHODS, "Attacker; ifgsm starts at the clean image, gd never projects."),
+    RecipeFlag("attack", "attack.method", METHODS, "Attacker; none: an ablation without any."),
     RecipeFlag("attack_norm", "attack.norm", NORMS, "What epsilon and step size measure."),
     RecipeFlag("attack_epsilon", "attack.epsilon_px", float, "Radius in pixels of [0, 255]."),
     RecipeFlag("attack_step_size", "attack.step_size_px", float, "Length of a step in pixels of [0, 255]."),
@@ -77,6 +77,10 @@ RECIPE_FLAGS = (
     # The scheme's terms.
     RecipeFlag("clean_weight", "term_weights.clean", float, "Weight of the loss on clean images."),
     RecipeFlag("adversarial_weight", "term_weights.adversarial", float, "Weight of the loss on adversarial images."),
+    RecipeFlag("augmented_weight", "term_weights.augmented", float, "Weight of the augmented images of fine_grained."),
+    RecipeFlag("noise_weight", "term_weights.noise", float, "Weight of the randomly moved images of fast_advprop."),
+    RecipeFlag("clean_from_epoch", "clean_from_epoch", float, "Where adversarial_then_clean turns to clean images."),
+    RecipeFlag("fast_adversarial_share", "fast_adversarial_share", float, "Share that fast_advprop attacks."),
     # The optimizer.
     RecipeFlag("optimizer", "optimizer.optimizer", OPTIMIZERS, "How weights move; rmsprop is TF1's."),
     RecipeFlag("base_learning_rate", "optimizer.base_learning_rate", float, "Peak rate per 256 clean images."),
@@ -107,6 +111,7 @@ RECIPE_FLAGS = (
     RecipeFlag("steps_per_eval", "cadence.steps_per_eval", int, "Steps between two evaluations."),
     RecipeFlag("steps_per_checkpoint", "cadence.steps_per_checkpoint", int, "Steps between checkpoints, at most."),
     RecipeFlag("eval_batch_size", "cadence.eval_batch_size", int, "Pictures per evaluation step, over all replicas."),
+    RecipeFlag("eval_branch", "cadence.eval_branch", str, "Branch that chooses the best checkpoint and is attacked."),
     RecipeFlag("keep_checkpoint_max", "cadence.keep_checkpoint_max", int, "Newest checkpoints to keep."),
 )
 

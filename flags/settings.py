@@ -8,11 +8,14 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import (
+    FAST_ADVPROP,
+    AttackSpec,
     DataFacts,
     InputOptions,
     Recipe,
     RecipeError,
     RunOptions,
+    TermWeights,
     WeightsFacts,
     differences,
     flatten,
@@ -38,6 +41,7 @@ _MODES_THAT_READ = {
     "steps_per_eval": ("train_and_eval",),
     "steps_per_checkpoint": _TRAINING,
     "keep_checkpoint_max": _TRAINING,
+    "eval_branch": ("train_and_eval", "eval"),
     "eval_batch_size": ("train_and_eval", "eval", "predict"),
     "bad_images": (*_TRAINING, "eval"),
     "deterministic": _TRAINING,
@@ -59,7 +63,10 @@ _READ_OF_WEIGHTS = {
     "data.resize",
     "cadence.eval_batch_size",
 }
-_READ_BY_EVAL_TOO = {"data.num_eval_images", "seed"}
+_READ_BY_EVAL_TOO = {"data.num_eval_images", "cadence.eval_branch", "seed"}
+# Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
+_READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
+_WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
 # Flags that replace no value of a recipe that is there already.
 _ABOUT_WEIGHTS = ("init_checkpoint", "init_ema")
 
@@ -171,9 +178,8 @@ def _new_recipe(
         _require_counts_of_holdout(recipe, {**_found(data), **changes})
     if values.mode == "check_data":
         recipe.data.validate()  # nothing is going to be trained, with whatever batch
-    else:
+    elif values.mode in _TRAINING:  # else a run's own recipe is what counts, which `apply_to` validates
         recipe.validate()
-    if values.mode in _TRAINING:
         _refuse_unread(recipe, changes)
     if differences(base, recipe):
         recipe = override(
@@ -307,13 +313,17 @@ def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
 
 def _refuse_unread(recipe: Recipe, changes: Mapping[str, Any]) -> None:
     """A flag that this recipe never reads would be accepted and ignored."""
-    attacked = any(term.attack for phase in recipe.phases for term in phase.terms)
+    terms = {term.name for phase in recipe.phases for term in phase.terms}
+    attacked, scheme = "adversarial" in terms, f"scheme is {recipe.scheme}"
     optimizer, data = recipe.optimizer, recipe.data
     schedule = f"lr_schedule is {optimizer.lr_schedule}"
     resized = data.dataset != "digits" or data.train_crop == "distorted_box" or data.eval_crop != "none"
     readers = (
         ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
-        ("term_weights.adversarial", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
+        *((f"attack.{field}", recipe.attack.perturbs, "attack is none") for field in _READ_BY_ATTACKS),
+        *((f"term_weights.{term}", term in terms, f"scheme {recipe.scheme} has no {term} term") for term in _WEIGHED),
+        ("clean_from_epoch", recipe.scheme == "adversarial_then_clean", scheme),
+        ("fast_adversarial_share", recipe.scheme == FAST_ADVPROP, scheme),
         ("optimizer.lr_decay_epochs", optimizer.lr_schedule == "exponential", schedule),
         ("optimizer.lr_step_epochs", optimizer.lr_schedule == "step", schedule),
         ("optimizer.lr_decay_factor", optimizer.lr_schedule in ("exponential", "step"), schedule),

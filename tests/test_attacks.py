@@ -73,6 +73,70 @@ def test_gd_leaves_the_ball_and_ifgsm_starts_at_the_clean_image():
         np.testing.assert_array_equal(perturb(linear_loss(weights), images, spec, SEED), images + 5)
 
 
+def numpy_attack(weights: np.ndarray, images: np.ndarray, spec: AttackSpec) -> np.ndarray:
+    """The attackers by their definitions, without a random start, on the loss `sum(weights * images)`."""
+
+    def length(x: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.square(x).sum((1, 2, 3), keepdims=True))
+
+    moved = images.astype(np.float64)
+    for _ in range(spec.num_steps):
+        if spec.norm == "linf":
+            moved = moved + spec.step_size_px * np.sign(weights)
+        else:
+            moved = moved + spec.step_size_px * weights / length(weights)
+        if spec.method != "gd":
+            offset = moved - images
+            if spec.norm == "linf":
+                offset = np.clip(offset, -spec.epsilon_px, spec.epsilon_px)
+            else:
+                offset = offset * np.minimum(1, spec.epsilon_px / np.maximum(length(offset), 1e-12))
+            moved = images + offset
+        moved = np.clip(moved, 0, 255)
+    return moved
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("method", ["pgd", "ifgsm", "gd", "none"])
+@pytest.mark.parametrize(("epsilon_px", "step_size_px", "num_steps"), [(4, 1, 3), (4, 1, 7), (2, 3, 2), (40, 16, 4)])
+def test_attackers_are_their_definitions(method, norm, epsilon_px, step_size_px, num_steps):
+    """Against NumPy; near the ends of the range too, where L2 steps are clipped and projected in turn."""
+    rng = np.random.default_rng(0)
+    images = some_images(rng, 0, 255)
+    weights = rng.normal(size=images.shape).astype(np.float32)
+    spec = AttackSpec(method, norm, epsilon_px, step_size_px, num_steps, random_start=False)
+    result = perturb(linear_loss(weights), images, spec, SEED).numpy()
+    expected = images.numpy() if method == "none" else numpy_attack(weights, images.numpy(), spec)
+    np.testing.assert_allclose(result, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["pgd", "gd"])
+def test_steps_go_on_from_the_random_start(method):
+    """The closed form from where a flat loss stays: the same seed draws the same start."""
+    rng = np.random.default_rng(2)
+    images = some_images(rng, 50, 200)
+    weights = rng.normal(size=images.shape).astype(np.float32)
+    spec = AttackSpec(method, epsilon_px=8.0, step_size_px=3.0, num_steps=2)
+    start = perturb(linear_loss(np.zeros_like(weights)), images, spec, SEED).numpy()
+    expected = start + 6 * np.sign(weights)
+    if method == "pgd":
+        expected = np.clip(expected, images - 8, images + 8)
+    np.testing.assert_allclose(perturb(linear_loss(weights), images, spec, SEED), expected, atol=1e-4)
+
+
+@hypothesis.given(number=st.integers(0, 10_000), num_classes=st.integers(2, 12))
+@hypothesis.settings(max_examples=40, deadline=None)
+def test_a_random_target_is_never_the_true_class(number, num_classes):
+    """A step of the attack lowers the true class's logit or leaves it, for every image."""
+    true = np.random.default_rng(number).integers(0, num_classes, 64)
+    spec = AttackSpec(target="random", epsilon_px=4.0, step_size_px=1.0, num_steps=1, random_start=False)
+    images = tf.fill((64, 1, 1, num_classes), 100.0)
+    loss = attack_loss(lambda x: x[:, 0, 0, :] / 50, tf.one_hot(true, num_classes), spec, tf.constant([number, 7]))
+    moved = perturb(loss, images, spec, SEED).numpy()[:, 0, 0, :] - 100
+    assert (moved[np.arange(64), true] == -1).all()  # every logit but the target's falls
+    assert ((moved == 1).sum(-1) == 1).all()
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_random_start_fills_the_ball(norm):
     """A flat loss leaves the start where it was drawn: uniform in the box, or in the ball (radius ~ U^(1/d))."""
@@ -142,7 +206,7 @@ def test_random_target_is_uniform_over_the_classes_outside_the_labels_support():
         ("epsilon_px", 300.0, "300 px is outside"),
         ("step_size_px", 0.0, "step size 0 px"),
         ("num_steps", 0, "0 steps"),
-        ("method", "fgsm", "known: pgd, ifgsm, gd"),
+        ("method", "fgsm", "known: pgd, ifgsm, gd, none"),
         ("target", "least_likely", "known: untargeted, random"),
         ("batch_norm_mode", "main", "known: running, batch"),
         ("norm", "l1", "known: linf, l2"),

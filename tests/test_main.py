@@ -75,6 +75,7 @@ def test_a_run_leaves_what_it_promises(finished_run):
     assert list((folder / "tensorboard" / "train").iterdir())
     assert list((folder / "tensorboard" / "eval").iterdir())
     assert "1,797 handwritten digits" in done.stdout
+    assert re.search(r"^parameters: shared [\d,]+, main ([\d,]+), auxiliary \1; [\d,]+ in all$", done.stdout, re.M)
     assert "--data_dir" in done.stdout
     assert re.search(r"top1_pgd +\d+\.\d\d %", done.stdout)
     assert re.search(r"step 12/12 +loss: clean \d+\.\d+ adversarial \d+\.\d+", done.stderr)
@@ -100,7 +101,8 @@ def test_another_recipe_in_a_used_folder_is_refused_with_the_difference(finished
 def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run):
     folder, _ = finished_run
     summary = json.loads((folder / "summary.json").read_text())
-    done = command("--mode=eval", f"--model_dir={folder}", "--eval_batch_size=90")
+    done = command("--mode=eval", f"--model_dir={folder}", "--eval_batch_size=90", "--eval_branch=auxiliary")
+    assert "top1_pgd through the auxiliary branch" in done.stdout
     for name in ("top1_main", "top1_auxiliary", "top5_main"):
         assert re.search(rf"{name} +{100 * summary[name]:.2f} %", done.stdout), name
     refused = command("--mode=eval", f"--model_dir={folder}", "--width_coefficient=1.0", check_code=2)
@@ -196,6 +198,10 @@ def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
         (("--advprop", "--attack_epsilon=-1"), r"attack epsilon -1 px is outside \[0, 255\]"),
         (("--strategy=mirrored", "--train_batch_size=9"), r"global batch 9 does not divide over 2 replicas"),
         (("--strategy=mirrored", "--eval_batch_size=7"), r"7 does not divide over 2 replicas"),
+        (
+            ("--scheme=fast_advprop", "--strategy=mirrored", "--train_batch_size=4"),
+            r"makes 0 of a replica's 2 images adversarial",
+        ),
         (("--mode=eval", "--model_dir=/nonexistent/run"), r"no run in /nonexistent/run"),
         (("--model_dir=/proc/run", "--advprop"), r"model_dir /proc/run cannot be written"),
         (("--advprop", "--export_dir=/proc/export"), r"export_dir /proc/export cannot be written"),
@@ -244,6 +250,19 @@ def test_a_mistake_ends_the_process_without_a_traceback(tmp_path):
         ),
         (("--augment_pixel_scale=0.5",), "--augment_pixel_scale would have no effect: augment_name is none"),
         (("--mixup_alpha=0.2", "--cutmix_alpha=1"), "mixup_alpha and cutmix_alpha are two ways to mix a batch"),
+        (("--attack=none",), "--attack would have no effect: scheme vanilla makes no adversarial images"),
+        (("--advprop", "--attack=none", "--attack_steps=3"), "--attack_steps would have no effect: attack is none"),
+        (("--advprop", "--augmented_weight=2"), "no effect: scheme advprop has no augmented term"),
+        (("--scheme=adversarial", "--clean_weight=2"), "no effect: scheme adversarial has no clean term"),
+        (("--advprop", "--clean_from_epoch=2"), "--clean_from_epoch would have no effect: scheme is advprop"),
+        (("--advprop", "--fast_adversarial_share=0.3"), "--fast_adversarial_share would have no effect"),
+        (
+            ("--scheme=fine_grained", "--augment_name=none"),
+            "fine_grained trains on augmented images too: it needs --augment_name",
+        ),
+        (("--scheme=fast_advprop", "--micro_batches=2"), "exclude each other"),
+        (("--eval_branch=auxiliary",), "the branches of scheme vanilla are main"),
+        (("--mode=train", "--eval_branch=main"), "--eval_branch is read by"),
         (("--lr_decay_factor=0.5",), "--lr_decay_factor would have no effect: lr_schedule is cosine"),
         (("--lr_step_epochs=2,4",), "--lr_step_epochs would have no effect: lr_schedule is cosine"),
         (

@@ -273,7 +273,7 @@ def test_preprocessing_is_never_guessed():
     facts = WeightsFacts("/x/model.ckpt", {"network.name": "efficientnet-b0", "network.preprocessing": None}, 1000)
 
     def settings(*arguments: str) -> flags.Settings:
-        return flags.settings_from_flags(set_flags("--init_checkpoint=/x/model.ckpt", *arguments), facts)
+        return flags.settings_from_flags(set_flags("--init_checkpoint=/x/model.ckpt", *arguments), weights=facts)
 
     for mode in ("export", "train_and_eval"):
         with pytest.raises(RecipeError, match="give --preprocessing"):
@@ -284,7 +284,7 @@ def test_preprocessing_is_never_guessed():
 def test_a_run_that_starts_from_weights_takes_their_network():
     """A B3 with ImageNet's preprocessing: neither has to be repeated, and the named recipe's promise is void."""
     facts = WeightsFacts("x", {"network.name": "efficientnet-b3", "network.preprocessing": "imagenet"}, 1000)
-    recipe = flags.settings_from_flags(set_flags("--init_checkpoint=x", "--advprop"), facts).recipe
+    recipe = flags.settings_from_flags(set_flags("--init_checkpoint=x", "--advprop"), weights=facts).recipe
     assert (recipe.network.name, recipe.network.preprocessing) == ("efficientnet-b3", "imagenet")
     assert recipe.init_checkpoint == "x"
     assert not recipe.receipt.measured

@@ -9,7 +9,9 @@ from efficientnet_advprop import recipes
 from efficientnet_advprop.recipes import (
     SCHEMES,
     AttackSpec,
+    Phase,
     RecipeError,
+    SchemeSettings,
     Term,
     TermWeights,
     differences,
@@ -59,9 +61,19 @@ def test_imagenet_recipe_of_resnets(scheme):
     )
     # The mean over a scheme's terms: the learning rate belongs to it.
     terms = [term for phase in recipe.phases for term in phase.terms]
-    assert [term.weight for term in terms] == {"vanilla": [1.0], "advprop": [0.5, 0.5]}[scheme]
-    assert recipe.receipt.expected == {"vanilla": "top-1 78.3 %", "advprop": "top-1 78.9 %"}[scheme]
-    assert f"term weights {terms[0].weight:g}" in recipe.receipt.source
+    assert [term.weight for term in terms] == {
+        "vanilla": [1.0],
+        "adversarial": [1.0],
+        "adversarial_then_clean": [1.0, 1.0],
+        "joint": [0.5, 0.5],
+        "advprop": [0.5, 0.5],
+        "fine_grained": [1 / 3, 1 / 3, 1 / 3],
+        "fast_advprop": [1.0, 0.5, 0.5],  # a mean over images already
+    }[scheme]
+    published = {"vanilla": "top-1 78.3 %", "advprop": "top-1 78.9 %"}
+    assert recipe.receipt.expected == published.get(scheme, "not known")
+    if scheme != "fast_advprop":
+        assert f"term weights {terms[0].weight:g}" in recipe.receipt.source
 
 
 def test_the_family_is_the_name_before_the_dash():
@@ -97,23 +109,94 @@ def test_attack_strength_follows_the_paper(model, epsilon_px, num_steps):
 
 
 def test_schemes_are_the_papers():
-    attack, weights = AttackSpec(), TermWeights(0.5, 2.0)
-    (vanilla,) = scheme_phases("vanilla", attack, weights)
-    assert vanilla.terms == (Term("clean", "images", "main", 0.5),)
-    (advprop,) = scheme_phases("advprop", attack, weights)
-    assert advprop.terms == (
-        Term("clean", "images", "main", 0.5),
-        Term("adversarial", "images", "auxiliary", 2.0, attack),
-    )
-    assert named_recipe("efficientnet-b0", "digits", "vanilla").branches == ("main",)
-    assert named_recipe("efficientnet-b0", "digits", "advprop").branches == ("main", "auxiliary")
+    attack = AttackSpec()
+    settings = SchemeSettings(attack, TermWeights(clean=0.5, adversarial=2.0, augmented=3.0, noise=4.0), 175.0)
+    clean = Term("clean", "images", "main", 0.5)
+    through_main = Term("adversarial", "images", "main", 2.0, attack)
+    through_auxiliary = Term("adversarial", "images", "auxiliary", 2.0, attack)
+    augmented = Term("augmented", "images_augmented", "augmented", 3.0)
+    expected = {
+        "vanilla": (Phase(None, (clean,)),),
+        "adversarial": (Phase(None, (through_main,)),),
+        "adversarial_then_clean": (Phase(175.0, (through_main,)), Phase(None, (clean,))),
+        "joint": (Phase(None, (clean, through_main)),),
+        "advprop": (Phase(None, (clean, through_auxiliary)),),
+        "fine_grained": (Phase(None, (clean, augmented, through_auxiliary)),),
+        "fast_advprop": (Phase(None, (clean, Term("noise", "images", "auxiliary", 4.0), through_auxiliary)),),
+    }
+    assert {scheme: scheme_phases(scheme, settings) for scheme in SCHEMES} == expected
+
+
+def test_a_network_has_the_branches_of_its_scheme():
+    branches = {scheme: named_recipe("efficientnet-b0", "digits", scheme).branches for scheme in SCHEMES}
+    assert branches == {
+        **dict.fromkeys(("vanilla", "adversarial", "adversarial_then_clean", "joint"), ("main",)),
+        **dict.fromkeys(("advprop", "fast_advprop"), ("main", "auxiliary")),
+        "fine_grained": ("main", "augmented", "auxiliary"),
+    }
+
+
+@pytest.mark.parametrize("length", [{"train_epochs": 10.0}, {"train_steps": 400}])
+def test_the_switch_to_clean_images_is_halfway_unless_given(length):
+    recipe = override(named_recipe("efficientnet-b0", "digits", "adversarial_then_clean"), length)
+    assert recipe.phases[0].until_epoch * recipe.steps_per_epoch == pytest.approx(recipe.total_steps / 2)
+    assert override(recipe, {"clean_from_epoch": 3.0}).phases[0].until_epoch == 3.0
+
+
+def test_a_longer_run_would_move_the_default_switch():
+    """Under a constant rate too the steps already made would be others; a switch that is given stays."""
+    recipe = named_recipe("efficientnet-b0", "digits", "adversarial_then_clean")
+    recipe = override(recipe, {"optimizer.lr_schedule": "constant"})
+    assert differences(recipe, override(recipe, {"train_epochs": 9.0})) == ["train_epochs: 8.0 -> 9.0"]
+    given = override(recipe, {"clean_from_epoch": 3.0})
+    assert differences(given, override(given, {"train_epochs": 9.0})) == []
+
+
+def test_fine_grained_is_refused_without_augmented_images():
+    with pytest.raises(RecipeError, match="scheme fine_grained trains on images_augmented: it needs --augment_name"):
+        named_recipe("efficientnet-b0", "digits", "fine_grained").validate()
+
+
+@pytest.mark.parametrize("model", ["efficientnet-b0", "efficientnet-b7", "resnet-50"])
+def test_fast_advprop_is_one_step_through_statistics_of_the_batch(model):
+    recipe = named_recipe(model, "imagenet", "fast_advprop")
+    attack = AttackSpec("pgd", "linf", 1.0, 1.0, num_steps=1, batch_norm_mode="batch")
+    assert (recipe.attack, recipe.fast_adversarial_share) == (attack, 0.2)
+    assert recipe.term_weights == TermWeights(clean=1.0, noise=0.5, adversarial=0.5)
+    assert [recipe.num_fast_adversarial(size) for size in (80, 32, 4)] == [16, 6, 1]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "path", "value", "message"),
+    [
+        ("fast_advprop", "attack.num_steps", 2, "one untargeted step: not PGD-2"),
+        ("fast_advprop", "attack.method", "none", "one untargeted step: not no perturbation"),
+        ("fast_advprop", "attack.target", "random", "one untargeted step"),
+        ("fast_advprop", "attack.batch_norm_mode", "running", "attack_bn has to be batch"),
+        ("fast_advprop", "micro_batches", 2, "exclude each other"),
+        ("fast_advprop", "fast_adversarial_share", 0.01, "makes 0 of a replica's 32 images adversarial"),
+        ("fast_advprop", "fast_adversarial_share", 1.0, "makes 32 of a replica's 32"),
+        ("fast_advprop", "term_weights.noise", -1.0, "noise weight -1"),
+        ("adversarial_then_clean", "clean_from_epoch", 8.0, "clean_from_epoch 8 is not inside the run's .* epochs"),
+        ("adversarial_then_clean", "clean_from_epoch", 0.0, "clean_from_epoch 0 is not inside"),
+        ("adversarial_then_clean", "term_weights.clean", 0.0, "nothing would be learned"),
+        ("joint", "cadence.eval_branch", "auxiliary", "eval_branch 'auxiliary': the branches of scheme joint are main"),
+    ],
+)
+def test_impossible_schemes_are_named(scheme, path, value, message):
+    recipe = override(named_recipe("efficientnet-b0", "digits", scheme), {path: value})
+    with pytest.raises(RecipeError, match=message):
+        recipe.validate()
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         (("efficientnet-b9", "digits", "advprop"), "unknown model 'efficientnet-b9'; known: efficientnet-b0, "),
-        (("efficientnet-b0", "digits", "mixup"), "unknown scheme 'mixup'; known: vanilla, advprop"),
+        (
+            ("efficientnet-b0", "digits", "mixup"),
+            "unknown scheme 'mixup'; known: vanilla, .*joint, advprop",
+        ),
     ],
 )
 def test_unknown_names_are_listed_with_the_known(names, message):

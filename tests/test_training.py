@@ -308,7 +308,7 @@ def test_evaluations_checkpoints_and_the_best_one(tmp_path):
     assert [path.name for path in (tmp_path / "best").glob("*.index")] == ["step-4.index"]
     assert [open_weights(find(str(tmp_path), which)).step for which in ("best", "last")] == [4, 7]
     checkpoints = checkpoints_of(new_state(recipe, one_cpu()), recipe, tmp_path)
-    assert not checkpoints.save_if_best(0.6)
+    assert not checkpoints.save_if_best({"top1_main": 0.6})
     assert state.learning_rate() == notes.trained[-1][1]["learning_rate"]
 
 
@@ -356,8 +356,8 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path):
 def test_phases_switch_their_terms_at_their_epoch(tmp_path, monkeypatch):
     """A scheme of two phases: adversarial images until epoch 0.01 (two steps), clean ones after."""
 
-    def two_phases(attack, weights):
-        (advprop,) = SCHEMES["advprop"](attack, weights)
+    def two_phases(settings):
+        (advprop,) = SCHEMES["advprop"](settings)
         clean, adversarial = advprop.terms
         return (Phase(0.01, (dataclasses.replace(adversarial, branch="main"),)), Phase(None, (clean,)))
 

@@ -12,6 +12,8 @@ from efficientnet_advprop.models.normalization import normalize
 from efficientnet_advprop.models.rematerialization import recompute_block
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError
 
+SHARED = "shared"
+
 
 class Unit(Protocol):
     """What the stem, every block and the head are: Keras layers that also tell their sizes.
@@ -177,6 +179,12 @@ class Network(tf.keras.Model):
             ValueError: for an unknown branch.
         """
         return [variable for norm in self._norm_layers() for variable in norm.branch_variables(branch)]
+
+    def partition(self) -> dict[str, list[tf.Variable]]:
+        """Every variable once: those of each branch's batch norms by its name, all others as "shared"."""
+        branches = {branch: self.branch_variables(branch) for branch in self.branches}
+        norms = {id(variable) for variables in branches.values() for variable in variables}
+        return {SHARED: [variable for variable in self.variables if id(variable) not in norms], **branches}
 
     def decayed_variables(self, decay_batch_norm: bool = False) -> list[tf.Variable]:
         """What weight decay acts on: kernels and biases, and on request the gamma and beta of every branch."""

@@ -7,7 +7,14 @@ from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.book import EVALUATION_ATTACK, named_recipe
 from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
-from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH, NETWORKS, NetworkSpec, network_spec
+from efficientnet_advprop.recipes.networks import (
+    AUGMENTED_BRANCH,
+    AUXILIARY_BRANCH,
+    MAIN_BRANCH,
+    NETWORKS,
+    NetworkSpec,
+    network_spec,
+)
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
 from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
@@ -15,21 +22,26 @@ from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import (
     AUGMENTED_VIEW,
+    FAST_ADVPROP,
     IMAGES_VIEW,
     SCHEMES,
     Phase,
+    SchemeSettings,
     Term,
     TermWeights,
     branches_of,
+    published_weights,
     scheme_phases,
     views_of,
 )
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord
 
 __all__ = [
+    "AUGMENTED_BRANCH",
     "AUGMENTED_VIEW",
     "AUXILIARY_BRANCH",
     "EVALUATION_ATTACK",
+    "FAST_ADVPROP",
     "IMAGES_VIEW",
     "MAIN_BRANCH",
     "NETWORKS",
@@ -46,6 +58,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "RunOptions",
+    "SchemeSettings",
     "Term",
     "TermWeights",
     "WeightsFacts",
@@ -58,6 +71,7 @@ __all__ = [
     "network_spec",
     "override",
     "preprocessing_of_path",
+    "published_weights",
     "scheme_phases",
     "to_json",
     "validate_network",

@@ -4,7 +4,7 @@ import dataclasses
 
 from efficientnet_advprop.recipes.errors import RecipeError
 
-METHODS = ("pgd", "ifgsm", "gd")
+METHODS = ("pgd", "ifgsm", "gd", "none")
 NORMS = ("linf", "l2")
 TARGETS = ("untargeted", "random")
 BATCH_NORM_MODES = ("running", "batch")
@@ -15,8 +15,9 @@ class AttackSpec:
     """One attacker; distances are pixels of [0, 255].
 
     Attributes:
-        method: "pgd" (projected gradient descent), "ifgsm" (PGD from the clean image: no random start) or "gd" (PGD
-            that never projects to the ball).
+        method: "pgd" (projected gradient descent), "ifgsm" (PGD from the clean image: no random start), "gd" (PGD
+            that never projects to the ball) or "none" (no perturbation: the ablation that leaves a scheme its branches
+            and terms but not its attack; the other fields are then read by nobody).
         norm: "linf" or "l2": what epsilon and step measure.
         epsilon_px: radius of the ball around the clean image.
         step_size_px: length of one step.
@@ -36,6 +37,11 @@ class AttackSpec:
     random_start: bool = True
     target: str = "untargeted"
     batch_norm_mode: str = "running"
+
+    @property
+    def perturbs(self) -> bool:
+        """Whether it moves images at all."""
+        return self.method != "none"
 
     def validate(self) -> None:
         """Refuse what cannot be run.
@@ -62,6 +68,8 @@ class AttackSpec:
 
     def summary(self) -> str:
         """The attack in a few words, for logs and tables."""
+        if not self.perturbs:
+            return "no perturbation"
         start = "random start" if self.random_start else "clean start"
         return (
             f"{self.method.upper()}-{self.num_steps} {self.norm}, epsilon {self.epsilon_px:g} px, "

@@ -9,7 +9,7 @@ from efficientnet_advprop.recipes.on_digits import digits_recipe
 from efficientnet_advprop.recipes.on_imagenet import imagenet_recipe
 from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.record import override
-from efficientnet_advprop.recipes.schemes import SCHEMES
+from efficientnet_advprop.recipes.schemes import AUGMENTED_VIEW, SCHEMES
 from efficientnet_advprop.recipes.small_sets import cifar10_recipe, fake_recipe
 
 # `top1_pgd` is this attack for every scheme, so that runs can be compared whatever they were trained on.
@@ -36,4 +36,7 @@ def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
     if scheme not in SCHEMES:
         raise RecipeError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
     make_recipe = _RECIPES.get(dataset, imagenet_recipe)
-    return override(make_recipe(network, scheme), {"data.dataset": dataset})
+    recipe = override(make_recipe(network, scheme), {"data.dataset": dataset})
+    if AUGMENTED_VIEW in recipe.views and recipe.data.augment_name == "none":
+        recipe = override(recipe, {"data.augment_name": "autoaugment"})  # the paper's
+    return recipe

@@ -10,6 +10,7 @@ from efficientnet_advprop.recipes.errors import RecipeError
 
 MAIN_BRANCH = "main"
 AUXILIARY_BRANCH = "auxiliary"
+AUGMENTED_BRANCH = "augmented"  # of the fine-grained scheme alone
 
 PREPROCESSINGS = ("advprop", "imagenet")
 

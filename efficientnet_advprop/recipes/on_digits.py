@@ -7,6 +7,7 @@ from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.networks import NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
+from efficientnet_advprop.recipes.schemes import published_weights
 from efficientnet_advprop.recipes.training_attacks import training_attack
 
 # What this project has measured with the recipes below, on two CPU cores.
@@ -63,7 +64,8 @@ def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
             moving_average_decay=0.95 if deep else 0.99,
         ),
         scheme=scheme,
-        attack=training_attack(network.name),
+        attack=training_attack(network.name, scheme),
+        term_weights=published_weights(scheme),
         train_batch_size=batch_size,
         train_epochs=2.0 if deep else 8.0,
         cadence=Cadence(

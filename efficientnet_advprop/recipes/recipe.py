@@ -6,11 +6,13 @@ import math
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
-from efficientnet_advprop.recipes.networks import PREPROCESSINGS, NetworkSpec, network_spec
+from efficientnet_advprop.recipes.networks import MAIN_BRANCH, PREPROCESSINGS, NetworkSpec, network_spec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.schemes import (
     AUGMENTED_VIEW,
+    FAST_ADVPROP,
     Phase,
+    SchemeSettings,
     TermWeights,
     branches_of,
     scheme_phases,
@@ -20,7 +22,7 @@ from efficientnet_advprop.recipes.schemes import (
 
 @dataclasses.dataclass(frozen=True)
 class Cadence:
-    """How often a run logs, saves and evaluates, and in what pieces; none of it changes what is learned.
+    """When and how a run logs, saves and evaluates; none of it changes what is learned.
 
     Attributes:
         iterations_per_loop: steps that run on the device between two looks of the host (log line, finiteness check).
@@ -28,6 +30,7 @@ class Cadence:
         steps_per_checkpoint: steps after which a checkpoint is due at the latest.
         eval_batch_size: pictures per evaluation step over all replicas; the last batch is padded and masked.
         keep_checkpoint_max: checkpoints kept beside the best one.
+        eval_branch: the branch whose accuracy chooses the best checkpoint and that evaluation attacks.
     """
 
     iterations_per_loop: int
@@ -35,6 +38,7 @@ class Cadence:
     steps_per_checkpoint: int
     eval_batch_size: int = 64
     keep_checkpoint_max: int = 5
+    eval_branch: str = MAIN_BRANCH
 
     def validate(self) -> None:
         """Refuse counts below one.
@@ -43,8 +47,9 @@ class Cadence:
             RecipeError: naming the field and the value.
         """
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise RecipeError(f"{field.name} {getattr(self, field.name)}: at least 1 is needed")
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value < 1:
+                raise RecipeError(f"{field.name} {value}: at least 1 is needed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +82,10 @@ class Recipe:
         scheme: which images go through which branch, a key of `SCHEMES`.
         attack: makes the scheme's adversarial images; unused by schemes without any.
         term_weights: factors on the scheme's terms.
-        train_batch_size: clean images per step over all replicas; AdvProp processes as many adversarial ones again.
+        clean_from_epoch: where `adversarial_then_clean` turns to clean images; None is half of the run.
+        fast_adversarial_share: share of each replica's batch that `fast_advprop` makes adversarial.
+        train_batch_size: clean images per step over all replicas; AdvProp processes as many adversarial ones again,
+            while Fast AdvProp makes its adversarial images of some of them.
         train_epochs: length of the run; one epoch is `data.num_train_images` clean images.
         train_steps: length of the run in steps, instead of the one in epochs.
         label_smoothing: of every term's cross-entropy.
@@ -100,6 +108,8 @@ class Recipe:
     cadence: Cadence
     receipt: Receipt
     term_weights: TermWeights = TermWeights()
+    clean_from_epoch: float | None = None
+    fast_adversarial_share: float = 0.2
     train_steps: int | None = None
     label_smoothing: float = 0.1
     micro_batches: int = 1
@@ -119,8 +129,11 @@ class Recipe:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The scheme with this recipe's attack and weights."""
-        return scheme_phases(self.scheme, self.attack, self.term_weights)
+        """The scheme with this recipe's attack, weights and length."""
+        clean_from_epoch = self.clean_from_epoch
+        if clean_from_epoch is None:
+            clean_from_epoch = self.total_steps / self.steps_per_epoch / 2
+        return scheme_phases(self.scheme, SchemeSettings(self.attack, self.term_weights, clean_from_epoch))
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -149,13 +162,9 @@ class Recipe:
         self.attack.validate()
         self.term_weights.validate()
         self.cadence.validate()
-        if AUGMENTED_VIEW in self.views and self.data.augment_name == "none":
-            raise RecipeError(f"scheme {self.scheme} trains on augmented images too: augment_name none makes none")
         mixed = self.data.mixup_alpha or self.data.cutmix_alpha
         if mixed and self.attack.target == "random" and self.data.num_label_classes < 3:
             raise RecipeError("attack target random finds no class outside a mixed label of 2 classes")
-        if not any(term.weight > 0 for phase in self.phases for term in phase.terms):
-            raise RecipeError(f"every term of scheme {self.scheme} has weight 0: nothing would be learned")
         for field in ("train_batch_size", "micro_batches"):
             if getattr(self, field) < 1:
                 raise RecipeError(f"{field} {getattr(self, field)}: at least 1 is needed")
@@ -177,6 +186,56 @@ class Recipe:
             )
         if not 0 <= self.seed < 2**31:
             raise RecipeError(f"seed {self.seed} is outside [0, 2^31)")
+        self._validate_scheme()
+
+    def _validate_scheme(self) -> None:
+        """Refuse terms without weight or images, a switch outside the run, a branch that the network has not."""
+        for phase in self.phases:
+            if not any(term.weight > 0 for term in phase.terms):
+                raise RecipeError(f"every term of scheme {self.scheme} has weight 0: nothing would be learned")
+        if AUGMENTED_VIEW in self.views and self.data.augment_name == "none":
+            raise RecipeError(f"scheme {self.scheme} trains on augmented images too: it needs --augment_name")
+        epochs = self.total_steps / self.steps_per_epoch
+        if self.clean_from_epoch is not None and not 0 < self.clean_from_epoch < epochs:
+            raise RecipeError(f"clean_from_epoch {self.clean_from_epoch:g} is not inside the run's {epochs:g} epochs")
+        if self.cadence.eval_branch not in self.branches:
+            raise RecipeError(
+                f"eval_branch {self.cadence.eval_branch!r}: the branches of scheme {self.scheme} are "
+                f"{', '.join(self.branches)}"
+            )
+        if self.scheme == FAST_ADVPROP:
+            self._validate_fast_advprop()
+
+    def _validate_fast_advprop(self) -> None:
+        """Refuse what an attack that is a training pass too cannot do."""
+        attack = self.attack
+        if not attack.perturbs or attack.num_steps != 1 or attack.target != "untargeted":
+            raise RecipeError(
+                f"scheme {FAST_ADVPROP} trains on the pass of its attack, which is one untargeted step: "
+                f"not {attack.summary()}"
+            )
+        if attack.batch_norm_mode != "batch":
+            raise RecipeError(f"scheme {FAST_ADVPROP} trains on the pass of its attack: attack_bn has to be batch")
+        if self.micro_batches > 1:
+            raise RecipeError(
+                f"scheme {FAST_ADVPROP} and micro_batches above 1 exclude each other: replicas cannot exchange "
+                "adversarial images inside the loop over micro-batches"
+            )
+        self.num_fast_adversarial(self.train_batch_size)
+
+    def num_fast_adversarial(self, batch_size: int) -> int:
+        """How many of a replica's images Fast AdvProp makes adversarial.
+
+        Raises:
+            RecipeError: when they would be none or all.
+        """
+        count = round(self.fast_adversarial_share * batch_size)
+        if not 0 < count < batch_size:
+            raise RecipeError(
+                f"fast_adversarial_share {self.fast_adversarial_share:g} makes {count} of a replica's {batch_size} "
+                "images adversarial: at least 1 has to be, and 1 has to stay clean"
+            )
+        return count
 
 
 def validate_network(network: NetworkSpec) -> None:

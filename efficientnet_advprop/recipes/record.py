@@ -94,11 +94,12 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """What keeps `new` from continuing a run of `old`: lines `path: old value -> new value`.
 
-    A longer run is no difference when the learning rate is constant; under any other schedule the length changes the
-    rate of steps already made.
+    A longer run is no difference when the learning rate is constant and phases end where they did; under any other
+    schedule the length changes the rate of steps already made.
     """
     old_values, new_values = flatten(old), flatten(new)
-    longer = old.optimizer.lr_schedule == "constant" and new.total_steps >= old.total_steps
+    keeps_past = old.optimizer.lr_schedule == "constant" and _phase_ends(old) == _phase_ends(new)
+    longer = keeps_past and new.total_steps >= old.total_steps
     same_length = old.total_steps == new.total_steps
     return [
         f"{path}: {old_values[path]} -> {new_values[path]}"
@@ -107,3 +108,7 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
         and not path.startswith(NOT_COMPARED)
         and not (path in LENGTH_FIELDS and (longer or same_length))
     ]
+
+
+def _phase_ends(recipe: Recipe) -> list[float | None]:
+    return [phase.until_epoch for phase in recipe.phases]

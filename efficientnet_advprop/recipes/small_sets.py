@@ -7,6 +7,7 @@ from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.networks import NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
+from efficientnet_advprop.recipes.schemes import published_weights
 from efficientnet_advprop.recipes.training_attacks import training_attack
 
 
@@ -45,7 +46,8 @@ def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
             moving_average_decay=0.99,
         ),
         scheme=scheme,
-        attack=training_attack(network.name),
+        attack=training_attack(network.name, scheme),
+        term_weights=published_weights(scheme),
         train_batch_size=batch_size,
         train_epochs=2.0,
         cadence=Cadence(
@@ -78,7 +80,8 @@ def fake_recipe(network: NetworkSpec, scheme: str) -> Recipe:
         ),
         optimizer=OptimizerSpec(),
         scheme=scheme,
-        attack=training_attack(network.name),
+        attack=training_attack(network.name, scheme),
+        term_weights=published_weights(scheme),
         train_batch_size=32,
         train_epochs=1.0,
         cadence=Cadence(iterations_per_loop=4, steps_per_eval=32, steps_per_checkpoint=32, eval_batch_size=32),

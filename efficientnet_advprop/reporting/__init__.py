@@ -5,7 +5,13 @@ from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet
 from efficientnet_advprop.reporting.image_strip import write_image_strip
 from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog
 from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
-from efficientnet_advprop.reporting.tables import describe_data, describe_recipe, prediction_table, summary_table
+from efficientnet_advprop.reporting.tables import (
+    describe_data,
+    describe_recipe,
+    describe_variables,
+    prediction_table,
+    summary_table,
+)
 
 __all__ = [
     "METRICS_FILE",
@@ -14,6 +20,7 @@ __all__ = [
     "ProgressDisplay",
     "describe_data",
     "describe_recipe",
+    "describe_variables",
     "prediction_table",
     "progress_bar",
     "summary_table",

@@ -48,6 +48,19 @@ def describe_data(facts: DataFacts, recipe: Recipe) -> str:
     return f"{line} ({', '.join(taken)}: the recipe's, not counted)" if taken else line
 
 
+def describe_variables(partition: Mapping[str, Sequence[Any]]) -> str:
+    """One line: how many values each part of a network holds, moving statistics included.
+
+    Args:
+        partition: variables by branch, and "shared".
+    """
+    counts = {
+        part: sum(variable.shape.num_elements() for variable in variables) for part, variables in partition.items()
+    }
+    parts = ", ".join(f"{part} {count:,}" for part, count in counts.items())
+    return f"parameters: {parts}; {sum(counts.values()):,} in all"
+
+
 def format_values(values: Mapping[str, float]) -> str:
     """Named results on one line; accuracies, which are fractions, in percent."""
     return "  ".join(f"{name} {_format(name, value)}" for name, value in values.items())

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -68,7 +69,8 @@ class Checkpoints:
         self._best = self._manager(BEST_FOLDER, 1)
         # In memory, not looked up: all workers have to come to the same decision whether to save.
         self._saved_step: int | None = None
-        self._best_top1 = _recorded_best(model_dir)
+        self._best_metric = f"top1_{record.recipe.cadence.eval_branch}"
+        self._best_top1 = _recorded_best(model_dir, self._best_metric)
 
     def _manager(self, folder: str, keep_max: int) -> tf.train.CheckpointManager:
         return tf.train.CheckpointManager(
@@ -121,13 +123,14 @@ class Checkpoints:
         self._newest.save(checkpoint_number=self._state.step, options=self._options)
         self._saved_step = self._state.step
 
-    def save_if_best(self, top1: float) -> bool:
-        """Keep the state apart if it is better than all before; ties keep the older one."""
+    def save_if_best(self, results: Mapping[str, float]) -> bool:
+        """Keep the state apart if its `top1_EVAL_BRANCH` is better than all before; ties keep the older one."""
+        top1 = results[self._best_metric]
         if top1 <= self._best_top1:
             return False
         self._best_top1 = top1
         self._best.save(checkpoint_number=self._state.step, options=self._options)
-        record = {"step": self._state.step, "top1_main": top1}
+        record = {"step": self._state.step, self._best_metric: top1}
         write_text(os.path.join(self._write_dir, BEST_FOLDER, BEST_RECORD), json.dumps(record) + "\n")
         return True
 
@@ -145,9 +148,10 @@ def find(model_dir: str, which: str) -> str:
     return path
 
 
-def _recorded_best(model_dir: str) -> float:
-    record = read_json(os.path.join(model_dir, BEST_FOLDER, BEST_RECORD), required=("step", "top1_main"))
-    return record["top1_main"] if record else float("-inf")
+def _recorded_best(model_dir: str, metric: str) -> float:
+    """The accuracy of the best checkpoint; none that was chosen by another branch, which is not comparable."""
+    record = read_json(os.path.join(model_dir, BEST_FOLDER, BEST_RECORD), required=("step",)) or {}
+    return record.get(metric, float("-inf"))
 
 
 def _first_not_finite(model: tf.keras.Model) -> str | None:

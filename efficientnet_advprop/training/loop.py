@@ -79,7 +79,7 @@ def train(
         strategy: where.
         iterator_from: the distributed batches from a step on.
         checkpoints: saves before every evaluation, every `steps_per_checkpoint` steps, when stopped and at the end.
-        evaluate: results of the averaged weights, `top1_main` among them; None never evaluates.
+        evaluate: results of the averaged weights, `top1_BRANCH` of every branch among them; None never evaluates.
         last_evaluated_step: of an earlier process. One that was killed between checkpoint and evaluation owes the
             evaluation, which is made up for.
         watchers: told of every loop and evaluation.
@@ -105,7 +105,7 @@ def train(
             raise Interrupted(signal_number, step)
         if evaluate is not None and is_eval_step and step > last_evaluated_step:
             results = evaluate()
-            checkpoints.save_if_best(results["top1_main"])
+            checkpoints.save_if_best(results)
             for watcher in watchers:
                 watcher.eval_values(step, results)
         if step >= total_steps:
@@ -129,7 +129,8 @@ def _phase_at(recipe: Recipe, step: int) -> tuple[tuple[Term, ...], int]:
     for phase in recipe.phases:
         until = recipe.total_steps
         if phase.until_epoch is not None:
-            until = min(until, math.ceil(phase.until_epoch * recipe.steps_per_epoch))
+            # Rounded first: the product of 2 steps may be 2.0000000001, which is not a third one.
+            until = min(until, math.ceil(round(phase.until_epoch * recipe.steps_per_epoch, 6)))
         if step < until:
             return phase.terms, until
     raise ValueError(f"no phase of scheme {recipe.scheme} covers step {step}")

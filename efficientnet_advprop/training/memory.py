@@ -3,8 +3,8 @@
 import dataclasses
 
 from efficientnet_advprop.recipes import Recipe
-from efficientnet_advprop.training.objective import branch_passes
 from efficientnet_advprop.training.state import TrainState
+from efficientnet_advprop.training.step import make_objective
 
 _GIB = 2**30
 
@@ -39,9 +39,9 @@ def estimate_memory(state: TrainState, recipe: Recipe, num_replicas: int, remat:
         remat: whether activations are recomputed.
     """
     images = recipe.train_batch_size // num_replicas // recipe.micro_batches
-    passes = [branch_pass for phase in recipe.phases for branch_pass in branch_passes(phase.terms)]
-    largest_pass = max(len(branch_pass.terms) for branch_pass in passes)
-    activations = state.model.activation_bytes(images * largest_pass, recipe.network.input_image_size, remat=remat)
+    objectives = [make_objective(state.model, recipe, phase.terms) for phase in recipe.phases]
+    largest_pass = max(objective.images_at_once(images) for objective in objectives)
+    activations = state.model.activation_bytes(largest_pass, recipe.network.input_image_size, remat=remat)
     variables = [
         *state.model.weights,
         *state.average_model.weights,

@@ -6,6 +6,7 @@ mean) + weight decay. Terms that share a branch run as one batch, so that its ba
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -32,6 +33,42 @@ def branch_passes(terms: Iterable[Term]) -> tuple[BranchPass, ...]:
     return tuple(BranchPass(branch, tuple(group)) for branch, group in by_branch.items())
 
 
+class Gradients(Protocol):
+    """An objective: what the step asks for the gradient of a batch.
+
+    Attributes:
+        trainable_variables: what it differentiates by.
+        metric_names: names of the scalars it returns.
+    """
+
+    trainable_variables: list[tf.Variable]
+    metric_names: tuple[str, ...]
+
+    def gradients(self, batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """The gradient by each of the variables, and scalars by metric name, on one replica."""
+
+    def images_at_once(self, batch_size: int) -> int:
+        """Images of the largest pass over a batch of this size."""
+
+
+def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float) -> tf.Tensor:
+    """[B, K], [B, K] -> scalar."""
+    return tf.reduce_mean(
+        tf.keras.losses.categorical_crossentropy(labels, logits, from_logits=True, label_smoothing=label_smoothing)
+    )
+
+
+def metric_names(terms: Iterable[Term]) -> tuple[str, ...]:
+    """Names of what is logged of these terms."""
+    return tuple(f"{quantity}/{term.name}" for term in terms for quantity in ("loss", "top1"))
+
+
+def term_metrics(term: Term, loss: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What is logged of a term: its mean loss and the accuracy of its logits [B, K] on labels [B, K]."""
+    top1 = tf.reduce_mean(tf.keras.metrics.categorical_accuracy(labels, logits))
+    return dict(zip(metric_names([term]), (loss, top1), strict=True))
+
+
 class Objective:
     """The terms of a phase on one model.
 
@@ -45,12 +82,11 @@ class Objective:
         self._model = model
         self._passes = branch_passes(terms)
         self._label_smoothing = label_smoothing
-        self.metric_names = tuple(
-            f"{quantity}/{term.name}"
-            for branch in self._passes
-            for term in branch.terms
-            for quantity in ("loss", "top1")
-        )
+        self.metric_names = metric_names(term for branch_pass in self._passes for term in branch_pass.terms)
+
+    def images_at_once(self, batch_size: int) -> int:
+        """Images of the largest pass over a batch of this size."""
+        return batch_size * max(len(branch_pass.terms) for branch_pass in self._passes)
 
     @property
     def trainable_variables(self) -> list[tf.Variable]:
@@ -93,7 +129,7 @@ class Objective:
                 seed=fold(seed, len(terms)),
             )
             losses = {
-                term: tf.reduce_mean(self._cross_entropy(batch["labels"], term_logits))
+                term: mean_cross_entropy(batch["labels"], term_logits, self._label_smoothing)
                 for term, term_logits in zip(terms, tf.split(logits, len(terms)), strict=True)
             }
             loss = tf.add_n([term.weight * losses[term] for term in terms])
@@ -101,10 +137,7 @@ class Objective:
         gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         metrics = {}
         for term, term_logits in zip(terms, tf.split(logits, len(terms)), strict=True):
-            metrics[f"loss/{term.name}"] = losses[term]
-            metrics[f"top1/{term.name}"] = tf.reduce_mean(
-                tf.keras.metrics.categorical_accuracy(batch["labels"], term_logits)
-            )
+            metrics |= term_metrics(term, losses[term], batch["labels"], term_logits)
         return gradients, metrics
 
     def _term_images(self, term: Term, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
@@ -122,15 +155,9 @@ class Objective:
         loss_fn = attack_loss(logits_fn, batch["labels"], spec, fold(seed, 0), self._label_smoothing)
         return perturb(loss_fn, images, spec, fold(seed, 1))
 
-    def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """[B, K], [B, K] -> [B]."""
-        return tf.keras.losses.categorical_crossentropy(
-            labels, logits, from_logits=True, label_smoothing=self._label_smoothing
-        )
-
 
 def micro_batch_gradients(
-    objective: Objective, batch: Batch, seed: tf.Tensor, micro_batches: int
+    objective: Gradients, batch: Batch, seed: tf.Tensor, micro_batches: int
 ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
     """`objective.gradients`, averaged over equal pieces of the batch that run one after another.
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from efficientnet_advprop.randomness import replica_seed
-from efficientnet_advprop.recipes import Recipe, Term
-from efficientnet_advprop.training.objective import Batch, Objective, micro_batch_gradients
+from efficientnet_advprop.recipes import FAST_ADVPROP, Recipe, Term
+from efficientnet_advprop.training.fast_advprop import FastAdvPropObjective
+from efficientnet_advprop.training.objective import Batch, Gradients, Objective, micro_batch_gradients
 from efficientnet_advprop.training.optimizers import weight_decay_loss
 from efficientnet_advprop.training.state import TrainState
 
@@ -44,6 +45,13 @@ class StepMetrics:
         return values, [name for name, count in counts.items() if count and count == most]
 
 
+def make_objective(model: tf.keras.Model, recipe: Recipe, terms: Sequence[Term]) -> Gradients:
+    """The objective of the recipe's scheme: terms of any kind, or Fast AdvProp's three."""
+    if recipe.scheme == FAST_ADVPROP:
+        return FastAdvPropObjective(model, terms, recipe)
+    return Objective(model, terms, recipe.label_smoothing)
+
+
 def make_replica_step(
     state: TrainState, recipe: Recipe, terms: Sequence[Term], num_replicas: int
 ) -> tuple[Callable[[Batch], dict[str, tf.Tensor]], tuple[str, ...]]:
@@ -51,14 +59,14 @@ def make_replica_step(
 
     Args:
         state: what the step moves.
-        recipe: label smoothing, weight decay, micro-batches, seed.
+        recipe: scheme, label smoothing, weight decay, micro-batches, seed.
         terms: of the phase in force.
         num_replicas: over which the global batch is spread.
 
     Returns:
         The step, batch -> scalars by name, and those names.
     """
-    objective = Objective(state.model, terms, recipe.label_smoothing)
+    objective = make_objective(state.model, recipe, terms)
     decay_factor = 0.0 if recipe.optimizer.optimizer == "adamw" else recipe.optimizer.weight_decay
     variables = objective.trainable_variables
     decayed = state.model.decayed_variables(recipe.optimizer.decay_batch_norm) if decay_factor else []

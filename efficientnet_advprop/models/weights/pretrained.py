@@ -96,9 +96,9 @@ def open_weights(path: str) -> Weights:
     Raises:
         RecipeError: when there is none, it cannot be read, or it is neither an official one nor a run's.
     """
-    newest = os.path.join(path, "checkpoints")
-    is_run = tf.io.gfile.exists(os.path.join(path, "recipe.json")) and tf.io.gfile.isdir(newest)
-    file = CheckpointFile(newest if is_run else path)
+    of_run = os.path.join(path, "checkpoints")
+    is_run = tf.io.gfile.isdir(of_run) and not tf.io.gfile.glob(os.path.join(path, "*.index"))
+    file = CheckpointFile(of_run if is_run else path)
     if run_checkpoint.is_run_checkpoint(file):
         return RunWeights(file)
     network_name = official.official_network_name(file)

@@ -1,0 +1,87 @@
+"""What each scheme costs, in vanilla steps on as many images, measured in one run.
+
+    python -m benchmarks.schemes --output=docs/schemes_cost.md
+
+Beside each ratio stands what counting passes makes one expect. A pass over the batch, forward and backward, is 1.
+"Naive" counts an attack step as a whole pass, as the papers do (AdvProp with K steps: K + 2). "Counted" takes a
+backward pass for two forward ones, of which an attack step needs one: 2/3. The steps take turns, so that a change in
+the machine's load meets all of them; ratios are those of medians. On CPUs the seconds are those that this process
+computed, all cores together: work of others on the machine is not in them.
+"""
+
+import os
+import statistics
+import time
+
+import tensorflow as tf
+from absl import app
+
+from benchmarks import timing
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.recipes import AUGMENTED_BRANCH, AUXILIARY_BRANCH, FAST_ADVPROP, MAIN_BRANCH, Recipe
+
+_ATTACK_STEP = 2 / 3  # a forward pass and the half of a backward one that leads to the images
+_MEASURED = ("vanilla", "adversarial", "joint", "advprop", "fine_grained", FAST_ADVPROP)
+
+
+def passes(recipe: Recipe, attack_step: float) -> float:
+    """Passes of the first phase over the batch, an attack step counted as this many."""
+    (phase, *_) = recipe.phases
+    if recipe.scheme == FAST_ADVPROP:
+        share = recipe.num_fast_adversarial(recipe.train_batch_size) / recipe.train_batch_size
+        return 1 + share  # its attack step is one of its training passes
+    return sum(1 + (term.attack.num_steps * attack_step if term.attack else 0) for term in phase.terms)
+
+
+def report(times: timing.Times, recipes: dict[str, Recipe]) -> str:
+    """Markdown: the cost of each scheme against the counts."""
+    vanilla = times["vanilla"]
+    costs = {
+        scheme: (
+            statistics.median(times[scheme]) / statistics.median(vanilla),
+            min(times[scheme]) / min(vanilla),
+            passes(recipe, 1.0),
+            passes(recipe, _ATTACK_STEP),
+        )
+        for scheme, recipe in recipes.items()
+    }
+    half = zip(costs["adversarial"], costs["vanilla"], strict=True)
+    costs["adversarial_then_clean"] = tuple((first + second) / 2 for first, second in half)
+    rows = [(scheme, *(f"{value:.2f}" for value in values)) for scheme, values in costs.items()]
+    return timing.table(rows, ("scheme", "of medians", "of minima", "naive", "counted"))
+
+
+def main(argv: list[str]) -> None:
+    """Measure and report."""
+    del argv
+    timing.set_up()
+    batch = timing.noise_batch()
+    batch["images_augmented"] = batch["images"]
+    recipes = {scheme: timing.benchmark_recipe(scheme) for scheme in _MEASURED}
+    vanilla = recipes["vanilla"]
+    # One network for all, as a step's time does not depend on branches that it does not use.
+    model = build_model(vanilla.network, branches=(MAIN_BRANCH, AUXILIARY_BRANCH, AUGMENTED_BRANCH))
+    state = timing.our_state(vanilla, model)
+    steps = {scheme: timing.our_step(state, recipe, batch) for scheme, recipe in recipes.items()}
+    load_before = os.getloadavg()[0]
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    times = timing.take_turns(steps, timing.ROUNDS.value, time.perf_counter if on_gpu else time.process_time)
+    note = (
+        f"PGD1, but for {FAST_ADVPROP}, which attacks "
+        f"{recipes[FAST_ADVPROP].num_fast_adversarial(timing.BATCH_SIZE.value)} of the images; no moving average; "
+        "adversarial_then_clean is the mean of its halves. Preparing augmented images is not in it. "
+        f"Seconds are {'those of the clock' if on_gpu else 'CPU seconds of all cores'}."
+    )
+    text = "\n\n".join(
+        (
+            timing.setting(load_before, os.getloadavg()[0]),
+            note,
+            report(times, recipes),
+            timing.spread_table(times),
+        )
+    )
+    timing.publish("Cost of the schemes, in vanilla steps", "benchmarks.schemes", text)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,150 @@
+"""Fast AdvProp (Mei et al., ICLR 2022): AdvProp for about the price of vanilla training.
+
+Of a replica's B images the first A = `recipe.num_fast_adversarial(B)` become adversarial, and B - A stay clean (the
+order of a batch is random). Three passes, each forward and backward, over B + A images in all:
+
+    clean        the B - A        through main       their mean loss is `clean`
+    noise        the A, at the attack's random start, through auxiliary       `noise`
+    adversarial  the A, one step on, through auxiliary       `adversarial`
+
+The backward pass of `noise` yields the images' gradient, which is the attack, and the weights' gradient for nothing: so
+it is a training pass, with dropout, statistics of its batch, and moving averages that move. Every image counts once:
+with the published weights (clean 1, noise and adversarial 1/2) the shared weights follow the mean over the B images,
+each branch's norms the mean over that branch's own images:
+
+    shared     (B - A) / B * clean_weight * clean + A / B * (noise_weight * noise + adversarial_weight * adversarial)
+    main       clean_weight * clean
+    auxiliary  noise_weight * noise + adversarial_weight * adversarial
+
+which is the paper's gradient scale of 1 : 1 : 1 for the three groups, each divided by its own number of images.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from efficientnet_advprop.attacks import ascend, starting_point
+from efficientnet_advprop.randomness import fold
+from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, Term
+from efficientnet_advprop.training.objective import Batch, mean_cross_entropy, metric_names, term_metrics
+
+
+class FastAdvPropObjective:
+    """Gradients of Fast AdvProp; what is not the scheme's own (optimizer, averages, loop, log) is the other schemes'.
+
+    Args:
+        model: called as `model(images, training, branch, seed)`; its `branch_variables` say which group a weight is of.
+        terms: clean, noise and adversarial, in this order.
+        recipe: share of adversarial images and label smoothing.
+    """
+
+    def __init__(self, model: tf.keras.Model, terms: Sequence[Term], recipe: Recipe) -> None:
+        self._model, self._recipe = model, recipe
+        self._clean, self._noise, self._adversarial = terms
+        self.metric_names = metric_names(terms)
+
+    @property
+    def trainable_variables(self) -> list[tf.Variable]:
+        """What `gradients` differentiates by, in its order."""
+        return self._model.trainable_variables
+
+    def images_at_once(self, batch_size: int) -> int:
+        """Images of the largest pass over a batch of this size."""
+        num_adversarial = self._recipe.num_fast_adversarial(batch_size)
+        return max(num_adversarial, batch_size - num_adversarial)
+
+    def gradients(self, batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """The gradients of the module's formulas, on one replica; call in replica context.
+
+        The passes run one after another, so that the activations of only one are alive at a time.
+
+        Args:
+            batch: `images` [B, H, W, 3] and `labels` [B, K].
+            seed: int32 [2], of this replica.
+
+        Returns:
+            The gradient for each of the model's trainable variables, and scalars by metric name.
+
+        Raises:
+            RecipeError: when the share makes none or all of the images adversarial.
+        """
+        batch_size = batch["images"].shape[0]
+        num_adversarial = self._recipe.num_fast_adversarial(batch_size)
+        attacked, clean = (
+            (batch["images"][part], batch["labels"][part])
+            for part in (slice(None, num_adversarial), slice(num_adversarial, None))
+        )
+        main, metrics, _ = self._pass_gradients(self._clean, *clean, fold(seed, 0))
+        with tf.control_dependencies([tf.group(*main)]):
+            pixels, start = starting_point(attacked[0], self._adversarial.attack, fold(seed, 1))
+        noise, noise_metrics, ascent = self._pass_gradients(self._noise, start, attacked[1], fold(seed, 2))
+        adversarial = tf.stop_gradient(ascend(start, ascent, pixels, self._adversarial.attack))
+        with tf.control_dependencies([tf.group(*noise)]):
+            shuffled = shuffle_across_replicas(adversarial, attacked[1], fold(seed, 3))
+        auxiliary, adversarial_metrics, _ = self._pass_gradients(self._adversarial, *shuffled, fold(seed, 4))
+        share = num_adversarial / batch_size
+        auxiliary = [a + b for a, b in zip(noise, auxiliary, strict=True)]
+        return self._balanced(main, auxiliary, share), metrics | noise_metrics | adversarial_metrics
+
+    def _pass_gradients(
+        self, term: Term, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], tf.Tensor | None]:
+        """The weighted gradient of one term's mean loss, its metrics, and for the noise term the images' gradient."""
+        attacks = term == self._noise
+        with tf.GradientTape() as tape:
+            if attacks:
+                tape.watch(images)
+            logits = self._model(images, training=True, branch=term.branch, seed=seed)
+            loss = mean_cross_entropy(labels, logits, self._recipe.label_smoothing)
+        gradients, ascent = tape.gradient(
+            loss,
+            (self.trainable_variables, images if attacks else []),
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        # The weight comes after the attack, which weight 0 would leave without a direction.
+        return [term.weight * gradient for gradient in gradients], term_metrics(term, loss, labels, logits), ascent
+
+    def _balanced(self, main: list[tf.Tensor], auxiliary: list[tf.Tensor], share: float) -> list[tf.Tensor]:
+        """Both branches' gradients as one: of the mean over all images for what they share, of each's own elsewhere."""
+        norms = {
+            branch: {id(variable) for variable in self._model.branch_variables(branch)}
+            for branch in (MAIN_BRANCH, self._noise.branch)
+        }
+
+        def balance(variable: tf.Variable, main_gradient: tf.Tensor, auxiliary_gradient: tf.Tensor) -> tf.Tensor:
+            if id(variable) in norms[MAIN_BRANCH]:
+                return main_gradient
+            if id(variable) in norms[self._noise.branch]:
+                return auxiliary_gradient
+            return (1.0 - share) * main_gradient + share * auxiliary_gradient
+
+        return list(map(balance, self.trainable_variables, main, auxiliary))
+
+
+def shuffle_across_replicas(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Deal the replicas' adversarial images out among them anew; call in replica context.
+
+    An attack with statistics of the batch leaves a trace of who was in it: trained on in the same company, adversarial
+    images give their labels away (the paper, on label leaking). One replica has nobody to exchange with.
+
+    Every strategy's replica context gathers, but MirroredStrategy's not inside a loop of the step: hence no
+    micro-batches.
+
+    Args:
+        images: [A, H, W, 3].
+        labels: [A, K], of the images.
+        seed: int32 [2]; the first replica's is everybody's.
+
+    Returns:
+        As many images, and their labels, of all replicas; together the replicas hold each once.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return images, labels
+    count = images.shape[0]
+    seeds, *everybody = (context.all_gather(value, axis=0) for value in (seed[tf.newaxis], images, labels))
+    order = tf.random.experimental.stateless_shuffle(tf.range(count * context.num_replicas_in_sync), seeds[0])
+    first = context.replica_id_in_sync_group * count
+    mine = tf.slice(order, [first], [count])  # [A]
+    images, labels = (tf.gather(value, mine) for value in everybody)
+    return images, labels
