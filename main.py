@@ -86,7 +86,7 @@ def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Wei
 
 def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     """Evaluate a checkpoint."""
-    run = Run(recipe, options, open_source(recipe.data, options.data_dir), weights)
+    run = Run(recipe, options, open_source(recipe.data, options.data_dir, evaluation_only=True), weights)
     run.check_batches(training=False, evaluation=True)
     run.read_weights()
     run.say(summary_table(run.evaluate()))
@@ -181,7 +181,10 @@ def run_mode(values: absl_flags.FlagValues) -> None:
     if values.mode == "check_data":
         check(values, request)
         return
-    source = find_source(request.dataset, request.data_dir, request.holdout_shards) if request else None
+    source = None
+    if request:
+        evaluation_only = values.mode == "eval"
+        source = find_source(request.dataset, request.data_dir, request.holdout_shards, evaluation_only)
     settings = flags.settings_from_flags(values, source.facts if source else None, weights_facts)
     recipe, options = settings.recipe, settings.options
     if options.mode in READING_MODES:

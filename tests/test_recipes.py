@@ -152,9 +152,11 @@ def test_a_longer_run_would_move_the_default_switch():
     assert differences(given, override(given, {"train_epochs": 9.0})) == []
 
 
-def test_fine_grained_is_refused_without_augmented_images():
-    with pytest.raises(RecipeError, match="scheme fine_grained trains on images_augmented: it needs --augment_name"):
-        named_recipe("efficientnet-b0", "digits", "fine_grained").validate()
+def test_fine_grained_augments_as_the_paper_does_and_is_refused_without():
+    recipe = named_recipe("efficientnet-b0", "digits", "fine_grained")
+    assert recipe.data.augment_name == "autoaugment"
+    with pytest.raises(RecipeError, match="trains on augmented images too: it needs --augment_name"):
+        override(recipe, {"data.augment_name": "none"}).validate()
 
 
 @pytest.mark.parametrize("model", ["efficientnet-b0", "efficientnet-b7", "resnet-50"])

@@ -1,5 +1,6 @@
 """The sources, by the data set's name and by what a folder holds."""
 
+import dataclasses
 import os
 
 import tensorflow as tf
@@ -18,7 +19,7 @@ _IMAGENET_ON_TFDS = "imagenet2012"
 _TFRECORD_SPLITS = ("train", "validation")
 
 
-def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0) -> Source:
+def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0, evaluation_only: bool = False) -> Source:
     """Find the pictures, without touching a device.
 
     A folder with official TFRecords or class folders is that, whatever the data set is called; any other belongs to
@@ -29,6 +30,7 @@ def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0) -> 
         data_dir: its folder, local or gs://; None for data that come with a package, and for the folder that
             TensorFlow Datasets uses by itself.
         holdout_shards: as in `DataSpec`.
+        evaluation_only: a folder without training pictures will do.
 
     Raises:
         RecipeError: when pictures are missing or the flags do not go together.
@@ -48,10 +50,10 @@ def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0) -> 
             if not tf.io.gfile.isdir(data_dir):
                 raise RecipeError(f"no folder {data_dir}")
             if any(tf.io.gfile.glob(os.path.join(data_dir, f"{split}-?????-of-?????")) for split in _TFRECORD_SPLITS):
-                return open_tfrecords(data_dir, holdout_shards)
+                return open_tfrecords(data_dir, holdout_shards, evaluation_only)
             if has_class_folders(data_dir):
                 _refuse_holdout(holdout_shards, "class folders")
-                return ClassFolderSource(data_dir)
+                return ClassFolderSource(data_dir, evaluation_only)
         if dataset == "imagenet":
             raise RecipeError(
                 f"data_dir {data_dir} holds neither TFRecords (train-?????-of-?????, validation-?????-of-?????) nor "
@@ -63,14 +65,20 @@ def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0) -> 
         raise RecipeError(f"cannot read data_dir {data_dir}: {reason.splitlines()[0]}") from error
 
 
-def open_source(spec: DataSpec, data_dir: str | None) -> Source:
+def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = False) -> Source:
     """Find the pictures of a recipe and check that they are what it says.
+
+    Args:
+        spec: the data set.
+        data_dir: its folder.
+        evaluation_only: a folder without training pictures will do; their number is not compared.
 
     Raises:
         RecipeError: as `find_source`, and for other numbers of pictures or classes than `spec` has.
     """
-    source = find_source(spec.dataset, data_dir, spec.holdout_shards)
-    source.facts.check(spec)
+    source = find_source(spec.dataset, data_dir, spec.holdout_shards, evaluation_only)
+    facts = dataclasses.replace(source.facts, num_train_images=None) if evaluation_only else source.facts
+    facts.check(spec)
     return source
 
 

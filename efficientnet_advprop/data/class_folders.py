@@ -25,22 +25,29 @@ class ClassFolderSource:
 
     Args:
         data_dir: the folder, local or remote.
+        evaluation_only: do without training pictures.
 
     Raises:
         RecipeError: when a split is missing or there twice, a class has no pictures, or the splits have other classes.
     """
 
-    def __init__(self, data_dir: str) -> None:
-        train, evaluation = (_class_files(data_dir, names) for names in (TRAIN_FOLDERS, EVALUATION_FOLDERS))
+    def __init__(self, data_dir: str, evaluation_only: bool = False) -> None:
+        evaluation = _class_files(data_dir, EVALUATION_FOLDERS)
+        self.class_names = tuple(evaluation)
+        self._evaluation = _labelled(evaluation)
+        num_classes, num_eval_images = len(evaluation), len(self._evaluation[0])
+        self.facts = DataFacts(data_dir, num_classes, None, num_eval_images)
+        if evaluation_only:
+            return
+        train = _class_files(data_dir, TRAIN_FOLDERS)
         for there, missing, where in ((evaluation, train, "training"), (train, evaluation, "evaluation")):
             if extra := sorted(set(there) - set(missing)):
                 more = f" and {len(extra) - _NAMED} more" if len(extra) > _NAMED else ""
                 raise RecipeError(
                     f"data_dir {data_dir} has no folder of {where} pictures for {', '.join(extra[:_NAMED])}{more}"
                 )
-        self.class_names = tuple(train)
-        self._train, self._evaluation = _labelled(train), _labelled(evaluation)
-        self.facts = DataFacts(data_dir, len(train), len(self._train[0]), len(self._evaluation[0]))
+        self._train = _labelled(train)
+        self.facts = DataFacts(data_dir, num_classes, len(self._train[0]), num_eval_images)
 
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions

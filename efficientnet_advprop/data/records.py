@@ -22,7 +22,7 @@ class RecordSource:
 
     Args:
         where: the folder or data set, for messages.
-        train: training files.
+        train: training files; None where nothing is going to be trained.
         evaluation: evaluation files.
         parse: a record's bytes -> (encoded picture, int32 label from 0).
         num_label_classes: number of classes, if known.
@@ -32,7 +32,7 @@ class RecordSource:
     def __init__(
         self,
         where: str,
-        train: Shards,
+        train: Shards | None,
         evaluation: Shards,
         parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
         num_label_classes: int | None,
@@ -40,7 +40,7 @@ class RecordSource:
     ) -> None:
         self._train, self._evaluation, self._parse = train, evaluation, parse
         self.class_names = class_names
-        self.facts = DataFacts(where, num_label_classes, train.num_records, evaluation.num_records)
+        self.facts = DataFacts(where, num_label_classes, train.num_records if train else None, evaluation.num_records)
 
     def shards(self, split: str) -> Shards:
         """The files of a split."""

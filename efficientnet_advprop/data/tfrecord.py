@@ -19,7 +19,7 @@ _FEATURES = {
 }
 
 
-def open_tfrecords(data_dir: str, holdout_shards: int = 0) -> RecordSource:
+def open_tfrecords(data_dir: str, holdout_shards: int = 0, evaluation_only: bool = False) -> RecordSource:
     """A folder of official TFRecords.
 
     Class names come from `classes.txt` in the folder (one a line, in label order) where there is one. Pictures on a
@@ -28,13 +28,17 @@ def open_tfrecords(data_dir: str, holdout_shards: int = 0) -> RecordSource:
     Args:
         data_dir: the folder, local or remote.
         holdout_shards: as in `DataSpec`.
+        evaluation_only: do without training files.
 
     Raises:
         RecipeError: when a split has no files, a shard is missing or empty, or a file is damaged.
     """
     class_names = _class_names(data_dir)
-    train, evaluation = hold_out(find_shards(data_dir, "train"), find_shards(data_dir, "validation"), holdout_shards)
     num_label_classes = len(class_names) if class_names else None
+    evaluation = find_shards(data_dir, "validation")
+    if evaluation_only and not holdout_shards:
+        return RecordSource(data_dir, None, evaluation, _parse, num_label_classes, class_names)
+    train, evaluation = hold_out(find_shards(data_dir, "train"), evaluation, holdout_shards)
     return RecordSource(data_dir, train, evaluation, _parse, num_label_classes, class_names)
 
 
