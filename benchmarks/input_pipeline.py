@@ -1,0 +1,160 @@
+"""Pictures per second of one core, from JPEG files to training batches, as ratios measured in one run.
+
+    python -m benchmarks.input_pipeline --data_dir=FOLDER --output=docs/input_pipeline.md
+
+FOLDER holds class folders (`train/CLASS/*`, `val/CLASS/*`). Compared with what a Keras user would write first:
+`tf.keras.utils.image_dataset_from_directory`, a random crop and a random flip. The pipelines take turns (A B C A B C);
+each runs on one thread, and what counts is the process' CPU time, which other load does not stretch.
+"""
+
+import datetime
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import tabulate
+import tensorflow as tf
+from absl import app
+from absl import flags as absl_flags
+
+from efficientnet_advprop.data import eval_dataset, train_dataset
+from efficientnet_advprop.data.class_folders import ClassFolderSource
+from efficientnet_advprop.recipes import Recipe, named_recipe, override
+
+_DATA_DIR = absl_flags.DEFINE_string("data_dir", None, "Folder of class folders.", required=True)
+_IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 224, "Side of the results, in pixels.")
+_BATCHES = absl_flags.DEFINE_integer("batches", 6, "Batches of 32 pictures a turn.")
+_ROUNDS = absl_flags.DEFINE_integer("rounds", 7, "Turns; each takes every pipeline once.")
+_OUTPUT = absl_flags.DEFINE_string("output", None, "Markdown file to write the table to.")
+
+_BATCH_SIZE = 32
+_KERAS_MARGIN = 8 / 7  # 256 px for a crop of 224, as usual
+
+PLAIN, TRAIN, EVAL = "Keras: whole picture, crop, flip", "train", "eval"
+AUTOAUGMENT, RANDAUGMENT = "train + AutoAugment", "train + RandAugment"
+
+# (pipeline, compared with, what to try for, what must be reached).
+AIMS = ((TRAIN, PLAIN, 1.5, 1.5), (AUTOAUGMENT, TRAIN, 0.6, 0.4))
+
+_IDLE_SECONDS, _LOOK_SECONDS = 0.01, 0.2
+
+MakeDataset = Callable[[], tf.data.Dataset]
+
+
+def benchmark_recipe(source: ClassFolderSource, augment_name: str) -> Recipe:
+    """The ImageNet recipe of B0 for the pictures at hand."""
+    facts = source.facts
+    return override(
+        named_recipe("efficientnet-b0", "imagenet", "vanilla"),
+        {
+            "network.input_image_size": _IMAGE_SIZE.value,
+            "data.num_label_classes": facts.num_label_classes,
+            "data.num_train_images": facts.num_train_images,
+            "data.num_eval_images": facts.num_eval_images,
+            "data.augment_name": augment_name,
+            "train_batch_size": _BATCH_SIZE,
+            "cadence.eval_batch_size": _BATCH_SIZE,
+        },
+    )
+
+
+def keras_dataset() -> tf.data.Dataset:
+    """Every picture decoded whole, made a little larger than the result, cropped and flipped at random."""
+    size = _IMAGE_SIZE.value
+    margin = round(size * _KERAS_MARGIN)
+    pictures = tf.keras.utils.image_dataset_from_directory(
+        f"{_DATA_DIR.value}/train", image_size=(margin, margin), batch_size=_BATCH_SIZE, label_mode="int"
+    )
+    augment = tf.keras.Sequential([tf.keras.layers.RandomCrop(size, size), tf.keras.layers.RandomFlip("horizontal")])
+    return pictures.map(lambda images, labels: (augment(images, training=True), labels)).repeat()
+
+
+def pipelines() -> dict[str, MakeDataset]:
+    """Every pipeline by name."""
+    source = ClassFolderSource(_DATA_DIR.value)
+    context = tf.distribute.InputContext()
+    recipes = {name: benchmark_recipe(source, name) for name in ("none", "autoaugment", "randaugment")}
+    return {
+        PLAIN: keras_dataset,
+        EVAL: lambda: eval_dataset(source, recipes["none"], context),
+        TRAIN: lambda: train_dataset(source, recipes["none"], context),
+        AUTOAUGMENT: lambda: train_dataset(source, recipes["autoaugment"], context),
+        RANDAUGMENT: lambda: train_dataset(source, recipes["randaugment"], context),
+    }
+
+
+def on_one_thread(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same elements, computed by one thread."""
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    options.threading.max_intra_op_parallelism = 1
+    options.autotune.enabled = False  # it would change the buffers from turn to turn
+    return dataset.with_options(options)
+
+
+def settle() -> None:
+    """Wait until the buffers of all pipelines are full and the process is idle."""
+    before = float("-inf")
+    while time.process_time() - before > _IDLE_SECONDS:
+        before = time.process_time()
+        time.sleep(_LOOK_SECONDS)
+
+
+def measure(make_datasets: dict[str, MakeDataset]) -> dict[str, list[float]]:
+    """Pictures per CPU second of each pipeline and turn; a first batch of each, not counted, warms it up.
+
+    A turn ends when what it took out of the pipeline's buffer is there again.
+    """
+    iterators = {name: iter(on_one_thread(make().repeat())) for name, make in make_datasets.items()}
+    for iterator in iterators.values():
+        next(iterator)
+    settle()
+    rates: dict[str, list[float]] = {name: [] for name in iterators}
+    for _ in range(_ROUNDS.value):
+        for name, iterator in iterators.items():
+            start = time.process_time()
+            for _ in range(_BATCHES.value):
+                next(iterator)
+            settle()
+            rates[name].append(_BATCHES.value * _BATCH_SIZE / (time.process_time() - start))
+    return rates
+
+
+def report(rates: dict[str, list[float]]) -> str:
+    """Markdown: rates, and ratios against their aims."""
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    rate_rows = [
+        (name, f"{medians[name]:.0f}", f"{min(values):.0f}", f"{max(values):.0f}") for name, values in rates.items()
+    ]
+    ratio_rows = [
+        (f"{name} / {base}", f"{medians[name] / medians[base]:.2f}", f"{aim:g}", f"{must:g}")
+        for name, base, aim, must in AIMS
+    ]
+    tables = (
+        tabulate.tabulate(rows, headers, "github", disable_numparse=True)
+        for rows, headers in (
+            (ratio_rows, ("ratio", "measured", "aim", "at least")),
+            (rate_rows, ("pipeline", "median", "min", "max")),
+        )
+    )
+    setting = (
+        f"{_IMAGE_SIZE.value} px, {_ROUNDS.value} rounds of {_BATCHES.value} batches of {_BATCH_SIZE} in turn, one "
+        f"thread, {platform.machine()}, TensorFlow {tf.__version__}, "
+        f"{datetime.datetime.now(datetime.timezone.utc).date()}."
+    )
+    return "\n\nPictures per second of CPU time:\n\n".join(tables).join((f"{setting}\n\n", ""))
+
+
+def main(_: list[str]) -> None:
+    """Measure, print, write."""
+    text = report(measure(pipelines()))
+    print(text)
+    if _OUTPUT.value:
+        command = "python -m benchmarks.input_pipeline --data_dir=FOLDER"
+        with open(_OUTPUT.value, "w") as file:
+            file.write(f"# From files to batches\n\n`{command}`\n\n{text}\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
