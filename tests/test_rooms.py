@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "export": {"recipes", "models", "data"},
     "reporting": {"recipes"},
     # Assembles the others.
-    "run": {"tpu_utils", "data", "evaluation", "export", "models", "recipes", "reporting", "training"},
+    "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
+    "exporting": {"data", "export", "models", "recipes", "reporting", "run", "training"},
     "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},
 }
 
