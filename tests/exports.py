@@ -15,7 +15,12 @@ TWO = ("main", "auxiliary")
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight nine", "ten")
 
 _SMALL = {
-    "efficientnet-b0": {"width_coefficient": 0.25, "depth_coefficient": 0.2, "dropout_rate": 0.2},
+    "efficientnet-b0": {
+        "width_coefficient": 0.25,
+        "depth_coefficient": 0.2,
+        "dropout_rate": 0.2,
+        "batch_norm_momentum": 0.9,
+    },
     "resnet-50": {"width_coefficient": 0.125, "depth_coefficient": 0.25},
 }
 

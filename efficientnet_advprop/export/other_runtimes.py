@@ -107,8 +107,8 @@ def _compare(served: ServedNetwork, predictors: Mapping[str, Predictor]) -> list
             "file": os.path.basename(name),
             "largest_probability_difference": float(np.max(np.abs(probabilities - expected))),
             "top1_agreement": float(np.mean(np.argmax(probabilities, -1) == np.argmax(expected, -1))),
-            "megabytes": round(sizes[name] / 1e6, 2),
-            "milliseconds_per_picture": round(milliseconds[name], 2),
+            "megabytes": sizes[name] / 1e6,
+            "milliseconds_per_picture": milliseconds[name],
         }
         for name, probabilities in answers.items()
     ]
