@@ -12,8 +12,6 @@ import datetime
 import os
 import platform
 import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 import tabulate
@@ -22,6 +20,7 @@ from absl import app
 from absl import flags as absl_flags
 
 import tpu_utils
+from benchmarks.timing import Step, take_turns
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import AttackSpec, Recipe, named_recipe, override
 from efficientnet_advprop.training.learning_rate import learning_rate_schedule
@@ -42,8 +41,6 @@ AIMS = {
     "AdvProp PGD1 / vanilla": (2.4, 2.7),
     "AdvProp PGD5 / vanilla": (5.2, 5.6),
 }
-
-Step = Callable[[], object]
 
 
 def benchmark_recipe(scheme: str, attack: AttackSpec) -> Recipe:
@@ -100,25 +97,6 @@ def keras_step(recipe: Recipe, batch: dict[str, tf.Tensor]) -> Step:
         return loss
 
     return lambda: step(batch)
-
-
-def seconds(step: Step) -> float:
-    """Time of one call, until its result is on the host."""
-    start = time.perf_counter()
-    tf.nest.map_structure(lambda tensor: tensor.numpy(), step())
-    return time.perf_counter() - start
-
-
-def take_turns(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Times of each step; two calls of each to trace and warm up come first."""
-    for step in steps.values():
-        seconds(step)
-        seconds(step)
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            times[name].append(seconds(step))
-    return times
 
 
 def report(times: dict[str, list[float]], load_before: float, load_after: float) -> str:
