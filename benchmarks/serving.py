@@ -25,7 +25,7 @@ from efficientnet_advprop.export import Description, code_commit, export_network
 from efficientnet_advprop.models import build_model
 
 _BATCH_SIZES = absl_flags.DEFINE_list("batch_sizes", ["1", "16"], "Images in a request.")
-_ROUNDS = absl_flags.DEFINE_integer("rounds", 150, "Turns at a batch of 1; larger batches take fewer.")
+_ROUNDS = absl_flags.DEFINE_integer("rounds", 250, "Turns at a batch of 1; larger batches take fewer.")
 _OUTPUT = absl_flags.DEFINE_string("output", None, "Markdown file to write the table to.")
 
 _NETWORK = "efficientnet-b0"

@@ -123,6 +123,15 @@ def test_export_writes_the_next_version_with_the_same_values(finished_run):
         assert {name: value for name, value in summary.items() if name.startswith("top")}.items() <= metrics.items()
 
 
+def test_other_runtimes_are_compared_in_a_table(finished_run, tmp_path, capsys):
+    folder, _ = finished_run
+    run_main("--mode=export", f"--model_dir={folder}", "--export_format=tflite", f"--export_dir={tmp_path}")
+    out = capsys.readouterr().out
+    assert re.search(r"^int8\.tflite +[\d.e-]+ +\d+\.\d\d % +[\d.]+ +[\d.]+$", out, re.M), out
+    assert re.search(rf"^tflite: {tmp_path}/tflite/1, ", out, re.M)
+    assert os.listdir(tmp_path) == ["tflite"]  # nothing that TensorFlow Serving would take for a version
+
+
 def test_another_branch_is_exported_loudly(finished_run, tmp_path):
     folder, _ = finished_run
     done = command("--mode=export", f"--model_dir={folder}", "--export_branch=auxiliary", f"--export_dir={tmp_path}")
