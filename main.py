@@ -20,7 +20,9 @@ import flags
 import tpu_utils
 from efficientnet_advprop.check_data import check_data
 from efficientnet_advprop.data import Source, bad_picture_in, check_options, find_source, open_source
-from efficientnet_advprop.export import ExportError
+from efficientnet_advprop.export import ExportError, require_packages
+from efficientnet_advprop.exporting import export as export_weights
+from efficientnet_advprop.exporting import require_branch
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.predicting import PREDICTIONS_FILE
 from efficientnet_advprop.predicting import predict as predict_pictures
@@ -50,6 +52,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
     run.check_batches(training=True, evaluation=True)
     if not options.export_dir.startswith(os.path.join(options.model_dir, "")):
         run_folder.require_writable("export_dir", options.export_dir)
+    require_branch(run)
     run.record_recipe()
     train_seconds = run.train(with_evaluation=True)
     results = run.evaluate()
@@ -65,7 +68,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
         "evaluation_attack": dataclasses.asdict(EVALUATION_ATTACK),
         "train_seconds": round(train_seconds, 1),
         "adversarial_examples": run.draw_examples(),
-        "saved_model": run.export(run.some_eval_pictures()),
+        "saved_model": export_weights(run, results),
         "best_checkpoint": os.path.join(options.model_dir, run_folder.BEST_FOLDER),
         "recipe": os.path.join(options.model_dir, run_folder.RECIPE_FILE),
         "metrics": os.path.join(options.model_dir, METRICS_FILE),
@@ -111,10 +114,14 @@ def predict(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
 
 def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     """Export a checkpoint; needs no data."""
+    require_packages(options.export_format)
     run_folder.require_writable("export_dir", options.export_dir)
-    run = Run(recipe, options, None, weights)
+    # The digits need no folder, so that what comes from a run on them can be compared on them.
+    on_digits = recipe.data.dataset == "digits" and weights.facts.recipe is not None
+    run = Run(recipe, options, open_source(recipe.data, None) if on_digits else None, weights)
+    require_branch(run)
     run.read_weights()
-    run.say(f"saved_model: {run.export(run.made_up_pictures())}")
+    export_weights(run)
     run.remove_scratch()
 
 

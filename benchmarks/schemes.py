@@ -16,7 +16,7 @@ import time
 import tensorflow as tf
 from absl import app
 
-from benchmarks import timing
+from benchmarks import timing, training_steps
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import AUGMENTED_BRANCH, AUXILIARY_BRANCH, FAST_ADVPROP, MAIN_BRANCH, Recipe
 
@@ -48,39 +48,40 @@ def report(times: timing.Times, recipes: dict[str, Recipe]) -> str:
     half = zip(costs["adversarial"], costs["vanilla"], strict=True)
     costs["adversarial_then_clean"] = tuple((first + second) / 2 for first, second in half)
     rows = [(scheme, *(f"{value:.2f}" for value in values)) for scheme, values in costs.items()]
-    return timing.table(rows, ("scheme", "of medians", "of minima", "naive", "counted"))
+    return training_steps.table(rows, ("scheme", "of medians", "of minima", "naive", "counted"))
 
 
 def main(argv: list[str]) -> None:
     """Measure and report."""
     del argv
-    timing.set_up()
-    batch = timing.noise_batch()
+    training_steps.set_up()
+    batch = training_steps.noise_batch()
     batch["images_augmented"] = batch["images"]
-    recipes = {scheme: timing.benchmark_recipe(scheme) for scheme in _MEASURED}
+    recipes = {scheme: training_steps.benchmark_recipe(scheme) for scheme in _MEASURED}
     vanilla = recipes["vanilla"]
     # One network for all, as a step's time does not depend on branches that it does not use.
     model = build_model(vanilla.network, branches=(MAIN_BRANCH, AUXILIARY_BRANCH, AUGMENTED_BRANCH))
-    state = timing.our_state(vanilla, model)
-    steps = {scheme: timing.our_step(state, recipe, batch) for scheme, recipe in recipes.items()}
+    state = training_steps.our_state(vanilla, model)
+    steps = {scheme: training_steps.our_step(state, recipe, batch) for scheme, recipe in recipes.items()}
     load_before = os.getloadavg()[0]
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    times = timing.take_turns(steps, timing.ROUNDS.value, time.perf_counter if on_gpu else time.process_time)
+    times = timing.take_turns(steps, training_steps.ROUNDS.value, time.perf_counter if on_gpu else time.process_time)
     note = (
         f"PGD1, but for {FAST_ADVPROP}, which attacks "
-        f"{recipes[FAST_ADVPROP].num_fast_adversarial(timing.BATCH_SIZE.value)} of the images; no moving average; "
+        f"{recipes[FAST_ADVPROP].num_fast_adversarial(training_steps.BATCH_SIZE.value)} of the images; "
+        "no moving average; "
         "adversarial_then_clean is the mean of its halves. Preparing augmented images is not in it. "
         f"Seconds are {'those of the clock' if on_gpu else 'CPU seconds of all cores'}."
     )
     text = "\n\n".join(
         (
-            timing.setting(load_before, os.getloadavg()[0]),
+            training_steps.setting(load_before, os.getloadavg()[0]),
             note,
             report(times, recipes),
-            timing.spread_table(times),
+            training_steps.spread_table(times),
         )
     )
-    timing.publish("Cost of the schemes, in vanilla steps", "benchmarks.schemes", text)
+    training_steps.publish("Cost of the schemes, in vanilla steps", "benchmarks.schemes", text)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import statistics
 import tensorflow as tf
 from absl import app
 
-from benchmarks import timing
+from benchmarks import timing, training_steps
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import AttackSpec, Recipe
 from efficientnet_advprop.training.optimizers import weight_decay_loss
@@ -30,7 +30,9 @@ AIMS = {
 def keras_step(recipe: Recipe, batch: dict[str, tf.Tensor]) -> timing.Step:
     """The same objective on Keras' own network: smoothed cross-entropy, weight decay on all but batch norms."""
     network = tf.keras.applications.EfficientNetB0(
-        weights=None, input_shape=(timing.IMAGE_SIZE.value, timing.IMAGE_SIZE.value, 3), classifier_activation=None
+        weights=None,
+        input_shape=(training_steps.IMAGE_SIZE.value, training_steps.IMAGE_SIZE.value, 3),
+        classifier_activation=None,
     )
     norms = {
         id(variable)
@@ -39,7 +41,7 @@ def keras_step(recipe: Recipe, batch: dict[str, tf.Tensor]) -> timing.Step:
         for variable in layer.trainable_variables
     }
     decayed = [variable for variable in network.trainable_variables if id(variable) not in norms]
-    state = timing.our_state(recipe, network)
+    state = training_steps.our_state(recipe, network)
 
     @tf.function
     def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -74,9 +76,9 @@ def report(times: timing.Times, load_before: float, load_after: float) -> str:
         ratios.append((name, f"{median:.2f}", f"{minimum:.2f}", f"{aim:g}", f"{bound:g}", verdict))
     return "\n\n".join(
         (
-            timing.setting(load_before, load_after),
-            timing.table(ratios, ("ratio", "of medians", "of minima", "aim", "bound", "")),
-            timing.spread_table(times),
+            training_steps.setting(load_before, load_after),
+            training_steps.table(ratios, ("ratio", "of medians", "of minima", "aim", "bound", "")),
+            training_steps.spread_table(times),
         )
     )
 
@@ -84,22 +86,24 @@ def report(times: timing.Times, load_before: float, load_after: float) -> str:
 def main(argv: list[str]) -> None:
     """Measure and report."""
     del argv
-    timing.set_up()
+    training_steps.set_up()
     pgd1 = AttackSpec(epsilon_px=1.0, num_steps=1)
     pgd5 = AttackSpec(epsilon_px=4.0, num_steps=5)
-    vanilla = timing.benchmark_recipe("vanilla")
-    batch = timing.noise_batch()
-    advprop_state = timing.our_state(vanilla, build_model(vanilla.network, branches=("main", "auxiliary")))
+    vanilla = training_steps.benchmark_recipe("vanilla")
+    batch = training_steps.noise_batch()
+    advprop_state = training_steps.our_state(vanilla, build_model(vanilla.network, branches=("main", "auxiliary")))
     steps = {
         "keras.applications": keras_step(vanilla, batch),
-        "vanilla": timing.our_step(timing.our_state(vanilla, build_model(vanilla.network)), vanilla, batch),
-        "AdvProp PGD1": timing.our_step(advprop_state, timing.benchmark_recipe("advprop", pgd1), batch),
-        "AdvProp PGD5": timing.our_step(advprop_state, timing.benchmark_recipe("advprop", pgd5), batch),
+        "vanilla": training_steps.our_step(
+            training_steps.our_state(vanilla, build_model(vanilla.network)), vanilla, batch
+        ),
+        "AdvProp PGD1": training_steps.our_step(advprop_state, training_steps.benchmark_recipe("advprop", pgd1), batch),
+        "AdvProp PGD5": training_steps.our_step(advprop_state, training_steps.benchmark_recipe("advprop", pgd5), batch),
     }
     load_before = os.getloadavg()[0]
-    times = timing.take_turns(steps, timing.ROUNDS.value)
+    times = timing.take_turns(steps, training_steps.ROUNDS.value)
     text = report(times, load_before, os.getloadavg()[0])
-    timing.publish("Time of a training step", "benchmarks.step_time", text)
+    training_steps.publish("Time of a training step", "benchmarks.step_time", text)
 
 
 if __name__ == "__main__":

@@ -5,19 +5,16 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 import tpu_utils
 from efficientnet_advprop.data import Source, class_names, eval_dataset, train_dataset
 from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, adversarial_examples, run_all
-from efficientnet_advprop.export import export_saved_model
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.recipes import (
     EVALUATION_ATTACK,
     FAST_ADVPROP,
-    MAIN_BRANCH,
     Recipe,
     RecipeError,
     RunOptions,
@@ -33,7 +30,7 @@ from efficientnet_advprop.reporting import (
     write_image_strip,
 )
 from efficientnet_advprop.training import model_dir as run_folder
-from efficientnet_advprop.training.checkpoints import Checkpoints
+from efficientnet_advprop.training.checkpoints import Checkpoints, find
 from efficientnet_advprop.training.interruption import StopRequest
 from efficientnet_advprop.training.loop import train
 from efficientnet_advprop.training.memory import estimate_memory
@@ -41,7 +38,6 @@ from efficientnet_advprop.training.objective import Batch
 from efficientnet_advprop.training.state import TrainState, create_train_state
 
 _STRIP_PICTURES = 8
-_VERIFIED_PICTURES = 8
 
 
 class Run:
@@ -122,6 +118,26 @@ class Run:
         """Updates that made the evaluated weights; None if unknown."""
         return self.weights.step if self._read_model else self.state.step
 
+    @property
+    def weights_in_words(self) -> str:
+        """What the evaluated weights are, for a person."""
+        if self._read_model is None:
+            return f"averaged, of this run, step {self.step}"
+        return f"{'averaged' if self.options.ema else 'raw'}, {self.weights.origin}"
+
+    @property
+    def scheme_and_dataset(self) -> tuple[str | None, str | None]:
+        """What the evaluated weights were trained with and on; None for what is not known of weights from elsewhere."""
+        if self._read_model is None or self.weights.facts.recipe is not None:
+            return self.recipe.scheme, self.recipe.data.dataset
+        is_advprop = self.recipe.network.preprocessing == "advprop"  # no other official weights use it
+        return ("advprop" if is_advprop else None), None
+
+    @property
+    def checkpoint_path(self) -> str:
+        """The checkpoint that holds the evaluated weights."""
+        return self.weights.facts.path if self._read_model else find(self.options.model_dir, "last")
+
     def check_batches(self, training: bool, evaluation: bool) -> None:
         """Refuse batches that the replicas cannot share equally.
 
@@ -148,17 +164,6 @@ class Run:
             branches=self.recipe.branches,
             remat=self.options.remat,
         )
-
-    def _make_served_model(self) -> tf.keras.Model:
-        """The network with the main branch alone, in float32 whatever training computed in."""
-        policy = tf.keras.mixed_precision.global_policy()
-        tf.keras.mixed_precision.set_global_policy("float32")
-        try:
-            return build_model(
-                self.recipe.network, num_classes=self.recipe.data.num_label_classes, branches=(MAIN_BRANCH,)
-            )
-        finally:
-            tf.keras.mixed_precision.set_global_policy(policy)
 
     def _train_iterator(self, start_step: int) -> Iterator[Batch]:
         return iter(
@@ -294,22 +299,6 @@ class Run:
             self.log.image("adversarial_examples", self.state.step, path)
         return path
 
-    def export(self, images: np.ndarray) -> str:
-        """Write the SavedModel of the evaluated weights, main branch alone, compared on these images [N, H, W, 3]."""
-        export_dir = self.options.export_dir if self.is_chief else os.path.join(self.write_dir, "saved_model")
-        network, data = self.recipe.network, self.recipe.data
-        description = {
-            "model": network.name,
-            "preprocessing": network.preprocessing,
-            "input_range": [0, 255],
-            "input_image_size": network.input_image_size,
-            "eval_crop": data.eval_crop,
-            "resize": data.resize,
-            "class_names": self.class_names,
-            "step": self.step,
-        }
-        return export_saved_model(self.evaluated_model, self._make_served_model, export_dir, images, description)
-
     def record_recipe(self) -> None:
         """Make the run's folder this recipe's.
 
@@ -325,14 +314,3 @@ class Run:
             run_folder.write_summary(self.options.model_dir, summary)
         self.say(summary_table(summary))
         self.remove_scratch()
-
-    def made_up_pictures(self) -> np.ndarray:
-        """Noise, float32 [N, H, W, 3] in [0, 255], to compare an export on without any data."""
-        size = self.recipe.network.input_image_size
-        shape = (_VERIFIED_PICTURES, size, size, 3)
-        return np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-
-    def some_eval_pictures(self) -> np.ndarray:
-        """A few evaluation pictures, float32 [N, H, W, 3]."""
-        batch = next(iter(self._eval_batches()))
-        return self.strategy.experimental_local_results(batch["images"])[0].numpy()[:_VERIFIED_PICTURES]

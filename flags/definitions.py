@@ -9,12 +9,12 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import NETWORKS, SCHEMES
+from efficientnet_advprop.recipes import MAIN_BRANCH, NETWORKS, SCHEMES
 from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
 from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
-from efficientnet_advprop.recipes.run_options import BAD_IMAGES
+from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS
 
 MODES = ("train_and_eval", "train", "eval", "predict", "export", "check_data")
 
@@ -159,9 +159,16 @@ def _define_all() -> None:
     _define("use_cache", bool, "Keep the undecoded training pictures of TFRecords in memory.")
     _define("model_dir", str, "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME if absent.")
     _define("export_dir", str, "Parent of the exported versions; MODEL_DIR/saved_model if absent.")
+    _define(
+        "export_format",
+        EXPORT_FORMATS,
+        "What to export to; all but SavedModels go to EXPORT_DIR/FORMAT.",
+        "saved_model",
+    )
+    _define("export_branch", str, "Whose batch norms are exported.", default=MAIN_BRANCH)
     _define("checkpoint", ("last", "best"), "Which checkpoint eval, predict and export read.", default="last")
     _define("allow_extra_variables", bool, "Accept unknown variables in an official checkpoint.", default=False)
-    _define("images", str, "Pictures to predict: a pattern such as 'FOLDER/*.jpg'.")
+    _define("images", str, "Pictures to predict, or to compare an export on: a pattern such as 'FOLDER/*.jpg'.")
     _define("output", str, "File for the raw logits of predict, in NumPy's format.")
     _define("strategy", str, "Devices: auto, tpu, multi_worker, mirrored or one_device.", default="auto")
     _define("tpu", str, "TPU name or grpc:// address, or local on a TPU VM.")

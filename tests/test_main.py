@@ -111,13 +111,37 @@ def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run):
 
 def test_export_writes_the_next_version_with_the_same_values(finished_run):
     folder, _ = finished_run
-    command("--mode=export", f"--model_dir={folder}", "--checkpoint=best")
+    done = command("--mode=export", f"--model_dir={folder}", "--checkpoint=best")
+    assert "noise" not in done.stdout  # compared on the digits
     images = tf.constant(np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3)), tf.float32)
     first, second = (
         tf.saved_model.load(str(folder / "saved_model" / version)).signatures["serving_default"](images=images)
         for version in ("1", "2")
     )
     np.testing.assert_allclose(first["probabilities"], second["probabilities"], atol=1e-6)
+    summary = json.loads((folder / "summary.json").read_text())
+    for version in ("1", "2"):
+        metrics = json.loads((folder / "saved_model" / version / "export.json").read_text())["metrics"]
+        assert {name: value for name, value in summary.items() if name.startswith("top")}.items() <= metrics.items()
+
+
+def test_other_runtimes_are_compared_in_a_table(finished_run, tmp_path, capsys):
+    folder, _ = finished_run
+    run_main("--mode=export", f"--model_dir={folder}", "--export_format=tflite", f"--export_dir={tmp_path}")
+    out = capsys.readouterr().out
+    assert re.search(r"^int8\.tflite +[\d.e-]+ +\d+\.\d\d % +[\d.]+ +[\d.]+$", out, re.M), out
+    assert re.search(rf"^tflite: {tmp_path}/tflite/1, ", out, re.M)
+    assert os.listdir(tmp_path) == ["tflite"]  # nothing that TensorFlow Serving would take for a version
+
+
+def test_another_branch_is_exported_loudly(finished_run, tmp_path):
+    folder, _ = finished_run
+    done = command("--mode=export", f"--model_dir={folder}", "--export_branch=auxiliary", f"--export_dir={tmp_path}")
+    assert "ATTENTION: this exports the auxiliary branch" in done.stdout
+    assert "NOT the main one" in (tmp_path / "1" / "model_card.md").read_text()
+    variables = [name for name, _ in tf.train.list_variables(str(tmp_path / "1" / "variables" / "variables"))]
+    assert any("auxiliary" in name for name in variables)
+    assert not any("main" in name for name in variables)
 
 
 def test_sigterm_leaves_a_run_that_the_same_command_finishes(tmp_path):

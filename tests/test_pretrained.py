@@ -82,11 +82,15 @@ def test_official_checkpoint_in_saved_model_out(official, tmp_path, capsys):
     out, _ = run("--mode=export", f"--init_checkpoint={official}", f"--export_dir={tmp_path}", *SMALL, capsys=capsys)
     assert "weights: averaged, official efficientnet-b0" in out
     assert "preprocessing: advprop" in out
+    assert "compared on noise" in out
+    assert re.search(rf"^saved_model: {tmp_path}/1, \d+\.\d MB \(the checkpoint: \d+\.\d MB\)$", out, re.M)
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     description = json.loads(loaded.description().numpy())
     assert description == json.loads((tmp_path / "1" / "export.json").read_text())
     assert description["preprocessing"] == "advprop"
     assert description["class_names"][:2] == ["tench", "goldfish"]
+    assert (description["scheme"], description["dataset"], description["branch"]) == ("advprop", None, "main")
+    assert description["weights"] == "averaged, official efficientnet-b0"
     model = build_model(small_b0(), 1000)
     load_official_checkpoint(model, official)
     images = tf.constant(np.random.default_rng(1).uniform(0, 255, (3, 32, 32, 3)), tf.float32)
@@ -252,7 +256,11 @@ def test_evaluation_of_an_official_checkpoint_on_a_folder(official, tmp_path, ca
         (("--mode=export", "--init_checkpoint={official}", "--num_label_classes=10"), "has 1000 classes"),
         (("--mode=export", "--init_checkpoint={official}"), "lacks efficientnet-b0/bl"),  # not SMALL
         (("--mode=predict", "--init_checkpoint={official}"), "needs --images"),
-        (("--mode=eval", "--images=x"), "--images is read by --mode=predict"),
+        (("--mode=eval", "--images=x"), "--images is read by --mode=predict and export"),
+        (("--mode=eval", "--export_format=hub"), "--export_format is read by --mode=export, not by eval"),
+        (("--mode=export", "--init_checkpoint={official}", "--export_format=h5"), "export_format.*saved_model.*onnx"),
+        (("--mode=export", "--init_checkpoint={official}", "--export_branch=auxiliary"), "of this network are main"),
+        (("--mode=export", "--init_checkpoint={official}", *SMALL, "--images=/nonexistent/*"), "no file matches"),
         (("--mode=predict", "--images=x", "--data_dir=y"), "--data_dir is read by"),
         (("--allow_extra_variables",), "no effect without --init_checkpoint"),
         (("--noema",), "training without --init_checkpoint reads none"),

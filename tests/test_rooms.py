@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "reporting": {"recipes"},
     "check_data": {"data", "recipes", "reporting"},
     # Assembles the others.
-    "run": {"tpu_utils", "data", "evaluation", "export", "models", "recipes", "reporting", "training"},
+    "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
+    "exporting": {"data", "export", "models", "recipes", "reporting", "run", "training"},
     "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},
 }
 

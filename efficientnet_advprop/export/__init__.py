@@ -1,5 +1,17 @@
 """Export of a trained network for use without this code."""
 
-from efficientnet_advprop.export.saved_model import ExportError, export_saved_model
+from efficientnet_advprop.export.description import Description, code_commit
+from efficientnet_advprop.export.formats import export_network, require_packages
+from efficientnet_advprop.export.served import ExportError, ServedNetwork, served_network
+from efficientnet_advprop.export.versions import bytes_of
 
-__all__ = ["ExportError", "export_saved_model"]
+__all__ = [
+    "Description",
+    "ExportError",
+    "ServedNetwork",
+    "bytes_of",
+    "code_commit",
+    "export_network",
+    "require_packages",
+    "served_network",
+]

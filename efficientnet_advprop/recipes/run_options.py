@@ -3,6 +3,7 @@
 import dataclasses
 
 BAD_IMAGES = ("error", "skip")
+EXPORT_FORMATS = ("saved_model", "hub", "tflite", "onnx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +32,13 @@ class RunOptions:
         model_dir: the run's folder.
         data_dir: the data set's folder, if it has one.
         export_dir: parent of the exported versions.
+        export_format: one of `EXPORT_FORMATS`.
+        export_branch: whose batch norms are exported.
         checkpoint: "last" or "best": what eval, predict and export read from a run.
         init_checkpoint: weights from elsewhere, to start from or to read.
         ema: read averaged weights, not raw ones.
         allow_extra_variables: accept unknown variables in an official checkpoint.
-        images: pattern of the pictures to predict.
+        images: pattern of the pictures to predict, or to compare an export on.
         output: file for their logits.
         strategy: devices, as `tpu_utils.connect` takes it.
         tpu: TPU name, address or "local".
@@ -50,6 +53,8 @@ class RunOptions:
     model_dir: str
     data_dir: str | None
     export_dir: str
+    export_format: str
+    export_branch: str
     checkpoint: str
     init_checkpoint: str | None
     ema: bool

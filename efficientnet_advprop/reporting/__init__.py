@@ -3,9 +3,10 @@
 from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch
 from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet
 from efficientnet_advprop.reporting.image_strip import write_image_strip
-from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog
+from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog, recorded_results
 from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
 from efficientnet_advprop.reporting.tables import (
+    comparison_table,
     describe_data,
     describe_recipe,
     describe_variables,
@@ -18,11 +19,13 @@ __all__ = [
     "BadImagesByEpoch",
     "MetricsLog",
     "ProgressDisplay",
+    "comparison_table",
     "describe_data",
     "describe_recipe",
     "describe_variables",
     "prediction_table",
     "progress_bar",
+    "recorded_results",
     "summary_table",
     "write_contact_sheet",
     "write_image_strip",

@@ -9,6 +9,7 @@ import tensorflow as tf
 from efficientnet_advprop.recipes import RecipeError
 
 METRICS_FILE = "metrics.jsonl"
+_NO_RESULTS = ("step", "epoch", "kind")
 
 
 class MetricsLog:
@@ -68,6 +69,13 @@ class MetricsLog:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
         self._writers[kind].flush()
+
+
+def recorded_results(model_dir: str, step: int) -> dict[str, float]:
+    """The results of the evaluation at a step of the run in this folder; empty if there was none."""
+    lines = [line for line in _read_lines(os.path.join(model_dir, METRICS_FILE)) if line["kind"] == "eval"]
+    results = next((line for line in reversed(lines) if line["step"] == step), {})
+    return {name: value for name, value in results.items() if name not in _NO_RESULTS}
 
 
 def _read_lines(path: str) -> list[dict]:

@@ -88,6 +88,17 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:
     return f"{table}\n... and {left} more" if left else table
 
 
+def comparison_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Files of one network beside each other: how far their answers are apart, sizes, times.
+
+    Args:
+        rows: the same named values of each file.
+    """
+    headers = [name.replace("_", " ") for name in rows[0]]
+    cells = [[_format(name, value) for name, value in row.items()] for row in rows]
+    return tabulate.tabulate(cells, headers, tablefmt="simple", disable_numparse=True)
+
+
 def _format(name: str, value: Any) -> str:
     if name.startswith(_SHARES):
         return f"{100 * value:.2f} %"

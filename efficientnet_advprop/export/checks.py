@@ -1,0 +1,116 @@
+"""What exported functions refuse, with messages for people who see nothing but them.
+
+All of it is in the graph: TensorFlow Serving and other programs run no Python.
+"""
+
+import tensorflow as tf
+
+# Bicubic resizing overshoots [0, 1] by at most 0.45 on each side (its weights' absolute values add up to 1.375 a
+# dimension); evaluation keeps that.
+_OVERSHOOT = 0.5
+
+_JPEG, _PNG, _GIF, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND"
+
+
+def checked_pixels(images: tf.Tensor) -> tf.Tensor:
+    """The images, once they are known to be pixels of [0, 255].
+
+    Args:
+        images: float32 [N, H, W, 3].
+    """
+    images = _of_shape(images, "[N, H, W, 3]", channels=3)
+    bad = tf.logical_not(_inside(images, 255.0))  # [N]
+    images = _require(
+        tf.logical_not(tf.reduce_any(bad)),
+        tf.strings.format(
+            "element {} of images holds NaN or values far outside [0, 255]; pixels of [0, 255] are expected",
+            _first(bad),
+        ),
+        images,
+    )
+    # Pictures this dark are whole numbers, unless somebody scaled them.
+    scaled = tf.cond(
+        tf.reduce_max(images) <= 1.0,
+        lambda: tf.reduce_any(tf.not_equal(images, tf.round(images))),
+        lambda: tf.constant(False),
+    )
+    message = "no value of images is above 1: they look scaled or normalised; pixels of [0, 255] are expected"
+    return _require(tf.logical_not(scaled), tf.constant(message), images)
+
+
+def checked_unit_range(images: tf.Tensor) -> tf.Tensor:
+    """The images, once they are known to be pixels of [0, 1].
+
+    No element is named: formatting a message is beyond XLA, with which a Hub module may be compiled. Shapes are checked
+    by whatever calls a restored function.
+
+    Args:
+        images: float32 [N, H, W, 3].
+    """
+    images = _require(tf.size(images) > 0, tf.constant("images are empty"), images)
+    message = "images hold NaN or values far outside [0, 1]; pixels of [0, 1] are expected (uint8 pictures / 255)"
+    return _require(tf.reduce_all(_inside(images, 1.0)), tf.constant(message), images)
+
+
+def checked_pictures(images: tf.Tensor) -> tf.Tensor:
+    """The encoded pictures, once they are known to be of a known kind and whole.
+
+    Only kind and end marker are looked at: a decoder's own error would name no element, and a graph cannot catch it.
+
+    Args:
+        images: string [N].
+    """
+    images = _of_shape(images, "[N]")
+    is_jpeg, is_png, is_gif, is_bmp = (
+        tf.equal(tf.strings.substr(images, 0, len(mark)), mark) for mark in (_JPEG, _PNG, _GIF, _BMP)
+    )
+    unknown = tf.logical_not(is_jpeg | is_png | is_gif | is_bmp)  # [N]
+    images = _require(
+        tf.logical_not(tf.reduce_any(unknown)),
+        tf.strings.format("element {} of images is not a JPEG, PNG, GIF or BMP", _first(unknown)),
+        images,
+    )
+    cut = (is_jpeg & ~_contains(images, _JPEG_END)) | (is_png & ~_contains(images, _PNG_END))
+    return _require(
+        tf.logical_not(tf.reduce_any(cut)),
+        tf.strings.format("element {} of images is cut short: it has no end marker", _first(cut)),
+        images,
+    )
+
+
+def _of_shape(images: tf.Tensor, wanted: str, channels: int | None = None) -> tf.Tensor:
+    """The images, once they are known to have the rank of their declared shape, these channels and no zeros.
+
+    Nothing else in a program that loads the graph has to look at the declared shape, and a convolution takes six
+    channels for two groups of three.
+    """
+    rank = images.shape.rank
+    # Without its declared shape, from which optimizers would conclude that the condition holds.
+    shape = tf.shape(tf.compat.v1.placeholder_with_default(images, shape=None))
+    good = tf.equal(tf.size(shape), rank) & tf.reduce_all(shape > 0)
+    if channels is not None:
+        good &= tf.reduce_all(tf.equal(shape[-1:], channels))
+    message = tf.strings.format("images have shape {}: " + wanted + ", without zeros, is expected", shape)
+    return _require(good, message, images)
+
+
+def _inside(images: tf.Tensor, high: float) -> tf.Tensor:
+    """For each image whether all of it is near [0, high], bool [N]; comparing with NaN is false."""
+    middle = high / 2
+    return tf.reduce_all(tf.abs(images - middle) <= middle + _OVERSHOOT * high, axis=(1, 2, 3))
+
+
+def _contains(images: tf.Tensor, marker: bytes) -> tf.Tensor:
+    """Whether each string holds the marker; regular expressions would want them in UTF-8."""
+    return tf.strings.split(images, sep=marker).row_lengths() > 1
+
+
+def _first(bad: tf.Tensor) -> tf.Tensor:
+    return tf.argmax(tf.cast(bad, tf.int32))
+
+
+def _require(condition: tf.Tensor, message: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """The images, which do not exist before the condition was seen to hold."""
+    with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
+        return tf.identity(images)
