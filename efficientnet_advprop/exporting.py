@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.data import find_pictures, preprocess_eval, read_pictures
+from efficientnet_advprop.data import eval_dataset, find_pictures, read_pictures
 from efficientnet_advprop.export import Description, bytes_of, code_commit, export_network, served_network
 from efficientnet_advprop.models import Network, build_model
 from efficientnet_advprop.recipes import MAIN_BRANCH, RecipeError
@@ -127,7 +127,7 @@ def _examples(run: Run) -> np.ndarray:
             raise RecipeError(f"none of the files of {run.options.images} is a picture")
         return np.stack(examples)
     if run.source is not None:
-        pictures = run.source.eval_examples(run.recipe).take(_OTHER_PICTURES)
-        return np.stack([preprocess_eval(picture, size, data.eval_crop, data.resize) for picture, _ in pictures])
+        batch = next(iter(eval_dataset(run.source, run.recipe, tf.distribute.InputContext(), run.options.input)))
+        return batch["images"][batch["mask"] > 0].numpy()[:_OTHER_PICTURES]
     run.say("compared on noise, as there is no data set here; --images='FOLDER/*.jpg' compares on pictures")
     return np.random.default_rng(0).uniform(0, 255, (_OTHER_PICTURES, size, size, 3)).astype(np.float32)
