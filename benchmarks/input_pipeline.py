@@ -1,6 +1,6 @@
 """Pictures per second of one core, from JPEG files to training batches, as ratios measured in one run.
 
-    python -m benchmarks.input_pipeline --data_dir=FOLDER --output=docs/input_pipeline.md
+    python -m benchmarks.input_pipeline --data_dir=FOLDER --markdown=docs/input_pipeline.md
 
 FOLDER holds class folders (`train/CLASS/*`, `val/CLASS/*`). Compared with what a Keras user would write first:
 `tf.keras.utils.image_dataset_from_directory`, a random crop and a random flip. The pipelines take turns (A B C A B C);
@@ -26,7 +26,7 @@ _DATA_DIR = absl_flags.DEFINE_string("data_dir", None, "Folder of class folders.
 _IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 224, "Side of the results, in pixels.")
 _BATCHES = absl_flags.DEFINE_integer("batches", 6, "Batches of 32 pictures a turn.")
 _ROUNDS = absl_flags.DEFINE_integer("rounds", 7, "Turns; each takes every pipeline once.")
-_OUTPUT = absl_flags.DEFINE_string("output", None, "Markdown file to write the table to.")
+_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
 
 _BATCH_SIZE = 32
 _KERAS_MARGIN = 8 / 7  # 256 px for a crop of 224, as usual
@@ -150,9 +150,9 @@ def main(_: list[str]) -> None:
     """Measure, print, write."""
     text = report(measure(pipelines()))
     print(text)
-    if _OUTPUT.value:
+    if _MARKDOWN.value:
         command = "python -m benchmarks.input_pipeline --data_dir=FOLDER"
-        with open(_OUTPUT.value, "w") as file:
+        with open(_MARKDOWN.value, "w") as file:
             file.write(f"# From files to batches\n\n`{command}`\n\n{text}\n")
 
 

@@ -1,6 +1,6 @@
 """The networks in numbers, counted from the networks themselves.
 
-    python -m benchmarks.model_table --output=docs/models.md
+    python -m benchmarks.model_table --markdown=docs/models.md
 
 A network is built and its inference traced at its own image size; nothing is computed. EfficientNet-L2 takes 2 GB and
 the whole table some minutes.
@@ -22,7 +22,7 @@ from efficientnet_advprop.recipes import NETWORKS
 _HEADER = """\
 # The networks in numbers
 
-`python -m benchmarks.model_table --output=docs/models.md`
+`python -m benchmarks.model_table --markdown=docs/models.md`
 
 With 1000 classes and the main branch alone. Parameters are those that are trained; an auxiliary branch is the gamma and
 beta of every batch norm once more. Multiply-adds are those of the convolutions and the classifier for one picture of
@@ -30,7 +30,7 @@ the given side; counts that take two more for every value that passes a batch no
 ResNet-50.
 """
 
-_OUTPUT = absl_flags.DEFINE_string("output", None, "Markdown file to write the table to.")
+_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +140,8 @@ def main(argv: list[str]) -> None:
         tf.keras.backend.clear_session()
     text = report(rows)
     print(text)
-    if _OUTPUT.value:
-        with open(_OUTPUT.value, "w") as file:
+    if _MARKDOWN.value:
+        with open(_MARKDOWN.value, "w") as file:
             file.write(f"{_HEADER}\n{text}\n")
 
 

@@ -1,6 +1,6 @@
 """What each scheme costs, in vanilla steps on as many images, measured in one run.
 
-    python -m benchmarks.schemes --output=docs/schemes_cost.md
+    python -m benchmarks.schemes --markdown=docs/schemes_cost.md
 
 Beside each ratio stands what counting passes makes one expect. A pass over the batch, forward and backward, is 1.
 "Naive" counts an attack step as a whole pass, as the papers do (AdvProp with K steps: K + 2). "Counted" takes a

@@ -1,6 +1,6 @@
 """Latency and throughput of an exported SavedModel against one of Keras' own network, measured in one run.
 
-    python -m benchmarks.serving --output=docs/serving_latency.md
+    python -m benchmarks.serving --markdown=docs/serving_latency.md
 
 Both are B0 with 1,000 classes and fresh weights, exported with `tf.saved_model.save`, loaded again and called through
 their signatures with the same float images. Ours also checks its images and names the likeliest classes. They take
@@ -26,7 +26,7 @@ from efficientnet_advprop.models import build_model
 
 _BATCH_SIZES = absl_flags.DEFINE_list("batch_sizes", ["1", "16"], "Images in a request.")
 _ROUNDS = absl_flags.DEFINE_integer("rounds", 250, "Turns at a batch of 1; larger batches take fewer.")
-_OUTPUT = absl_flags.DEFINE_string("output", None, "Markdown file to write the table to.")
+_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
 
 _NETWORK = "efficientnet-b0"
 _SIZE = 224
@@ -120,9 +120,9 @@ def main(argv: list[str]) -> None:
         f"{load_before:.1f} before and {os.getloadavg()[0]:.1f} after. Aim for the ratio: at most {AIM:g}.\n\n{table}"
     )
     print(text)
-    if _OUTPUT.value:
+    if _MARKDOWN.value:
         command = f"python -m benchmarks.serving --batch_sizes={','.join(_BATCH_SIZES.value)} --rounds={_ROUNDS.value}"
-        with open(_OUTPUT.value, "w") as file:
+        with open(_MARKDOWN.value, "w") as file:
             file.write(f"# Latency of an exported network\n\n`{command}`\n\n{text}\n")
 
 

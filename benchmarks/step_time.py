@@ -1,6 +1,6 @@
 """Time of a training step, as ratios measured in one run.
 
-    python -m benchmarks.step_time --output=docs/step_time.md
+    python -m benchmarks.step_time --markdown=docs/step_time.md
 
 Compares our vanilla B0 step with one of `tf.keras.applications.EfficientNetB0` (same batch, size, loss and optimizer;
 no moving average in either), and AdvProp with PGD1 and PGD5 with our vanilla step. The steps take turns (A B C D A B

@@ -23,7 +23,7 @@ from efficientnet_advprop.training.step import make_replica_step
 IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 128, "Side of the pictures, in pixels.")
 BATCH_SIZE = absl_flags.DEFINE_integer("batch_size", 16, "Clean images per step.")
 ROUNDS = absl_flags.DEFINE_integer("rounds", 15, "Turns; each takes every step once.")
-OUTPUT = absl_flags.DEFINE_string("output", None, "Markdown file to write the table to.")
+MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
 
 
 def set_up() -> None:
@@ -97,10 +97,10 @@ def spread_table(times: Times) -> str:
 def publish(title: str, module: str, text: str) -> None:
     """Print the text, and write it with the command that made it if a file was named."""
     print(text)
-    if OUTPUT.value:
+    if MARKDOWN.value:
         command = (
             f"python -m {module} --image_size={IMAGE_SIZE.value} --batch_size={BATCH_SIZE.value} "
             f"--rounds={ROUNDS.value}"
         )
-        with open(OUTPUT.value, "w") as file:
+        with open(MARKDOWN.value, "w") as file:
             file.write(f"# {title}\n\n`{command}`\n\n{text}\n")
