@@ -26,7 +26,15 @@ from efficientnet_advprop.exporting import require_branch
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.predicting import PREDICTIONS_FILE
 from efficientnet_advprop.predicting import predict as predict_pictures
-from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, WeightsFacts, differences
+from efficientnet_advprop.recipes import (
+    EVALUATION_ATTACK,
+    MAIN_BRANCH,
+    Recipe,
+    RecipeError,
+    RunOptions,
+    WeightsFacts,
+    differences,
+)
 from efficientnet_advprop.reporting import METRICS_FILE, describe_data, prediction_table, summary_table
 from efficientnet_advprop.run import Run
 from efficientnet_advprop.training import checkpoints
@@ -45,6 +53,10 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
     """Train, evaluate, draw, export; returns the results, which `summary.json` records too."""
     summary = run_folder.read_summary(options.model_dir)
     if summary is not None and summary["step"] >= recipe.total_steps:
+        branch = [options.export_branch] if options.export_branch != MAIN_BRANCH else []
+        exported_to = os.path.dirname(summary["saved_model"])
+        if options.asks_for_export and exported_to != os.path.join(options.export_dir, *branch):
+            raise RecipeError(f"{options.model_dir} is finished: --mode=export exports it elsewhere or otherwise")
         print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
         print(summary_table(summary))
         return summary
@@ -89,7 +101,9 @@ def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Wei
 
 def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     """Evaluate a checkpoint."""
-    run = Run(recipe, options, open_source(recipe.data, options.data_dir, evaluation_only=True), weights)
+    source = open_source(recipe.data, options.data_dir, evaluation_only=True)
+    run = Run(recipe, options, source, weights)
+    run.require_same_classes()
     run.check_batches(training=False, evaluation=True)
     run.read_weights()
     run.say(summary_table(run.evaluate()))
@@ -159,12 +173,10 @@ def weights_to_read(settings: flags.Settings, init_weights: Weights | None) -> t
 
 
 def check(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
-    """Check the data; leaves with code 1 when something is wrong, missing files and other numbers included."""
-    try:
-        source = find_source(request.dataset, request.data_dir, request.holdout_shards)
-        settings = flags.settings_from_flags(values, source.facts)
-    except RecipeError as error:
-        fail(str(error), exit_code=1)
+    """Check the data; leaves with code 1 when something is wrong with them."""
+    source = find_source(request.dataset, request.data_dir, request.holdout_shards)
+    settings = flags.settings_from_flags(values, source.facts)
+    run_folder.require_writable("model_dir", settings.options.model_dir)
     print(describe_data(source.facts, settings.recipe))
     if not check_data(source, settings.recipe, settings.options.model_dir):
         sys.exit(1)
@@ -183,8 +195,8 @@ def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, Weig
 
 def run_mode(values: absl_flags.FlagValues) -> None:
     """Do what --mode says."""
-    request = flags.data_request(values)
     weights, weights_facts = initial_weights(values)
+    request = flags.data_request(values, weights_facts)
     if values.mode == "check_data":
         check(values, request)
         return
@@ -219,7 +231,7 @@ def main(argv: Sequence[str]) -> None:
         fail(f"export failed: {error}", exit_code=1)
     except tf.errors.OpError as error:
         logging.debug("TensorFlow's error in full", exc_info=True)
-        fail(explain(error), exit_code=1)
+        fail(explain(error), exit_code=2 if bad_picture_in(error) else 1)
     except Interrupted as stopped:
         fail(f"stopped by {stopped}, state saved; the same command resumes", exit_code=128 + stopped.signal_number)
 
@@ -229,7 +241,8 @@ def explain(error: tf.errors.OpError) -> str:
     if bad_picture := bad_picture_in(error):
         return f"{bad_picture} (--mode=check_data names all; --bad_images=skip leaves them out)"
     if isinstance(error, tf.errors.DataLossError):
-        return f"{error.message.splitlines()[0]}: a data file is damaged, --mode=check_data says which"
+        reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
+        return f"{reason}: a data file is damaged, --mode=check_data says which"
     line = (error.message.strip().splitlines() or [type(error).__name__])[0]
     # A full disk and a full quota are the same type of error.
     if isinstance(error, tf.errors.ResourceExhaustedError) and "OOM" in error.message:

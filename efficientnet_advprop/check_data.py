@@ -34,7 +34,10 @@ def check_data(source: Source, recipe: Recipe, model_dir: str) -> bool:
     problems = [problem for report in reports for problem in report.problems]
     for problem in problems:
         print(f"wrong: {problem}")
-    samples = training_samples(source, recipe, _SAMPLES) if reports[0].num_images else []
+    try:
+        samples = training_samples(source, recipe, _SAMPLES) if reports[0].num_images else []
+    except tf.errors.DataLossError:
+        samples = []  # a damaged file, which is among the problems
     if samples:
         tf.io.gfile.makedirs(model_dir)
         path = os.path.join(model_dir, CONTACT_SHEET)

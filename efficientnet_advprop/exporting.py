@@ -45,7 +45,7 @@ def export(run: Run, metrics: Mapping[str, float] | None = None) -> str:
         run.evaluated_model,
         model,
         _examples(run),
-        _describe(run, model, metrics),
+        _describe(run, model, _of_branch(metrics, run, branch)),
         run.recipe.optimizer.weight_decay,
         run.recipe.optimizer.decay_batch_norm,
     )
@@ -116,18 +116,29 @@ def _recorded_metrics(run: Run) -> dict[str, float]:
     return results
 
 
+def _of_branch(metrics: Mapping[str, float], run: Run, branch: str) -> dict[str, float]:
+    """Without the accuracy under attack, if another branch than the exported one was attacked."""
+    attacked = run.recipe.cadence.eval_branch
+    return {name: value for name, value in metrics.items() if name != "top1_pgd" or attacked == branch}
+
+
 def _examples(run: Run) -> np.ndarray:
     """Pictures to compare on, float32 [N, size, size, 3]: those of --images, else the data set's, else noise."""
     size, data = run.recipe.network.input_image_size, run.recipe.data
     if run.options.images:
-        pictures = (picture for _, picture in read_pictures(find_pictures(run.options.images), size, data))
+        files = find_pictures(run.options.images)
+        pictures = (picture for _, picture in read_pictures(files, size, data))
         readable = (picture for picture in pictures if not isinstance(picture, str))
         examples = list(itertools.islice(readable, _GIVEN_PICTURES))
         if not examples:
             raise RecipeError(f"none of the files of {run.options.images} is a picture")
+        run.say(f"compared on {len(examples)} of {len(files)} files, the first {_GIVEN_PICTURES} pictures at most")
         return np.stack(examples)
     if run.source is not None:
-        batch = next(iter(eval_dataset(run.source, run.recipe, tf.distribute.InputContext(), run.options.input)))
-        return batch["images"][batch["mask"] > 0].numpy()[:_OTHER_PICTURES]
-    run.say("compared on noise, as there is no data set here; --images='FOLDER/*.jpg' compares on pictures")
+        batches = eval_dataset(run.source, run.recipe, tf.distribute.InputContext(), run.options.input)
+        good = batches.unbatch().filter(lambda example: example["mask"] > 0).take(_OTHER_PICTURES)
+        examples = [example["images"] for example in good.as_numpy_iterator()]
+        if examples:
+            return np.stack(examples)
+    run.say("compared on noise, as there are no pictures here; --images='FOLDER/*.jpg' compares on some")
     return np.random.default_rng(0).uniform(0, 255, (_OTHER_PICTURES, size, size, 3)).astype(np.float32)

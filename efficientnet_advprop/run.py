@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 import tpu_utils
-from efficientnet_advprop.data import Source, class_names, eval_dataset, train_dataset
+from efficientnet_advprop.data import IMAGENET_CLASSES, Source, class_names, eval_dataset, train_dataset
 from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, adversarial_examples, run_all
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
@@ -19,6 +19,7 @@ from efficientnet_advprop.recipes import (
     RecipeError,
     RunOptions,
     WeightsRecord,
+    refuse_other_classes,
 )
 from efficientnet_advprop.reporting import (
     BadImagesByEpoch,
@@ -108,6 +109,16 @@ class Run:
         known = (holder.class_names for holder in (self.source, self.weights) if holder is not None)
         return next((names for names in known if names and len(names) == num_classes), class_names(num_classes))
 
+    def require_same_classes(self) -> None:
+        """Refuse weights that were trained on other classes than the data have.
+
+        Raises:
+            RecipeError: naming the first difference.
+        """
+        ours, theirs = self.source.class_names, self.weights.class_names if self.weights else None
+        if ours and theirs and ours != theirs:
+            refuse_other_classes(self.weights.facts.path, theirs, self.source.facts.where, ours)
+
     @property
     def evaluated_model(self) -> tf.keras.Model:
         """What evaluation, prediction and export use: weights that were read, or the averaged ones of training."""
@@ -129,7 +140,11 @@ class Run:
     def scheme_and_dataset(self) -> tuple[str | None, str | None]:
         """What the evaluated weights were trained with and on; None for what is not known of weights from elsewhere."""
         if self._read_model is None or self.weights.facts.recipe is not None:
-            return self.recipe.scheme, self.recipe.data.dataset
+            data = self.recipe.data
+            # `imagenet` is also what a folder goes by that no flag gives a name.
+            is_some_folder = data.dataset == "imagenet" and data.num_label_classes != IMAGENET_CLASSES
+            dataset = f"pictures of {data.num_label_classes} classes" if is_some_folder else data.dataset
+            return self.recipe.scheme, dataset
         is_advprop = self.recipe.network.preprocessing == "advprop"  # no other official weights use it
         return ("advprop" if is_advprop else None), None
 

@@ -65,7 +65,7 @@ _READ_OF_WEIGHTS = {
     "data.resize",
     "cadence.eval_batch_size",
 }
-_READ_BY_EVAL_TOO = {"data.num_eval_images", "cadence.eval_branch", "seed"}
+_READ_BY_EVAL_TOO = {"data.num_eval_images", "data.holdout_shards", "cadence.eval_branch", "seed"}
 # Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
 _READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
 _WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
@@ -97,8 +97,12 @@ class Settings:
     apply_to: Callable[[Recipe], Recipe]
 
 
-def data_request(values: absl_flags.FlagValues) -> DataRequest | None:
+def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = None) -> DataRequest | None:
     """What to look for before `settings_from_flags`; None in modes that read a recorded recipe, or no data.
+
+    Args:
+        values: the flags.
+        weights: what --init_checkpoint holds; a run's are evaluated on the run's kind of data.
 
     Raises:
         RecipeError: for flags that contradict each other.
@@ -106,7 +110,10 @@ def data_request(values: absl_flags.FlagValues) -> DataRequest | None:
     _refuse_contradictions(values)
     if values.mode not in _LOOKING and not (values.mode == "eval" and values.init_checkpoint):
         return None
-    return DataRequest(_dataset(values), values.data_dir, values.holdout_shards or 0)
+    dataset = _dataset(values)
+    if values.mode == "eval" and values.dataset is None and weights.recipe is not None:
+        dataset = weights.recipe.data.dataset
+    return DataRequest(dataset, values.data_dir, values.holdout_shards or 0)
 
 
 def settings_from_flags(
@@ -159,6 +166,7 @@ def settings_from_flags(
         tpu_zone=values.tpu_zone,
         gcp_project=values.gcp_project,
         use_bfloat16=values.use_bfloat16,
+        asks_for_export=values["export_dir"].present > 0 or values["export_branch"].present > 0,
         remat=values.remat,
         input=InputOptions(values.bad_images or "error", bool(values.deterministic), bool(values.use_cache)),
     )
@@ -217,6 +225,8 @@ def _recipe_of_weights(
             f"--num_label_classes={changes['data.num_label_classes']}: {weights.path} has {weights.num_classes} classes"
         )
     pictures = {path: number for path, number in _found(data).items() if path == "data.num_eval_images"}
+    if mode == "eval":
+        pictures["data.holdout_shards"] = 0  # those of the run that wrote the weights are about its own data
     recipe = _apply(base, {**_known(weights.settings), **pictures, **_of_a_recipe(changes)})
     recipe.validate()
     return recipe

@@ -271,7 +271,7 @@ def test_the_command_line(folder):
         "--lr_warmup_epochs=0",
     )
     stopped = command(*arguments)
-    assert stopped.returncode == 1
+    assert stopped.returncode == 2
     last = stopped.stderr.splitlines()[-1]
     assert re.match(rf"error: bad picture: {folder}/train/\w+/a\.png: cannot be read or decoded", last)
     assert "Traceback" not in stopped.stderr

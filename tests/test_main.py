@@ -90,6 +90,13 @@ def test_the_same_command_again_shows_the_finished_run(finished_run):
     assert (folder / "summary.json").read_bytes() == before
 
 
+def test_a_finished_run_refuses_another_export(finished_run, tmp_path):
+    folder, _ = finished_run
+    command_line = ("--advprop", f"--model_dir={folder}", "--train_steps=12", *NARROW)
+    for flag in (f"--export_dir={tmp_path}", "--export_branch=auxiliary"):
+        assert "is finished: --mode=export exports it" in command(*command_line, flag, check_code=2).stderr
+
+
 def test_another_recipe_in_a_used_folder_is_refused_with_the_difference(finished_run):
     folder, _ = finished_run
     before = sorted(path.name for path in folder.rglob("*"))
@@ -138,8 +145,12 @@ def test_another_branch_is_exported_loudly(finished_run, tmp_path):
     folder, _ = finished_run
     done = command("--mode=export", f"--model_dir={folder}", "--export_branch=auxiliary", f"--export_dir={tmp_path}")
     assert "ATTENTION: this exports the auxiliary branch" in done.stdout
-    assert "NOT the main one" in (tmp_path / "1" / "model_card.md").read_text()
-    variables = [name for name, _ in tf.train.list_variables(str(tmp_path / "1" / "variables" / "variables"))]
+    assert os.listdir(tmp_path) == ["auxiliary"]  # not the next version that TensorFlow Serving takes up
+    version = tmp_path / "auxiliary" / "1"
+    card = (version / "model_card.md").read_text()
+    assert "NOT the main one" in card
+    assert "| top1_pgd" not in card  # the main branch was attacked
+    variables = [name for name, _ in tf.train.list_variables(str(version / "variables" / "variables"))]
     assert any("auxiliary" in name for name in variables)
     assert not any("main" in name for name in variables)
 

@@ -55,6 +55,17 @@ def pictures(tmp_path_factory):
     return folder
 
 
+def write_folders(folder, classes, training=True, bad=()) -> None:
+    """Four PNGs a class for evaluation, and as many for training; those of the `bad` classes are text."""
+    for split in ("val", "train") if training else ("val",):
+        for name in classes:
+            (folder / split / name).mkdir(parents=True)
+            for index in range(4):
+                pixels = np.full((20, 20, 3), 20 * index, np.uint8)
+                content = tf.io.encode_png(pixels).numpy() if split == "train" or name not in bad else b"text"
+                (folder / split / name / f"{index}.png").write_bytes(content)
+
+
 def write_imagenet(folder) -> None:
     """Four training pictures and three for evaluation, labels within the first five of 1,000 classes."""
     folder.mkdir()
@@ -238,6 +249,41 @@ def test_evaluation_of_an_official_checkpoint_on_a_folder(official, tmp_path, ca
         capsys=capsys,
     )
     assert re.search(r"top1_main +\d+\.\d\d %", out)
+
+
+def test_a_run_is_evaluated_on_other_pictures_of_its_classes_alone(tmp_path, capsys):
+    """Held-out files are about the run's own data; labels that mean something else would go unnoticed."""
+    write_folders(tmp_path / "data", ("ant", "bee", "cat"), bad=("ant",))
+    few = ("--train_batch_size=4", "--train_steps=2", "--iterations_per_loop=2", "--lr_warmup_epochs=0")
+    train = (f"--data_dir={tmp_path / 'data'}", f"--model_dir={tmp_path / 'run'}", "--augment_name=none", *few, *SMALL)
+    # All of the first batch of evaluation pictures is bad: the export is compared on later ones.
+    out, _ = run(*train, "--bad_images=skip", "--eval_batch_size=4", capsys=capsys)
+    assert re.search(r"bad_images +4", out)
+    card = (tmp_path / "run" / "saved_model" / "1" / "model_card.md").read_text()
+    assert "pictures of 3 classes" in card
+    evaluate = ("--mode=eval", f"--init_checkpoint={tmp_path / 'run'}")
+    write_folders(tmp_path / "more", ("ant", "bee", "cat"), training=False)
+    out, _ = run(*evaluate, f"--data_dir={tmp_path / 'more'}", capsys=capsys)
+    assert "top1_main" in out
+    write_folders(tmp_path / "other", ("ant", "cow", "dog"), training=False)
+    line = refused(*evaluate, f"--data_dir={tmp_path / 'other'}", capsys=capsys)
+    assert "was trained on other classes: label 1 is bee there, cow in" in line
+    (tmp_path / "data" / "train" / "bee").rename(tmp_path / "data" / "train" / "zebra")
+    (tmp_path / "data" / "val" / "bee").rename(tmp_path / "data" / "val" / "zebra")
+    (tmp_path / "run" / "summary.json").unlink()
+    assert "label 1 is bee there, cat in the data" in refused(*train, "--bad_images=skip", capsys=capsys)
+
+
+def test_held_out_files_of_a_run_do_not_bind_its_evaluation_elsewhere(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    write_split(tmp_path / "data", "train", (4, 5, 6))
+    write_split(tmp_path / "data", "validation", (7,))
+    data = f"--data_dir={tmp_path / 'data'}"
+    few = ("--num_label_classes=5", "--train_batch_size=4", "--train_steps=1", "--augment_name=none", *SMALL)
+    run("--mode=train", data, f"--model_dir={tmp_path / 'run'}", "--holdout_shards=1", *few, capsys=capsys)
+    for holdout, count in ((), 7), (("--holdout_shards=2",), 9):
+        out, _ = run("--mode=eval", f"--init_checkpoint={tmp_path / 'run'}", data, *holdout, capsys=capsys)
+        assert "top1_main" in out, count
 
 
 @pytest.mark.parametrize(

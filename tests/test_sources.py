@@ -1,5 +1,6 @@
 """Every source of encoded pictures under one contract: labels, hosts, counts, order, and what is refused."""
 
+import collections
 import io
 import re
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from efficientnet_advprop.data import check_options, eval_dataset, find_source, train_dataset
 from efficientnet_advprop.recipes import InputOptions, RecipeError, named_recipe, override
+from tests.test_tfrecord import write_split
 
 NUM_CLASSES, NUM_TRAIN, NUM_EVAL = 3, 20, 11
 CLASSES = ("ant", "bee", "cat")
@@ -139,6 +141,19 @@ def test_two_hosts_see_every_picture_once_per_epoch(source):
     shares = [trained_on(source, recipe_of(), 10, context=host(index, 2, 2)) for index in range(2)]
     everything = [(index, index % NUM_CLASSES) for index in range(NUM_TRAIN)]
     assert any(sorted(shares[0][:count] + shares[1][: NUM_TRAIN - count]) == everything for count in range(NUM_TRAIN))
+
+
+@pytest.mark.parametrize("use_cache", [False, True])
+def test_files_that_do_not_divide_over_hosts_are_shared_by_record(tmp_path, use_cache):
+    """Four files on three hosts: by file, one host would see its pictures half as often as the others."""
+    write_split(tmp_path, "train", (5, 5, 5, 5))
+    write_split(tmp_path, "validation", (NUM_EVAL,))
+    source = find_source("imagenet", str(tmp_path))
+    recipe = recipe_of(train_batch_size=3, data__num_label_classes=5)
+    seen = [trained_on(source, recipe, 20, context=host(index, 3, 3), use_cache=use_cache) for index in range(3)]
+    counts = collections.Counter(picture for share in seen for picture in share)
+    assert len(counts) == NUM_TRAIN
+    assert set(counts.values()) <= {2, 3, 4}
 
 
 @pytest.mark.parametrize("hosts", [1, 2])

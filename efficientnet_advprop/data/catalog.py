@@ -59,7 +59,7 @@ def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0, eva
                 f"data_dir {data_dir} holds neither TFRecords (train-?????-of-?????, validation-?????-of-?????) nor "
                 f"class folders (train/CLASS/, val/CLASS/); for that of TFDS add --dataset={_IMAGENET_ON_TFDS}"
             )
-        return open_tfds(dataset, data_dir, holdout_shards)
+        return open_tfds(dataset, data_dir, holdout_shards, evaluation_only)
     except (tf.errors.OpError, OSError) as error:
         reason = getattr(error, "message", None) or str(error)
         raise RecipeError(f"cannot read data_dir {data_dir}: {reason.splitlines()[0]}") from error

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.data.class_names import named_synsets
 from efficientnet_advprop.data.order import training_order
 from efficientnet_advprop.data.source import TRAIN
 from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe, RecipeError
@@ -33,7 +34,7 @@ class ClassFolderSource:
 
     def __init__(self, data_dir: str, evaluation_only: bool = False) -> None:
         evaluation = _class_files(data_dir, EVALUATION_FOLDERS)
-        self.class_names = tuple(evaluation)
+        self.class_names = named_synsets(tuple(evaluation))
         self._evaluation = _labelled(evaluation)
         num_classes, num_eval_images = len(evaluation), len(self._evaluation[0])
         self.facts = DataFacts(data_dir, num_classes, None, num_eval_images)

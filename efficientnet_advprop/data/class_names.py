@@ -17,6 +17,11 @@ def imagenet_synsets() -> tuple[str, ...]:
     return tuple(synset for synset, _ in _imagenet())
 
 
+def named_synsets(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of ImageNet's classes, if these are its folders; other folders' names are names already."""
+    return class_names(IMAGENET_CLASSES) if folders == imagenet_synsets() else folders
+
+
 def _imagenet() -> list[tuple[str, str]]:
     """(synset, name) in label order."""
     text = importlib.resources.files(__package__).joinpath("imagenet_classes.txt").read_text("utf-8")

@@ -70,13 +70,16 @@ def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> S
                 counts[label] += 1
                 sizes[tuple(int(side) for side in size)] += 1
         num_bad_images = len(problems)
+        is_whole = True
     except tf.errors.DataLossError:
+        is_whole = False
         # Reading stops somewhere among the files that are read at the same time: which one takes a second look.
         num_bad_images = len(problems)
         problems += damaged_records(shards.paths)
-    if not problems and number != expected:
+    if is_whole and number != expected:
         problems.append(f"{number} {split} pictures, but the recipe says {expected}")
-    if empty := np.flatnonzero(counts == 0).tolist():
+    empty = np.flatnonzero(counts == 0).tolist()
+    if is_whole and empty:
         names = source.class_names or class_names(num_classes)
         named = ", ".join(names[label] for label in empty[:5])
         problems.append(f"{split}: {len(empty)} classes without a good picture ({named}{', ...' if empty[5:] else ''})")

@@ -40,6 +40,7 @@ def preprocess_eval(
     Raises:
         RecipeError: for an unknown crop or resize.
     """
+    image_bytes = tf.convert_to_tensor(image_bytes)
     if eval_crop == "none":
         return _resize(decode(image_bytes), image_size, resize)
     padding_px = crop_padding_px(image_size, eval_crop)
@@ -76,6 +77,7 @@ def preprocess_train(
     Raises:
         RecipeError: for an unknown crop or resize.
     """
+    image_bytes = tf.convert_to_tensor(image_bytes)
     fold_in = tf.random.experimental.stateless_fold_in
     crop_seed = fold_in(seed, _CROP)
     if train_crop == "distorted_box":

@@ -55,7 +55,8 @@ class RecordSource:
         only be reached by reading all those before them, so a resumed stream does not look for its place: it takes as
         many pictures as the epoch had left from a fresh shuffle, and later epochs are whole again.
 
-        Hosts share an epoch by file, or by record when there are fewer files than hosts; each host then reads all.
+        Hosts share an epoch by file, or by record when the files do not divide over them; each host then reads all.
+        Where files differ in length, hosts that share by file come to an epoch's end at slightly different steps.
         """
         if options.deterministic:
             return self._train_records_in_order(recipe, context, start_step, options)
@@ -99,7 +100,8 @@ class RecordSource:
 
     def _epochs(self, hosts: int, host: int, use_cache: bool) -> Callable[[tf.Tensor], tf.data.Dataset]:
         """A function from an order's seed to one epoch's (place, record) for this host."""
-        by_file = len(self._train.paths) >= hosts
+        # Else some hosts would have more files than others, and come to other epochs at other times.
+        by_file = len(self._train.paths) % hosts == 0
 
         def share(paths: tf.data.Dataset) -> tf.data.Dataset:
             return _read(paths.shard(hosts, host)) if by_file else _read(paths).shard(hosts, host)

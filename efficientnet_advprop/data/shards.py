@@ -126,7 +126,7 @@ def damaged_records(paths: Sequence[str]) -> list[str]:
             for number, _ in enumerate(tf.data.TFRecordDataset(path), start=1):  # noqa: B007
                 pass
         except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0].rpartition("}} ")[2]
+            reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
             damages.append(f"{path} record {number}: {reason}; nothing behind it can be read")
     return damages
 

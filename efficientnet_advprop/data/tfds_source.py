@@ -13,7 +13,7 @@ from efficientnet_advprop.recipes import RecipeError
 _EVALUATION_SPLITS = ("validation", "test")
 
 
-def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0) -> RecordSource:
+def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluation_only: bool = False) -> RecordSource:
     """A prepared set, with the features `image` and `label`, and the split `train` and `validation` or `test`.
 
     Nothing is downloaded. The files are read as the TFRecords that they are, so that hosts share them and a run resumes
@@ -23,6 +23,7 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0) -> Recor
         name: as `tfds.builder` takes it, such as "cifar10" or "imagenet2012".
         data_dir: of TFDS; None is its default, ~/tensorflow_datasets.
         holdout_shards: as in `DataSpec`.
+        evaluation_only: do without the split `train`.
 
     Raises:
         RecipeError: for an unknown, unprepared or unfit set; the message says what to run where that helps.
@@ -32,7 +33,7 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0) -> Recor
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
         info, is_prepared = builder.info, builder.is_prepared()
-    except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError, KeyError) as error:
+    except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError, KeyError, ImportError) as error:
         raise RecipeError(f"unknown dataset {name!r}: {_first_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
@@ -45,17 +46,18 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0) -> Recor
         raise RecipeError(f"{name} is not prepared in {builder.data_dir}: run tfds build {name}{where}")
     splits = info.splits
     evaluation = next((split for split in _EVALUATION_SPLITS if split in splits), None)
-    if "train" not in splits or evaluation is None:
+    needs_train = not evaluation_only or holdout_shards > 0
+    if evaluation is None or (needs_train and "train" not in splits):
         raise RecipeError(f"{name} has the splits {', '.join(splits)}: train and validation or test are needed")
-    train_shards, evaluation_shards = hold_out(
-        _shards(splits["train"], name), _shards(splits[evaluation], name), holdout_shards
-    )
+    train_shards, evaluation_shards = None, _shards(splits[evaluation], name)
+    if needs_train:
+        train_shards, evaluation_shards = hold_out(_shards(splits["train"], name), evaluation_shards, holdout_shards)
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = info.features.deserialize_example(record, decoders={"image": tfds.decode.SkipDecoding()})
         return example["image"], tf.cast(example["label"], tf.int32)
 
-    where = f"{builder.data_dir} (split {evaluation})"
+    where = f"{builder.data_dir} (split {'train, held out' if holdout_shards else evaluation})"
     return RecordSource(where, train_shards, evaluation_shards, parse, label.num_classes, tuple(label.names))
 
 

@@ -47,7 +47,7 @@ def _class_names(data_dir: str) -> tuple[str, ...] | None:
     if not tf.io.gfile.exists(path):
         return None
     with tf.io.gfile.GFile(path) as file:
-        return tuple(file.read().splitlines()) or None
+        return tuple(file.read().rstrip().splitlines()) or None
 
 
 def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

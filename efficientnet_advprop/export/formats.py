@@ -10,7 +10,7 @@ from efficientnet_advprop.export.other_runtimes import write_onnx, write_tflite
 from efficientnet_advprop.export.saved_model import write_saved_model
 from efficientnet_advprop.export.served import ServedNetwork
 from efficientnet_advprop.export.versions import new_version
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import MAIN_BRANCH, RecipeError
 
 # Each writes into a folder; those that change the computation return the comparison with the SavedModel.
 _WRITERS: dict[str, Callable[[ServedNetwork, str], Sequence[dict[str, Any]] | None]] = {
@@ -41,8 +41,9 @@ def export_network(
 ) -> tuple[str, Sequence[dict[str, Any]] | None]:
     """Write the next version of a network.
 
-    SavedModels for serving go to `export_dir/VERSION`. All else goes to `export_dir/FORMAT/VERSION`: TensorFlow Serving
-    would fail on a number that it cannot load.
+    SavedModels of the main branch go to `export_dir/VERSION`, where TensorFlow Serving takes up the highest number. All
+    else goes to folders of its own, `export_dir/FORMAT/VERSION` and `export_dir/BRANCH/VERSION`: it cannot load other
+    formats, and must not start to answer through other batch norms.
 
     Returns:
         The versioned folder, and for the formats of other runtimes what the comparison with the SavedModel found.
@@ -50,7 +51,9 @@ def export_network(
     Raises:
         ExportError: when what was written is not what was to be; nothing is left of it.
     """
-    parent = export_dir if export_format == "saved_model" else os.path.join(export_dir, export_format)
+    branch = served.description.branch
+    folders = [name for name, usual in ((export_format, "saved_model"), (branch, MAIN_BRANCH)) if name != usual]
+    parent = os.path.join(export_dir, *folders)
     with new_version(parent) as (folder, version):
         comparison = _WRITERS[export_format](served, folder)
     return version, comparison

@@ -34,7 +34,7 @@ from efficientnet_advprop.recipes.schemes import (
     scheme_phases,
     views_of,
 )
-from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord
+from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord, refuse_other_classes
 
 __all__ = [
     "AUGMENTED_BRANCH",
@@ -72,6 +72,7 @@ __all__ = [
     "override",
     "preprocessing_of_path",
     "published_weights",
+    "refuse_other_classes",
     "scheme_phases",
     "to_json",
     "validate_network",

@@ -45,6 +45,7 @@ class RunOptions:
         tpu_zone: zone of the TPU.
         gcp_project: project of the TPU.
         use_bfloat16: None is on with a TPU and off elsewhere.
+        asks_for_export: whether a flag names an export's folder or branch.
         remat: recompute activations in the backward pass.
         input: how pictures are read.
     """
@@ -66,5 +67,6 @@ class RunOptions:
     tpu_zone: str | None
     gcp_project: str | None
     use_bfloat16: bool | None
+    asks_for_export: bool
     remat: bool
     input: InputOptions = InputOptions()

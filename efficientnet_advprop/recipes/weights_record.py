@@ -1,8 +1,10 @@
 """What is known about trained weights in a file."""
 
 import dataclasses
+import itertools
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.recipe import Recipe
@@ -46,6 +48,17 @@ class WeightsRecord:
             return cls(from_json(json.dumps(values["recipe"])), tuple(values["class_names"]))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise RecipeError(f"not a record of this version: {error}") from error
+
+
+def refuse_other_classes(weights: str, trained: Sequence[str], where: str, found: Sequence[str]) -> NoReturn:
+    """Refuse data whose labels mean other things than those that weights were trained on.
+
+    Raises:
+        RecipeError: naming the first difference.
+    """
+    pairs = itertools.zip_longest(trained, found, fillvalue="none")
+    label, (theirs, ours) = next((label, pair) for label, pair in enumerate(pairs) if pair[0] != pair[1])
+    raise RecipeError(f"{weights} was trained on other classes: label {label} is {theirs} there, {ours} in {where}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import RecipeError, WeightsRecord
+from efficientnet_advprop.recipes import RecipeError, WeightsRecord, refuse_other_classes
 from efficientnet_advprop.training.model_dir import BEST_FOLDER, CHECKPOINT_FOLDER, first_line, read_json, write_text
 from efficientnet_advprop.training.state import TrainState
 
@@ -14,17 +14,22 @@ BEST_RECORD = "best.json"
 
 
 class _Text(tf.train.experimental.PythonState):
-    """Text inside a checkpoint; what is written is this run's, whatever was read."""
+    """Text inside a checkpoint; what is written is this run's, whatever was read.
+
+    Attributes:
+        restored: what was read.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
+        self.restored: str | None = None
 
     def serialize(self) -> str:
         return self._text
 
     def deserialize(self, string_value: str) -> None:
-        del string_value
+        self.restored = string_value
 
 
 class Checkpoints:
@@ -55,14 +60,16 @@ class Checkpoints:
         io_device: str | None = None,
     ) -> None:
         self._state = state
+        self._record = record
         self._model_dir = model_dir
         self._write_dir = write_dir
+        self._text = _Text(record.to_json())
         # Keyword names are the first part of every key in the file.
         self._checkpoint = tf.train.Checkpoint(
             model=state.model,
             average_model=state.average_model,
             optimizer=state.optimizer,
-            record=_Text(record.to_json()),
+            record=self._text,
         )
         self._options = tf.train.CheckpointOptions(experimental_io_device=io_device)
         self._newest = self._manager(CHECKPOINT_FOLDER, keep_max)
@@ -88,6 +95,7 @@ class Checkpoints:
         path = tf.train.latest_checkpoint(folder)
         if path:
             self._restore(path)
+            self._require_same_classes(path)
             self._saved_step = self._state.step
         elif tf.io.gfile.glob(os.path.join(folder, "*.index")):
             raise RecipeError(f"{folder} holds checkpoints, but its file `checkpoint` does not name a whole one")
@@ -107,6 +115,12 @@ class Checkpoints:
         except AssertionError as error:
             status.expect_partial()  # else TensorFlow logs a line for every variable that differs
             raise RecipeError(f"checkpoint {path} is of another network: {first_line(error)}") from error
+
+    def _require_same_classes(self, path: str) -> None:
+        """Labels that mean something else now would go unnoticed."""
+        theirs, ours = WeightsRecord.from_json(self._text.restored).class_names, self._record.class_names
+        if theirs != ours:
+            refuse_other_classes(path, theirs, "the data", ours)
 
     def save(self) -> None:
         """Save the state unless this step is saved already.
