@@ -17,7 +17,7 @@ from efficientnet_advprop.recipes.networks import (
 )
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
-from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
+from efficientnet_advprop.recipes.record import compared_values, differences, flatten, from_json, override, to_json
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import (
@@ -64,6 +64,7 @@ __all__ = [
     "WeightsFacts",
     "WeightsRecord",
     "branches_of",
+    "compared_values",
     "differences",
     "flatten",
     "from_json",
