@@ -158,10 +158,21 @@ def weights_to_read(settings: flags.Settings, init_weights: Weights | None) -> t
     return settings.recipe, init_weights
 
 
+def find_requested(request: flags.DataRequest, evaluation_only: bool = False) -> Source:
+    """The pictures that the command line asks for.
+
+    Raises:
+        RecipeError: when they are not there.
+    """
+    return find_source(
+        request.dataset, request.data_dir, request.holdout_shards, evaluation_only, request.train_images_per_class
+    )
+
+
 def check(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
     """Check the data; leaves with code 1 when something is wrong, missing files and other numbers included."""
     try:
-        source = find_source(request.dataset, request.data_dir, request.holdout_shards)
+        source = find_requested(request)
         settings = flags.settings_from_flags(values, source.facts)
     except RecipeError as error:
         fail(str(error), exit_code=1)
@@ -190,8 +201,7 @@ def run_mode(values: absl_flags.FlagValues) -> None:
         return
     source = None
     if request:
-        evaluation_only = values.mode == "eval"
-        source = find_source(request.dataset, request.data_dir, request.holdout_shards, evaluation_only)
+        source = find_requested(request, evaluation_only=values.mode == "eval")
     settings = flags.settings_from_flags(values, source.facts if source else None, weights_facts)
     recipe, options = settings.recipe, settings.options
     if options.mode in READING_MODES:

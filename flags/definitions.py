@@ -65,6 +65,9 @@ RECIPE_FLAGS = (
     RecipeFlag("mixup_alpha", "data.mixup_alpha", float, "Of MixUp's Beta distribution; 0: off."),
     RecipeFlag("cutmix_alpha", "data.cutmix_alpha", float, "Of CutMix's Beta distribution; 0: off."),
     RecipeFlag("holdout_shards", "data.holdout_shards", int, "Evaluate on the first training files, not trained on."),
+    RecipeFlag(
+        "train_images_per_class", "data.train_images_per_class", int, "Train on the first so many of each class."
+    ),
     # The attack that makes the training images adversarial.
     RecipeFlag("attack", "attack.method", METHODS, "Attacker; none: an ablation without any."),
     RecipeFlag("attack_norm", "attack.norm", NORMS, "What epsilon and step size measure."),

@@ -80,6 +80,7 @@ class DataRequest:
     dataset: str
     data_dir: str | None
     holdout_shards: int
+    train_images_per_class: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ def data_request(values: absl_flags.FlagValues) -> DataRequest | None:
     _refuse_contradictions(values)
     if values.mode not in _LOOKING and not (values.mode == "eval" and values.init_checkpoint):
         return None
-    return DataRequest(_dataset(values), values.data_dir, values.holdout_shards or 0)
+    return DataRequest(_dataset(values), values.data_dir, values.holdout_shards or 0, values.train_images_per_class)
 
 
 def settings_from_flags(
