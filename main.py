@@ -29,6 +29,7 @@ from efficientnet_advprop.predicting import predict as predict_pictures
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, WeightsFacts, differences
 from efficientnet_advprop.reporting import METRICS_FILE, describe_data, prediction_table, summary_table
 from efficientnet_advprop.run import Run
+from efficientnet_advprop.studying import run_study
 from efficientnet_advprop.training import checkpoints
 from efficientnet_advprop.training import model_dir as run_folder
 from efficientnet_advprop.training.interruption import Interrupted
@@ -181,6 +182,16 @@ def check(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
         sys.exit(1)
 
 
+def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
+    """Compare schemes."""
+    source = find_requested(request)
+    settings = flags.study_from_flags(values, source.facts)
+    cells, options = settings.cells, settings.options
+    check_options(source, options.input)
+    print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, cells[0].recipe))
+    print(f"report: {run_study(cells, options, source, settings.command)}")
+
+
 def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, WeightsFacts | None]:
     """The weights of --init_checkpoint, and what is known of them; a run that goes on does not need the file again."""
     if values.init_checkpoint is None:
@@ -198,6 +209,9 @@ def run_mode(values: absl_flags.FlagValues) -> None:
     weights, weights_facts = initial_weights(values)
     if values.mode == "check_data":
         check(values, request)
+        return
+    if values.mode == "study":
+        study(values, request)
         return
     source = None
     if request:

@@ -34,20 +34,25 @@ from efficientnet_advprop.recipes.schemes import (
     scheme_phases,
     views_of,
 )
+from efficientnet_advprop.recipes.study_spec import BASELINE, EQUAL_BUDGET, MOST_CORRUPTED_IMAGES, Cell, StudySpec, plan
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord
 
 __all__ = [
     "AUGMENTED_BRANCH",
     "AUGMENTED_VIEW",
     "AUXILIARY_BRANCH",
+    "BASELINE",
+    "EQUAL_BUDGET",
     "EVALUATION_ATTACK",
     "FAST_ADVPROP",
     "IMAGES_VIEW",
     "MAIN_BRANCH",
+    "MOST_CORRUPTED_IMAGES",
     "NETWORKS",
     "SCHEMES",
     "AttackSpec",
     "Cadence",
+    "Cell",
     "DataFacts",
     "DataSpec",
     "InputOptions",
@@ -59,6 +64,7 @@ __all__ = [
     "RecipeError",
     "RunOptions",
     "SchemeSettings",
+    "StudySpec",
     "Term",
     "TermWeights",
     "WeightsFacts",
@@ -71,6 +77,7 @@ __all__ = [
     "named_recipe",
     "network_spec",
     "override",
+    "plan",
     "preprocessing_of_path",
     "published_weights",
     "scheme_phases",
