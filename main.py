@@ -37,6 +37,7 @@ from efficientnet_advprop.recipes import (
 )
 from efficientnet_advprop.reporting import METRICS_FILE, describe_data, prediction_table, summary_table
 from efficientnet_advprop.run import Run
+from efficientnet_advprop.studying import run_study
 from efficientnet_advprop.training import checkpoints
 from efficientnet_advprop.training import model_dir as run_folder
 from efficientnet_advprop.training.interruption import Interrupted
@@ -172,14 +173,35 @@ def weights_to_read(settings: flags.Settings, init_weights: Weights | None) -> t
     return settings.recipe, init_weights
 
 
+def find_requested(request: flags.DataRequest, evaluation_only: bool = False) -> Source:
+    """The pictures that the command line asks for.
+
+    Raises:
+        RecipeError: when they are not there.
+    """
+    return find_source(
+        request.dataset, request.data_dir, request.holdout_shards, evaluation_only, request.train_images_per_class
+    )
+
+
 def check(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
     """Check the data; leaves with code 1 when something is wrong with them."""
-    source = find_source(request.dataset, request.data_dir, request.holdout_shards)
+    source = find_requested(request)
     settings = flags.settings_from_flags(values, source.facts)
     run_folder.require_writable("model_dir", settings.options.model_dir)
     print(describe_data(source.facts, settings.recipe))
     if not check_data(source, settings.recipe, settings.options.model_dir):
         sys.exit(1)
+
+
+def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
+    """Compare schemes."""
+    source = find_requested(request)
+    settings = flags.study_from_flags(values, source.facts)
+    cells, options = settings.cells, settings.options
+    check_options(source, options.input)
+    print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, cells[0].recipe))
+    print(f"report: {run_study(cells, options, source, settings.command)}")
 
 
 def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, WeightsFacts | None]:
@@ -200,10 +222,12 @@ def run_mode(values: absl_flags.FlagValues) -> None:
     if values.mode == "check_data":
         check(values, request)
         return
+    if values.mode == "study":
+        study(values, request)
+        return
     source = None
     if request:
-        evaluation_only = values.mode == "eval"
-        source = find_source(request.dataset, request.data_dir, request.holdout_shards, evaluation_only)
+        source = find_requested(request, evaluation_only=values.mode == "eval")
     settings = flags.settings_from_flags(values, source.facts if source else None, weights_facts)
     recipe, options = settings.recipe, settings.options
     if options.mode in READING_MODES:

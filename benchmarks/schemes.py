@@ -24,15 +24,6 @@ _ATTACK_STEP = 2 / 3  # a forward pass and the half of a backward one that leads
 _MEASURED = ("vanilla", "adversarial", "joint", "advprop", "fine_grained", FAST_ADVPROP)
 
 
-def passes(recipe: Recipe, attack_step: float) -> float:
-    """Passes of the first phase over the batch, an attack step counted as this many."""
-    (phase, *_) = recipe.phases
-    if recipe.scheme == FAST_ADVPROP:
-        share = recipe.num_fast_adversarial(recipe.train_batch_size) / recipe.train_batch_size
-        return 1 + share  # its attack step is one of its training passes
-    return sum(1 + (term.attack.num_steps * attack_step if term.attack else 0) for term in phase.terms)
-
-
 def report(times: timing.Times, recipes: dict[str, Recipe]) -> str:
     """Markdown: the cost of each scheme against the counts."""
     vanilla = times["vanilla"]
@@ -40,8 +31,8 @@ def report(times: timing.Times, recipes: dict[str, Recipe]) -> str:
         scheme: (
             statistics.median(times[scheme]) / statistics.median(vanilla),
             min(times[scheme]) / min(vanilla),
-            passes(recipe, 1.0),
-            passes(recipe, _ATTACK_STEP),
+            recipe.passes_per_image(),
+            recipe.passes_per_image(_ATTACK_STEP),
         )
         for scheme, recipe in recipes.items()
     }

@@ -52,13 +52,21 @@ class Run:
         options: where and how.
         source: the data set; None for what needs no data.
         weights: trained weights: where training starts from, or what is evaluated, predicts or is exported.
+        strategy: devices that an earlier run of this process has connected; collectives allow one strategy a process.
     """
 
     def __init__(
-        self, recipe: Recipe, options: RunOptions, source: Source | None, weights: Weights | None = None
+        self,
+        recipe: Recipe,
+        options: RunOptions,
+        source: Source | None,
+        weights: Weights | None = None,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.recipe, self.options, self.source, self.weights = recipe, options, source, weights
-        self.strategy = tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
+        self.strategy = strategy or tpu_utils.connect(
+            options.strategy, options.tpu, options.tpu_zone, options.gcp_project
+        )
         if not tf.config.list_physical_devices("GPU"):
             # As the official trainer does: on a deep network Grappler takes a minute before the first step and makes no
             # step faster. GPUs keep it for its choice of memory layouts.

@@ -6,5 +6,15 @@
 from flags.definitions import MODES
 from flags.parsing import parse_flags
 from flags.settings import DataRequest, Settings, data_request, settings_from_flags
+from flags.study import StudySettings, study_from_flags
 
-__all__ = ["MODES", "DataRequest", "Settings", "data_request", "parse_flags", "settings_from_flags"]
+__all__ = [
+    "MODES",
+    "DataRequest",
+    "Settings",
+    "StudySettings",
+    "data_request",
+    "parse_flags",
+    "settings_from_flags",
+    "study_from_flags",
+]

@@ -16,7 +16,7 @@ from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
 from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS
 
-MODES = ("train_and_eval", "train", "eval", "predict", "export", "check_data")
+MODES = ("train_and_eval", "train", "eval", "predict", "export", "check_data", "study")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,9 @@ RECIPE_FLAGS = (
     RecipeFlag("mixup_alpha", "data.mixup_alpha", float, "Of MixUp's Beta distribution; 0: off."),
     RecipeFlag("cutmix_alpha", "data.cutmix_alpha", float, "Of CutMix's Beta distribution; 0: off."),
     RecipeFlag("holdout_shards", "data.holdout_shards", int, "Evaluate on the first training files, not trained on."),
+    RecipeFlag(
+        "train_images_per_class", "data.train_images_per_class", int, "Train on the first so many of each class."
+    ),
     # The attack that makes the training images adversarial.
     RecipeFlag("attack", "attack.method", METHODS, "Attacker; none: an ablation without any."),
     RecipeFlag("attack_norm", "attack.norm", NORMS, "What epsilon and step size measure."),
@@ -125,8 +128,15 @@ class _NumbersParser(absl_flags.ArgumentParser):
         return tuple(float(number) for number in argument.split(",")) if isinstance(argument, str) else argument
 
 
+class _NumbersSerializer(absl_flags.ArgumentSerializer):
+    """The way back."""
+
+    def serialize(self, value: tuple[float, ...]) -> str:
+        return ",".join(f"{number:g}" for number in value)
+
+
 def _define_numbers(name: str, default: tuple[float, ...] | None, text: str) -> None:
-    absl_flags.DEFINE(_NumbersParser(), name, default, text)
+    absl_flags.DEFINE(_NumbersParser(), name, default, text, serializer=_NumbersSerializer())
 
 
 def _define(name: str, kind: type | tuple[str, ...], text: str, default: Any = None) -> None:
@@ -150,6 +160,10 @@ def _define_all() -> None:
     _define("scheme", tuple(SCHEMES), "Training scheme.")
     _define("advprop", bool, "Short for --scheme=advprop.")
     names = ", ".join(DATASETS)
+    absl_flags.DEFINE_list("schemes", None, "Schemes that a study compares, vanilla among them.")
+    absl_flags.DEFINE_list("models", None, "Networks of a study; efficientnet-b0 if absent.")
+    _define("seeds", int, "Runs of each scheme in a study, with the seeds from 0 on; 3 if absent.")
+    _define("attack_epsilons", tuple[float, ...], "Strengths of the training attack that a study compares, in pixels.")
     _define("dataset", str, f"{names}, or a name of TensorFlow Datasets; with --data_dir imagenet, without it digits.")
     _define("data_dir", str, "Folder (local or gs://): official TFRecords, class folders, or that of TFDS.")
     _define(
@@ -157,7 +171,11 @@ def _define_all() -> None:
     )
     _define("deterministic", bool, "Resume on TFRecords at the very picture; slower.")
     _define("use_cache", bool, "Keep the undecoded training pictures of TFRecords in memory.")
-    _define("model_dir", str, "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME if absent.")
+    _define(
+        "model_dir",
+        str,
+        "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME or runs/study-DATASET if absent.",
+    )
     _define("export_dir", str, "Parent of the exported versions; MODEL_DIR/saved_model if absent.")
     _define(
         "export_format",

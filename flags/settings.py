@@ -8,49 +8,25 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import (
-    FAST_ADVPROP,
-    AttackSpec,
     DataFacts,
     InputOptions,
     Recipe,
     RecipeError,
     RunOptions,
-    TermWeights,
     WeightsFacts,
     differences,
     flatten,
     named_recipe,
     override,
 )
+from flags.checks import READING, TRAINING, refuse_contradictions, refuse_unread
 from flags.definitions import RECIPE_FLAGS
 
-_DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
+DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
 _DEFAULT_SCHEME = "vanilla"
 
-_TRAINING = ("train_and_eval", "train")
-_READING = ("eval", "predict", "export")
-# Flags that only some modes read, and which.
-_MODES_THAT_READ = {
-    "checkpoint": _READING,
-    "data_dir": (*_TRAINING, "eval", "check_data"),
-    "images": ("predict", "export"),
-    "output": ("predict",),
-    "export_dir": ("train_and_eval", "export"),
-    "export_branch": ("train_and_eval", "export"),
-    "export_format": ("export",),
-    "remat": _TRAINING,
-    "iterations_per_loop": _TRAINING,
-    "steps_per_eval": ("train_and_eval",),
-    "steps_per_checkpoint": _TRAINING,
-    "keep_checkpoint_max": _TRAINING,
-    "eval_branch": ("train_and_eval", "eval"),
-    "eval_batch_size": ("train_and_eval", "eval", "predict"),
-    "bad_images": (*_TRAINING, "eval"),
-    "deterministic": _TRAINING,
-    "use_cache": _TRAINING,
-}
 # Modes that look at the data before they have a recipe, which depends on what is there.
-_LOOKING = (*_TRAINING, "check_data")
+_LOOKING = (*TRAINING, "study", "check_data")
 # What is read of a recipe when weights are given; the rest is about training.
 _READ_OF_WEIGHTS = {
     "network.name",
@@ -66,9 +42,6 @@ _READ_OF_WEIGHTS = {
     "cadence.eval_batch_size",
 }
 _READ_BY_EVAL_TOO = {"data.num_eval_images", "data.holdout_shards", "cadence.eval_branch", "seed"}
-# Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
-_READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
-_WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
 # Flags that replace no value of a recipe that is there already.
 _ABOUT_WEIGHTS = ("init_checkpoint", "init_ema")
 
@@ -80,6 +53,7 @@ class DataRequest:
     dataset: str
     data_dir: str | None
     holdout_shards: int
+    train_images_per_class: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,13 +81,13 @@ def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = N
     Raises:
         RecipeError: for flags that contradict each other.
     """
-    _refuse_contradictions(values)
+    refuse_contradictions(values)
     if values.mode not in _LOOKING and not (values.mode == "eval" and values.init_checkpoint):
         return None
-    dataset = _dataset(values)
+    dataset = dataset_of(values)
     if values.mode == "eval" and values.dataset is None and weights.recipe is not None:
         dataset = weights.recipe.data.dataset
-    return DataRequest(dataset, values.data_dir, values.holdout_shards or 0)
+    return DataRequest(dataset, values.data_dir, values.holdout_shards or 0, values.train_images_per_class)
 
 
 def settings_from_flags(
@@ -129,14 +103,14 @@ def settings_from_flags(
     Raises:
         RecipeError: for values that cannot be run, that nothing would read, or that data or weights contradict.
     """
-    _refuse_contradictions(values)
+    refuse_contradictions(values)
     scheme = _scheme(values)
-    changes = {flag.path: values[flag.name].value for flag in RECIPE_FLAGS if values[flag.name].present}
+    changes = changes_of(values)
     named = {"network.name": values.model, "data.dataset": values.dataset, "scheme": scheme}
     named = {path: value for path, value in named.items() if value is not None}
     if weights is not None:
         _refuse_other_settings(weights, named | changes)
-    if weights is not None and values.mode in _READING:
+    if weights is not None and values.mode in READING:
         recipe = _recipe_of_weights(values.mode, weights, data, named, changes)
     else:
         recipe = _new_recipe(values, data, weights, named, changes)
@@ -144,11 +118,16 @@ def settings_from_flags(
     def apply_to(recorded: Recipe) -> Recipe:
         changed = _apply(recorded, named | _of_a_recipe(changes))
         changed.validate()
-        _refuse_unread(changed, changes)
+        refuse_unread([changed], changes)
         return changed
 
     model_dir = values.model_dir or os.path.join("runs", _run_name(recipe, weights is not None, values.mode))
-    options = RunOptions(
+    return Settings(run_options(values, model_dir), recipe, apply_to)
+
+
+def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:
+    """Where and how, in this folder."""
+    return RunOptions(
         mode=values.mode,
         model_dir=model_dir,
         data_dir=values.data_dir,
@@ -170,7 +149,39 @@ def settings_from_flags(
         remat=values.remat,
         input=InputOptions(values.bad_images or "error", bool(values.deterministic), bool(values.use_cache)),
     )
-    return Settings(options, recipe, apply_to)
+
+
+def changes_of(values: absl_flags.FlagValues) -> dict[str, Any]:
+    """What the flags that are there change in a recipe, by path."""
+    return {flag.path: values[flag.name].value for flag in RECIPE_FLAGS if values[flag.name].present}
+
+
+def recipe_on_data(
+    base: Recipe, data: DataFacts | None, changes: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> Recipe:
+    """A named recipe with the numbers of what was found, and with the flags' changes; not validated.
+
+    Args:
+        base: the named recipe.
+        data: what was found.
+        changes: by path.
+        settings: of given weights, by path; found numbers and changes come before them.
+
+    Raises:
+        RecipeError: when a change contradicts what was found.
+    """
+    recipe = _apply(base, {**_known(settings or {}), **_found(data), **changes})
+    if data is not None:
+        data.check(recipe.data)
+        _require_counts_of_holdout(recipe, {**_found(data), **changes})
+    return recipe
+
+
+def with_own_receipt(base: Recipe, recipe: Recipe) -> Recipe:
+    """A valid recipe, which promises nothing where it is no longer the named one."""
+    if not differences(base, recipe):
+        return recipe
+    return override(recipe, {"receipt.expected": "not known: the named recipe was changed", "receipt.measured": False})
 
 
 def _new_recipe(
@@ -182,22 +193,15 @@ def _new_recipe(
 ) -> Recipe:
     """The recipe of a new run, which may start from given weights."""
     settings = weights.settings if weights else {}
-    model = named.get("network.name") or settings.get("network.name") or _DEFAULT_MODEL
-    base = named_recipe(model, _dataset(values), named.get("scheme", _DEFAULT_SCHEME))
-    recipe = _apply(base, {**_known(settings), **_found(data), **changes})
-    if data is not None:
-        data.check(recipe.data)
-        _require_counts_of_holdout(recipe, {**_found(data), **changes})
+    model = named.get("network.name") or settings.get("network.name") or DEFAULT_MODEL
+    base = named_recipe(model, dataset_of(values), named.get("scheme", _DEFAULT_SCHEME))
+    recipe = recipe_on_data(base, data, changes, settings)
     if values.mode == "check_data":
         recipe.data.validate()  # nothing is going to be trained, with whatever batch
-    elif values.mode in _TRAINING:  # else a run's own recipe is what counts, which `apply_to` validates
+    elif values.mode in TRAINING:  # else a run's own recipe is what counts, which `apply_to` validates
         recipe.validate()
-        _refuse_unread(recipe, changes)
-    if differences(base, recipe):
-        recipe = override(
-            recipe, {"receipt.expected": "not known: the named recipe was changed", "receipt.measured": False}
-        )
-    return recipe
+        refuse_unread([recipe], changes)
+    return with_own_receipt(base, recipe)
 
 
 def _recipe_of_weights(
@@ -248,7 +252,7 @@ def _refuse_other_settings(weights: WeightsFacts, asked: Mapping[str, Any]) -> N
 
 def _run_name(recipe: Recipe, has_weights: bool, mode: str) -> str:
     """Name of the default folder."""
-    what = "pretrained" if has_weights and mode in _READING else recipe.scheme
+    what = "pretrained" if has_weights and mode in READING else recipe.scheme
     return f"{recipe.data.dataset}-{recipe.network.name}-{what}"
 
 
@@ -275,7 +279,8 @@ def _require_counts_of_holdout(recipe: Recipe, known: dict[str, Any]) -> None:
         )
 
 
-def _dataset(values: absl_flags.FlagValues) -> str:
+def dataset_of(values: absl_flags.FlagValues) -> str:
+    """The data set's name, given or by what else is given."""
     return values.dataset or ("imagenet" if values.data_dir else "digits")
 
 
@@ -295,60 +300,3 @@ def _apply(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     if "train_epochs" in changes:
         changes = {**changes, "train_steps": None}
     return override(recipe, changes)
-
-
-def _refuse_contradictions(values: absl_flags.FlagValues) -> None:
-    if values.train_steps is not None and values.train_epochs is not None:
-        raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
-    for name in ("dataset", "model_dir", "data_dir", "export_dir", "init_checkpoint", "images", "output"):
-        if values[name].present and not values[name].value:
-            raise RecipeError(f"--{name}= is empty")
-    for name, modes in _MODES_THAT_READ.items():
-        if values[name].present and values.mode not in modes:
-            raise RecipeError(f"--{name} is read by --mode={' and '.join(modes)}, not by {values.mode}")
-    if values.remat and values.sync_batch_norm:
-        raise RecipeError("--remat and --sync_batch_norm exclude each other: recomputed statistics are one replica's")
-    if values.mode == "predict" and values.images is None:
-        raise RecipeError("--mode=predict needs --images, a pattern such as 'FOLDER/*.jpg'")
-    if values.init_checkpoint is not None:
-        if values.mode == "eval" and values.model_dir:
-            raise RecipeError("--model_dir would have no effect: evaluation of --init_checkpoint writes no files")
-        if values.mode == "export" and values.model_dir and values.export_dir:
-            raise RecipeError(
-                "--model_dir would have no effect: --export_dir and --init_checkpoint are all that is used"
-            )
-        if values["checkpoint"].present:
-            raise RecipeError("--checkpoint chooses among a run's checkpoints; --init_checkpoint names one already")
-    elif values.allow_extra_variables:
-        raise RecipeError("--allow_extra_variables would have no effect without --init_checkpoint")
-    elif values["ema"].present and values.mode in _TRAINING:
-        raise RecipeError("--ema is about weights that are read; training without --init_checkpoint reads none")
-
-
-def _refuse_unread(recipe: Recipe, changes: Mapping[str, Any]) -> None:
-    """A flag that this recipe never reads would be accepted and ignored."""
-    terms = {term.name for phase in recipe.phases for term in phase.terms}
-    attacked, scheme = "adversarial" in terms, f"scheme is {recipe.scheme}"
-    optimizer, data = recipe.optimizer, recipe.data
-    schedule = f"lr_schedule is {optimizer.lr_schedule}"
-    resized = data.dataset != "digits" or data.train_crop == "distorted_box" or data.eval_crop != "none"
-    readers = (
-        ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
-        *((f"attack.{field}", recipe.attack.perturbs, "attack is none") for field in _READ_BY_ATTACKS),
-        *((f"term_weights.{term}", term in terms, f"scheme {recipe.scheme} has no {term} term") for term in _WEIGHED),
-        ("clean_from_epoch", recipe.scheme == "adversarial_then_clean", scheme),
-        ("fast_adversarial_share", recipe.scheme == FAST_ADVPROP, scheme),
-        ("optimizer.lr_decay_epochs", optimizer.lr_schedule == "exponential", schedule),
-        ("optimizer.lr_step_epochs", optimizer.lr_schedule == "step", schedule),
-        ("optimizer.lr_decay_factor", optimizer.lr_schedule in ("exponential", "step"), schedule),
-        ("optimizer.decay_batch_norm", optimizer.weight_decay > 0, "weight_decay is 0"),
-        ("data.randaug_", data.augment_name == "randaugment", f"augment_name is {data.augment_name}"),
-        ("data.augment_pixel_scale", data.augment_name != "none", "augment_name is none"),
-        ("data.resize", resized, "the digits have the input's size already"),
-        ("optimizer.momentum", optimizer.optimizer in ("rmsprop", "momentum"), f"optimizer is {optimizer.optimizer}"),
-    )
-    names = {flag.path: flag.name for flag in RECIPE_FLAGS}
-    for prefix, is_read, reason in readers:
-        for path in changes:
-            if path.startswith(prefix) and not is_read:
-                raise RecipeError(f"--{names[path]} would have no effect: {reason}")

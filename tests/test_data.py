@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
-from efficientnet_advprop.data import eval_dataset, open_source, train_dataset
+from efficientnet_advprop.data import eval_dataset, find_source, open_source, train_dataset
 from efficientnet_advprop.data.order import training_order
-from efficientnet_advprop.data.source import EVALUATION
+from efficientnet_advprop.data.source import EVALUATION, TRAIN
 from efficientnet_advprop.recipes import InputOptions, RecipeError, named_recipe, override
 
 NUM_TRAIN, NUM_EVAL = 1437, 360
@@ -177,3 +177,27 @@ def test_what_does_not_fit_the_recipe_is_refused(changes, data_dir, message):
     with pytest.raises(RecipeError) as raised:
         open_source(digits_recipe(**changes).data, data_dir)
     assert message in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_the_first_pictures_of_each_class_make_a_small_training_set():
+    few, whole = find_source("digits", None, train_images_per_class=3), find_source("digits", None)
+    assert few.facts.known() == {"num_label_classes": 10, "num_train_images": 30, "num_eval_images": NUM_EVAL}
+    recipe = digits_recipe(data__num_train_images=30, data__train_images_per_class=3)
+    records = {
+        name: [record for _, record in source.records(recipe, TRAIN).as_numpy_iterator()]
+        for name, source in (("few", few), ("whole", whole))
+    }
+    expected, seen = [], [0] * 10
+    for picture, label in records["whole"]:
+        if seen[label] < 3:
+            expected.append((picture, label))
+        seen[label] += 1
+    assert len(records["few"]) == 30
+    for (picture, label), (expected_picture, expected_label) in zip(records["few"], expected, strict=True):
+        np.testing.assert_array_equal(picture, expected_picture)
+        assert label == expected_label
+    assert open_source(recipe.data, None).facts == few.facts
+    with pytest.raises(RecipeError, match="--train_images_per_class=200 is more than the 139 pictures"):
+        find_source("digits", None, train_images_per_class=200)
+    with pytest.raises(RecipeError, match="--train_images_per_class=0: at least 1"):
+        find_source("digits", None, train_images_per_class=0)

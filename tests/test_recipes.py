@@ -14,6 +14,7 @@ from efficientnet_advprop.recipes import (
     SchemeSettings,
     Term,
     TermWeights,
+    compared_values,
     differences,
     from_json,
     named_recipe,
@@ -285,6 +286,41 @@ def test_a_longer_run_continues_only_under_a_constant_rate():
     constant = override(cosine, {"optimizer.lr_schedule": "constant"})
     assert differences(constant, override(constant, {"train_epochs": 15.0})) == []
     assert differences(constant, override(constant, {"train_epochs": 3.0})) == ["train_epochs: 8.0 -> 3.0"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "changes", "passes", "cheaper"),
+    [
+        ("vanilla", {}, 1, 1),
+        ("adversarial", {}, 2, 1.5),
+        ("advprop", {}, 3, 2.5),
+        ("advprop", {"attack.num_steps": 5}, 7, 4.5),
+        ("advprop", {"attack.method": "none"}, 2, 2),
+        ("fine_grained", {}, 4, 3.5),
+        ("adversarial_then_clean", {}, 1.5, 1.25),
+        (
+            "adversarial_then_clean",
+            {"clean_from_epoch": 6.0, "train_steps": 359},
+            1.7505,
+            1.3753,
+        ),  # 6 of 359 * 32 / 1437 epochs
+        ("fast_advprop", {"train_batch_size": 30}, 1.2, 1.2),
+    ],
+)
+def test_passes_are_those_of_the_papers_over_all_phases(scheme, changes, passes, cheaper):
+    recipe = override(named_recipe("efficientnet-b0", "digits", scheme), changes)
+    assert recipe.passes_per_image() == pytest.approx(passes, abs=1e-4)
+    assert recipe.passes_per_image(attack_step=0.5) == pytest.approx(cheaper, abs=1e-4)
+
+
+def test_compared_values_are_those_that_decide_a_whole_run():
+    recipe = named_recipe("efficientnet-b0", "digits", "advprop")
+    values = compared_values(recipe)
+    assert (
+        compared_values(override(recipe, {"cadence.eval_batch_size": 7, "train_steps": recipe.total_steps})) == values
+    )
+    for change in ({"seed": 1}, {"attack.epsilon_px": 2.0}, {"train_steps": 7}):
+        assert compared_values(override(recipe, change)) != values
 
 
 def test_override_knows_only_the_recipes_paths():

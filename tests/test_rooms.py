@@ -21,12 +21,14 @@ MAY_IMPORT = {
     "training": {"recipes", "attacks", "randomness"},
     "evaluation": {"recipes", "data", "attacks", "randomness"},
     "export": {"recipes", "models", "data"},
-    "reporting": {"recipes"},
+    "study": {"recipes"},
+    "reporting": {"recipes", "study"},
     "check_data": {"data", "recipes", "reporting"},
     # Assembles the others.
     "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
     "exporting": {"data", "export", "models", "recipes", "reporting", "run", "training"},
     "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},
+    "studying": {"data", "evaluation", "recipes", "reporting", "run", "study", "training"},
 }
 
 

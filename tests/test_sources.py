@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from efficientnet_advprop.data import check_options, eval_dataset, find_source, train_dataset
+from efficientnet_advprop.data.source import TRAIN
 from efficientnet_advprop.recipes import InputOptions, RecipeError, named_recipe, override
 from tests.test_tfrecord import write_split
 
@@ -181,6 +182,24 @@ def test_class_folders_resume_exactly_without_being_asked(tmp_path):
     assert trained_on(source, recipe_of(), 6, 3) == trained_on(source, recipe_of(), 9)[12:]
 
 
+def test_the_first_files_of_each_class_are_those_by_name(tmp_path):
+    write_class_folders(tmp_path)
+    paths = [path for path, _ in find_source("imagenet", str(tmp_path)).records(None, TRAIN).as_numpy_iterator()]
+    few = find_source("imagenet", str(tmp_path), train_images_per_class=2)
+    assert few.facts.num_train_images == 2 * NUM_CLASSES
+    by_class = [[path for path in paths if f"/{name}/".encode() in path][:2] for name in CLASSES]
+    assert [path for path, _ in few.records(None, TRAIN).as_numpy_iterator()] == [
+        path for paths in by_class for path in paths
+    ]
+
+
+def test_labels_that_only_reading_tells_choose_no_pictures(tmp_path):
+    write_tfrecords(tmp_path)
+    assert "for digits and class folders: TFRecords" in refusal("imagenet", tmp_path, train_images_per_class=2)
+    with pytest.raises(RecipeError, match="random pictures"):
+        find_source("fake", None, train_images_per_class=2)
+
+
 def test_a_cache_needs_the_files_once(tmp_path):
     write_tfrecords(tmp_path)
     source = find_source("imagenet", str(tmp_path))
@@ -241,6 +260,7 @@ def test_class_folders_that_do_not_fit_are_refused(tmp_path):
     assert "has no folder of training pictures for dog" in refusal("imagenet", tmp_path)
     (tmp_path / "val").mkdir()
     assert "has val and validation: which one is meant?" in refusal("imagenet", tmp_path)
+    (tmp_path / "val").rmdir()
     (tmp_path / "train").rename(tmp_path / "elsewhere")
     assert "has no folder train with a folder of pictures per class" in refusal("imagenet", tmp_path)
 

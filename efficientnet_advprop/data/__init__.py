@@ -7,7 +7,7 @@ from efficientnet_advprop.data.bad_pictures import bad_picture_in
 from efficientnet_advprop.data.catalog import check_options, find_source, open_source
 from efficientnet_advprop.data.class_names import IMAGENET_CLASSES, class_names
 from efficientnet_advprop.data.pictures import find_pictures, read_pictures
-from efficientnet_advprop.data.pipeline import eval_dataset, train_dataset
+from efficientnet_advprop.data.pipeline import eval_dataset, evaluation_pictures, train_dataset
 from efficientnet_advprop.data.preprocessing import preprocess_eval, preprocess_train
 from efficientnet_advprop.data.source import Source
 
@@ -18,6 +18,7 @@ __all__ = [
     "check_options",
     "class_names",
     "eval_dataset",
+    "evaluation_pictures",
     "find_pictures",
     "find_source",
     "open_source",

@@ -14,12 +14,18 @@ from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
 from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError
 
-_WITHOUT_FOLDER = {"digits": DigitsSource, "fake": FakeSource}
+_WITHOUT_FOLDER = ("digits", "fake")
 _IMAGENET_ON_TFDS = "imagenet2012"
 _TFRECORD_SPLITS = ("train", "validation")
 
 
-def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0, evaluation_only: bool = False) -> Source:
+def find_source(
+    dataset: str,
+    data_dir: str | None,
+    holdout_shards: int = 0,
+    evaluation_only: bool = False,
+    train_images_per_class: int | None = None,
+) -> Source:
     """Find the pictures, without touching a device.
 
     A folder with official TFRecords or class folders is that, whatever the data set is called; any other belongs to
@@ -31,6 +37,7 @@ def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0, eva
             TensorFlow Datasets uses by itself.
         holdout_shards: as in `DataSpec`.
         evaluation_only: a folder without training pictures will do.
+        train_images_per_class: as in `DataSpec`.
 
     Raises:
         RecipeError: when pictures are missing or the flags do not go together.
@@ -39,7 +46,10 @@ def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0, eva
         if data_dir is not None:
             raise RecipeError(f"--data_dir={data_dir} would have no effect: the pictures of {dataset} need no folder")
         _refuse_holdout(holdout_shards, dataset)
-        return _WITHOUT_FOLDER[dataset]()
+        if dataset == "digits":
+            return DigitsSource(train_images_per_class)
+        _refuse_few_images(train_images_per_class, "random pictures")
+        return FakeSource()
     if data_dir is None and dataset == "imagenet":
         raise RecipeError(
             "dataset imagenet needs data_dir, the folder with train-?????-of-????? and validation-?????-of-?????, or "
@@ -50,15 +60,17 @@ def find_source(dataset: str, data_dir: str | None, holdout_shards: int = 0, eva
             if not tf.io.gfile.isdir(data_dir):
                 raise RecipeError(f"no folder {data_dir}")
             if any(tf.io.gfile.glob(os.path.join(data_dir, f"{split}-?????-of-?????")) for split in _TFRECORD_SPLITS):
+                _refuse_few_images(train_images_per_class, "TFRecords")
                 return open_tfrecords(data_dir, holdout_shards, evaluation_only)
             if has_class_folders(data_dir):
                 _refuse_holdout(holdout_shards, "class folders")
-                return ClassFolderSource(data_dir, evaluation_only)
+                return ClassFolderSource(data_dir, evaluation_only, train_images_per_class)
         if dataset == "imagenet":
             raise RecipeError(
                 f"data_dir {data_dir} holds neither TFRecords (train-?????-of-?????, validation-?????-of-?????) nor "
                 f"class folders (train/CLASS/, val/CLASS/); for that of TFDS add --dataset={_IMAGENET_ON_TFDS}"
             )
+        _refuse_few_images(train_images_per_class, "sets of TensorFlow Datasets")
         return open_tfds(dataset, data_dir, holdout_shards, evaluation_only)
     except (tf.errors.OpError, OSError) as error:
         reason = getattr(error, "message", None) or str(error)
@@ -76,7 +88,8 @@ def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = Fa
     Raises:
         RecipeError: as `find_source`, and for other numbers of pictures or classes than `spec` has.
     """
-    source = find_source(spec.dataset, data_dir, spec.holdout_shards, evaluation_only)
+    train_images_per_class = None if evaluation_only else spec.train_images_per_class
+    source = find_source(spec.dataset, data_dir, spec.holdout_shards, evaluation_only, train_images_per_class)
     facts = dataclasses.replace(source.facts, num_train_images=None) if evaluation_only else source.facts
     facts.check(spec)
     return source
@@ -95,3 +108,11 @@ def check_options(source: Source, options: InputOptions) -> None:
 def _refuse_holdout(holdout_shards: int, what: str) -> None:
     if holdout_shards:
         raise RecipeError(f"--holdout_shards={holdout_shards} would have no effect: {what} have no shards")
+
+
+def _refuse_few_images(train_images_per_class: int | None, what: str) -> None:
+    if train_images_per_class is not None:
+        raise RecipeError(
+            f"--train_images_per_class={train_images_per_class} is for digits and class folders: {what} tell their "
+            "labels only when they are read"
+        )

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.data.class_names import named_synsets
+from efficientnet_advprop.data.few_images import first_of_each_class
 from efficientnet_advprop.data.order import training_order
 from efficientnet_advprop.data.source import TRAIN
 from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe, RecipeError
@@ -27,12 +28,14 @@ class ClassFolderSource:
     Args:
         data_dir: the folder, local or remote.
         evaluation_only: do without training pictures.
+        train_images_per_class: as in `DataSpec`; the first by their names.
 
     Raises:
-        RecipeError: when a split is missing or there twice, a class has no pictures, or the splits have other classes.
+        RecipeError: when a split is missing or there twice, a class has no pictures or fewer than asked for, or the
+            splits have other classes.
     """
 
-    def __init__(self, data_dir: str, evaluation_only: bool = False) -> None:
+    def __init__(self, data_dir: str, evaluation_only: bool = False, train_images_per_class: int | None = None) -> None:
         evaluation = _class_files(data_dir, EVALUATION_FOLDERS)
         self.class_names = named_synsets(tuple(evaluation))
         self._evaluation = _labelled(evaluation)
@@ -47,7 +50,9 @@ class ClassFolderSource:
                 raise RecipeError(
                     f"data_dir {data_dir} has no folder of {where} pictures for {', '.join(extra[:_NAMED])}{more}"
                 )
-        self._train = _labelled(train)
+        paths, labels = _labelled(train)
+        kept = first_of_each_class(labels, train_images_per_class)
+        self._train = [paths[place] for place in kept], labels[kept]
         self.facts = DataFacts(data_dir, num_classes, len(self._train[0]), num_eval_images)
 
     def train_records(

@@ -4,6 +4,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from efficientnet_advprop.data.few_images import first_of_each_class
 from efficientnet_advprop.data.order import training_order
 from efficientnet_advprop.data.source import TRAIN
 from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
@@ -18,9 +19,15 @@ class DigitsSource:
     """The digits, in memory, as grey pictures of the network's input size.
 
     Source: the test part of the UCI optical digits (Alpaydin and Kaynak, 1998), 8x8 px with values 0 to 16.
+
+    Args:
+        train_images_per_class: as in `DataSpec`.
+
+    Raises:
+        RecipeError: when there are fewer of some class.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, train_images_per_class: int | None = None) -> None:
         digits = load_digits()
         pictures = (digits.images * (255 / 16)).astype("float32")[..., None]  # [1797, 8, 8, 1]
         self._train_pictures, self._eval_pictures, self._train_labels, self._eval_labels = train_test_split(
@@ -30,6 +37,8 @@ class DigitsSource:
             stratify=digits.target,
             random_state=_SPLIT_SEED,
         )
+        kept = first_of_each_class(self._train_labels, train_images_per_class)
+        self._train_pictures, self._train_labels = self._train_pictures[kept], self._train_labels[kept]
         self.class_names = tuple(str(name) for name in digits.target_names)
         self.facts = DataFacts("digits", len(self.class_names), len(self._train_pictures), len(self._eval_pictures))
 

@@ -10,6 +10,7 @@ are what `strategy.distribute_datasets_from_function` wants of each host: its re
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.data.augment import augmentation_of, cutmix, mixup
@@ -145,6 +146,34 @@ def eval_dataset(
         .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def evaluation_pictures(
+    source: Source, recipe: Recipe, number: int, options: InputOptions = _AS_USUAL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some evaluation pictures as the network gets them, rounded to whole pixel values; bad ones are left out.
+
+    Args:
+        source: of the pictures.
+        recipe: number of pictures, crop and resize.
+        number: at most so many, evenly spaced in the source's order.
+        options: how pictures are read.
+
+    Returns:
+        Pictures uint8 [N, H, W, 3] and labels int32 [N].
+    """
+    total = recipe.data.num_eval_images
+    number = min(number, total)
+    wanted = np.zeros(total, bool)
+    wanted[np.arange(number) * total // number] = True
+    images, labels, start = [], [], 0
+    for batch in eval_dataset(source, recipe, tf.distribute.InputContext(), options).as_numpy_iterator():
+        places = np.arange(start, start + len(batch["labels"]))
+        kept = (batch["mask"] > 0) & (places < total) & wanted[np.minimum(places, total - 1)]
+        images.append(np.clip(np.rint(batch[IMAGES_VIEW][kept]), 0, 255).astype(np.uint8))
+        labels.append(batch["labels"][kept])
+        start += len(places)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def _handled(problem: tf.Tensor, options: InputOptions) -> tf.Tensor:

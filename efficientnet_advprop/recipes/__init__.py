@@ -17,7 +17,7 @@ from efficientnet_advprop.recipes.networks import (
 )
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
-from efficientnet_advprop.recipes.record import differences, flatten, from_json, override, to_json
+from efficientnet_advprop.recipes.record import compared_values, differences, flatten, from_json, override, to_json
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import (
@@ -34,20 +34,25 @@ from efficientnet_advprop.recipes.schemes import (
     scheme_phases,
     views_of,
 )
+from efficientnet_advprop.recipes.study_spec import BASELINE, EQUAL_BUDGET, MOST_CORRUPTED_IMAGES, Cell, StudySpec, plan
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord, refuse_other_classes
 
 __all__ = [
     "AUGMENTED_BRANCH",
     "AUGMENTED_VIEW",
     "AUXILIARY_BRANCH",
+    "BASELINE",
+    "EQUAL_BUDGET",
     "EVALUATION_ATTACK",
     "FAST_ADVPROP",
     "IMAGES_VIEW",
     "MAIN_BRANCH",
+    "MOST_CORRUPTED_IMAGES",
     "NETWORKS",
     "SCHEMES",
     "AttackSpec",
     "Cadence",
+    "Cell",
     "DataFacts",
     "DataSpec",
     "InputOptions",
@@ -59,17 +64,20 @@ __all__ = [
     "RecipeError",
     "RunOptions",
     "SchemeSettings",
+    "StudySpec",
     "Term",
     "TermWeights",
     "WeightsFacts",
     "WeightsRecord",
     "branches_of",
+    "compared_values",
     "differences",
     "flatten",
     "from_json",
     "named_recipe",
     "network_spec",
     "override",
+    "plan",
     "preprocessing_of_path",
     "published_weights",
     "refuse_other_classes",

@@ -145,6 +145,24 @@ class Recipe:
         """The views that a training batch needs."""
         return views_of(self.phases)
 
+    def passes_per_image(self, attack_step: float = 1.0) -> float:
+        """Forward and backward passes per clean image, over the run's mean; vanilla's is 1.
+
+        Args:
+            attack_step: what one step of an attack counts for; 1 is the papers' count (AdvProp with K steps: K + 2).
+        """
+        if self.scheme == FAST_ADVPROP:  # its attack step is one of its training passes
+            return 1 + self.num_fast_adversarial(self.train_batch_size) / self.train_batch_size
+        epochs = self.total_steps / self.steps_per_epoch
+        passes = start = 0.0
+        for phase in self.phases:
+            end = epochs if phase.until_epoch is None else min(phase.until_epoch, epochs)
+            attacks = [term.attack for term in phase.terms if term.attack and term.attack.perturbs]
+            per_image = len(phase.terms) + attack_step * sum(attack.num_steps for attack in attacks)
+            passes += (end - start) * per_image
+            start = end
+        return passes / epochs
+
     def validate(self) -> None:
         """Refuse what cannot be run, before any device starts.
 

@@ -91,6 +91,14 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
     raise TypeError(f"{place} is {value!r}")
 
 
+def compared_values(recipe: Recipe) -> dict[str, Any]:
+    """All that decides what a whole run computes, by path; `total_steps` stands for either way to give its length."""
+    values = {
+        path: value for path, value in flatten(recipe).items() if _is_compared(path) and path not in LENGTH_FIELDS
+    }
+    return {**values, "total_steps": recipe.total_steps}
+
+
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """What keeps `new` from continuing a run of `old`: lines `path: old value -> new value`.
 
@@ -105,9 +113,13 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
         f"{path}: {old_values[path]} -> {new_values[path]}"
         for path in old_values
         if old_values[path] != new_values[path]
-        and not path.startswith(NOT_COMPARED)
+        and _is_compared(path)
         and not (path in LENGTH_FIELDS and (longer or same_length))
     ]
+
+
+def _is_compared(path: str) -> bool:
+    return not path.startswith(NOT_COMPARED)
 
 
 def _phase_ends(recipe: Recipe) -> list[float | None]:

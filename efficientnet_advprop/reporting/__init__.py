@@ -5,6 +5,8 @@ from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet
 from efficientnet_advprop.reporting.image_strip import write_image_strip
 from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog, recorded_results
 from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
+from efficientnet_advprop.reporting.study_gallery import write_study_figures
+from efficientnet_advprop.reporting.study_report import write_study_report
 from efficientnet_advprop.reporting.tables import (
     comparison_table,
     describe_data,
@@ -29,4 +31,6 @@ __all__ = [
     "summary_table",
     "write_contact_sheet",
     "write_image_strip",
+    "write_study_figures",
+    "write_study_report",
 ]

@@ -43,6 +43,13 @@ def has_results(model_dir: str) -> bool:
     return holds_run(model_dir) and (_exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE))
 
 
+def remove_checkpoints(model_dir: str) -> None:
+    """Remove the weights of a run whose results are all that is needed."""
+    for name in (CHECKPOINT_FOLDER, BEST_FOLDER):
+        if _exists(model_dir, name):
+            tf.io.gfile.rmtree(os.path.join(model_dir, name))
+
+
 def require_writable_file(what: str, path: str) -> None:
     """Refuse a file that cannot be written, before the work whose result it takes.
 

@@ -1,0 +1,134 @@
+"""A comparison of schemes as a value, and the runs that it is made of."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.recipe import Recipe
+from efficientnet_advprop.recipes.schemes import FAST_ADVPROP
+
+BASELINE = "vanilla"
+EQUAL_BUDGET = f"{BASELINE}, equal budget"
+_BUDGET_SCHEME = "advprop"
+# Corruptions are made one picture at a time, 30 of each: more pictures would take longer than the training.
+MOST_CORRUPTED_IMAGES = 2000
+
+# (model, scheme, changes by path) -> recipe
+MakeRecipe = Callable[[str, str, Mapping[str, Any]], Recipe]
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySpec:
+    """What is compared.
+
+    Attributes:
+        models: networks by name.
+        schemes: training schemes, "vanilla" among them: all others are compared with it.
+        seeds: number of runs of each, with the seeds from 0 on.
+        attack_epsilons_px: strengths to train the schemes that attack with; empty: the one of the recipe. Fast AdvProp
+            keeps its own, as its attack is one step by definition.
+    """
+
+    models: tuple[str, ...]
+    schemes: tuple[str, ...]
+    seeds: int
+    attack_epsilons_px: tuple[float, ...] = ()
+
+    def validate(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            RecipeError: naming the value and what is allowed.
+        """
+        if BASELINE not in self.schemes:
+            raise RecipeError(f"schemes {', '.join(self.schemes)}: {BASELINE} is needed to compare with")
+        if not self.models:
+            raise RecipeError("models names none")
+        if self.seeds < 1:
+            raise RecipeError(f"seeds {self.seeds}: at least 1 is needed")
+        for field in ("models", "schemes", "attack_epsilons_px"):
+            values = getattr(self, field)
+            if len(set(values)) != len(values):
+                raise RecipeError(f"{field} {', '.join(map(str, values))} repeats a value")
+        for epsilon in self.attack_epsilons_px:
+            if not 0 < epsilon <= 255:
+                raise RecipeError(f"attack epsilon {epsilon:g} px is outside (0, 255]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        row: what it is called in tables; the runs of one model's row differ in their seed alone.
+        recipe: of the run.
+    """
+
+    row: str
+    recipe: Recipe
+
+    @property
+    def model(self) -> str:
+        """The network."""
+        return self.recipe.network.name
+
+    @property
+    def key(self) -> str:
+        """Its name among all cells, fit for a folder."""
+        row = self.row.replace(", ", "-").replace(" ", "-")
+        return f"{self.model}-{row}-seed-{self.recipe.seed}"
+
+
+def plan(spec: StudySpec, make_recipe: MakeRecipe) -> list[Cell]:
+    """The cells of a study, all rows with the first seed first, so that a study cut short compares few runs of all.
+
+    Where AdvProp is compared, vanilla gets a second row, with as many forward and backward passes as AdvProp has with
+    its strongest attack.
+
+    Raises:
+        RecipeError: for values that cannot be run.
+    """
+    spec.validate()
+    return [
+        cell
+        for seed in range(spec.seeds)
+        for model in spec.models
+        for cell in _cells(spec, model, lambda *args, seed=seed: make_recipe(*args[:2], {**args[2], "seed": seed}))
+    ]
+
+
+def _cells(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Cell]:
+    """The cells of one model and seed."""
+    cells = []
+    for scheme in spec.schemes:
+        recipe = make_recipe(model, scheme, {})
+        attacks = any(term.attack for phase in recipe.phases for term in phase.terms)
+        if attacks and spec.attack_epsilons_px and scheme != FAST_ADVPROP:
+            cells.extend(
+                Cell(f"{scheme}, epsilon {epsilon:g}", make_recipe(model, scheme, attack_of_strength(epsilon)))
+                for epsilon in spec.attack_epsilons_px
+            )
+        else:
+            cells.append(Cell(scheme, recipe))
+    budgets = [cell.recipe.passes_per_image() for cell in cells if cell.recipe.scheme == _BUDGET_SCHEME]
+    if budgets:
+        cells.append(Cell(EQUAL_BUDGET, lengthened(make_recipe(model, BASELINE, {}), max(budgets))))
+    return cells
+
+
+def attack_of_strength(epsilon_px: float) -> dict[str, Any]:
+    """The paper's attacks by their strength: steps of 1 px, epsilon + 1 of them, but one for epsilon 1."""
+    return {
+        "attack.epsilon_px": float(epsilon_px),
+        "attack.step_size_px": 1.0,
+        "attack.num_steps": 1 if epsilon_px <= 1 else math.ceil(epsilon_px) + 1,
+    }
+
+
+def lengthened(recipe: Recipe, factor: float) -> Recipe:
+    """The recipe with this many times the steps."""
+    if recipe.train_steps is not None:
+        return dataclasses.replace(recipe, train_steps=round(factor * recipe.train_steps))
+    return dataclasses.replace(recipe, train_epochs=factor * recipe.train_epochs)

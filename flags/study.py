@@ -1,0 +1,79 @@
+"""From flags to the runs of a study."""
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags as absl_flags
+
+from efficientnet_advprop.recipes import (
+    EQUAL_BUDGET,
+    Cell,
+    DataFacts,
+    Recipe,
+    RecipeError,
+    RunOptions,
+    StudySpec,
+    named_recipe,
+    plan,
+)
+from flags.checks import refuse_contradictions, refuse_unread
+from flags.settings import DEFAULT_MODEL, changes_of, dataset_of, recipe_on_data, run_options, with_own_receipt
+
+_DEFAULT_SEEDS = 3  # the fewest whose spread says something
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySettings:
+    """What the command line of a study asks for.
+
+    Attributes:
+        cells: the runs, in their order.
+        options: where and how; the study's folder is `model_dir`.
+        command: the command line, for the report.
+    """
+
+    cells: tuple[Cell, ...]
+    options: RunOptions
+    command: str
+
+
+def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySettings:
+    """Read the parsed flags of `--mode=study`. Flags of the recipe hold for every run that reads them.
+
+    Args:
+        values: the flags.
+        data: what was found.
+
+    Raises:
+        RecipeError: for values that cannot be run, or that no run would read.
+    """
+    refuse_contradictions(values)
+    changes, dataset = changes_of(values), dataset_of(values)
+
+    def make_recipe(model: str, scheme: str, own_changes: Mapping[str, Any]) -> Recipe:
+        base = named_recipe(model, dataset, scheme)
+        recipe = recipe_on_data(base, data, {**changes, **own_changes})
+        recipe.validate()
+        return with_own_receipt(base, recipe)
+
+    spec = StudySpec(
+        tuple(values.models) if values.models is not None else (DEFAULT_MODEL,),
+        tuple(values.schemes),
+        _DEFAULT_SEEDS if values.seeds is None else values.seeds,
+        values.attack_epsilons or (),
+    )
+    cells = plan(spec, make_recipe)
+    refuse_unread([cell.recipe for cell in cells], changes)
+    if spec.attack_epsilons_px and all(cell.row in (*spec.schemes, EQUAL_BUDGET) for cell in cells):
+        raise RecipeError(f"--attack_epsilons would have no effect: no strength to choose in {', '.join(spec.schemes)}")
+    model_dir = values.model_dir or os.path.join("runs", f"study-{dataset}")
+    return StudySettings(tuple(cells), run_options(values, model_dir), _command(values))
+
+
+def _command(values: absl_flags.FlagValues) -> str:
+    own = values.flags_by_module_dict()["flags.definitions"]
+    given = [shlex.quote(values[flag.name].serialize()) for flag in own if values[flag.name].present]
+    return " ".join(("python main.py", *given))

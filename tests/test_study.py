@@ -1,0 +1,291 @@
+"""Studies: plan, statistics and report by hand; a study end to end, stopped and continued."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import flags
+from efficientnet_advprop import studying
+from efficientnet_advprop.data import evaluation_pictures, open_source
+from efficientnet_advprop.evaluation import CorruptedAccuracy, loss_gradients, run_all, running_statistics
+from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from efficientnet_advprop.recipes import DataFacts, RecipeError, StudySpec, named_recipe, override, plan
+from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
+from efficientnet_advprop.reporting.study_figures import rescaled
+from efficientnet_advprop.reporting.study_report import study_tables
+from efficientnet_advprop.study import BRANCH_GAP, CellResult, Estimate, Results, rows_of
+from tests.command_line import run_main, set_flags
+from tests.small import one_cpu, small_model, small_recipe
+
+DIGITS = DataFacts("digits", 10, 1437, 360)
+TINY = (
+    "--mode=study",
+    "--dataset=digits",
+    "--schemes=vanilla,advprop",
+    "--width_coefficient=0.25",
+    "--depth_coefficient=0.2",
+    "--input_image_size=16",
+    "--train_steps=2",
+    "--train_batch_size=8",
+)
+
+
+def make_recipe(model, scheme, changes):
+    return override(named_recipe(model, "digits", scheme), changes)
+
+
+def result(row, seed, main, auxiliary=None, passes=1.0, seconds=10.0):
+    branches = {"top1_main": main} | ({} if auxiliary is None else {"top1_auxiliary": auxiliary})
+    return CellResult("b0", row, seed, {**branches, "top1_blur": 0.25}, passes, seconds, "")
+
+
+def test_all_rows_come_with_the_first_seed_first():
+    spec = StudySpec(("efficientnet-b0",), ("vanilla", "adversarial", "fast_advprop", "advprop"), 2, (1.0, 4.0))
+    cells = plan(spec, make_recipe)
+    rows = [
+        "vanilla",
+        "adversarial, epsilon 1",
+        "adversarial, epsilon 4",
+        "fast_advprop",  # one step by definition
+        "advprop, epsilon 1",
+        "advprop, epsilon 4",
+        "vanilla, equal budget",
+    ]
+    assert [(cell.row, cell.recipe.seed) for cell in cells] == [(row, seed) for seed in (0, 1) for row in rows]
+    assert [cell.recipe.attack.num_steps for cell in cells[4:6]] == [1, 5]
+    assert cells[6].recipe.scheme == "vanilla"
+    assert cells[6].recipe.train_epochs == 8 * 7  # PGD5 and two training passes
+    assert cells[6].key == "efficientnet-b0-vanilla-equal-budget-seed-0"
+    assert len({cell.key for cell in cells}) == len(cells)
+
+
+def test_strengths_are_the_papers_and_a_length_grows_whichever_way_it_is_given():
+    assert [attack_of_strength(epsilon)["attack.num_steps"] for epsilon in (0.5, 1, 2, 3, 4, 6)] == [1, 1, 3, 4, 5, 7]
+    recipe = named_recipe("efficientnet-b0", "digits", "vanilla")
+    assert lengthened(recipe, 3).total_steps == pytest.approx(3 * recipe.total_steps, abs=3)
+    assert lengthened(override(recipe, {"train_steps": 5}), 3).total_steps == 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--schemes=advprop"], "schemes advprop: vanilla is needed to compare with"),
+        (["--schemes=vanilla,magic"], "unknown scheme 'magic'"),
+        (["--schemes=vanilla,vanilla"], "schemes vanilla, vanilla repeats a value"),
+        (["--schemes=vanilla", "--models=b9"], "b9"),
+        (["--schemes=vanilla", "--models="], "models names none"),
+        (["--schemes=vanilla", "--seeds=0"], "seeds 0: at least 1"),
+        (["--schemes=vanilla,advprop", "--attack_epsilons=0,1"], "attack epsilon 0 px"),
+        ([], "--mode=study needs --schemes"),
+        (["--schemes=vanilla", "--model=resnet-50"], "--model is about one run: --mode=study has --models"),
+        (["--schemes=vanilla", "--advprop"], "--advprop is about one run: --mode=study has --schemes"),
+        (["--schemes=vanilla", "--seed=3"], "--seed is about one run: --mode=study has --seeds"),
+        (["--schemes=vanilla", "--init_checkpoint=x"], "--init_checkpoint is read by"),
+        (["--schemes=vanilla", "--steps_per_eval=3"], "--steps_per_eval is read by"),
+        (["--schemes=vanilla", "--attack_steps=3"], "--attack_steps would have no effect: scheme vanilla makes no"),
+        (["--schemes=vanilla", "--attack_epsilons=1,2"], "--attack_epsilons would have no effect"),
+        (["--schemes=vanilla,advprop", "--attack_epsilons=1", "--attack_steps=3"], "--attack_steps contradicts it"),
+        (["--schemes=vanilla", "--train_epochs=nan"], "train_epochs nan"),
+    ],
+)
+def test_what_no_run_can_use_is_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as left:
+        run_main("--mode=study", "--dataset=digits", *arguments)
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--schemes=vanilla"], ["--seeds=2"], ["--models=resnet-50"], ["--attack_epsilons=1"]]
+)
+def test_flags_of_a_study_are_for_no_other_mode(arguments):
+    with pytest.raises(RecipeError, match="is read by --mode=study, not by train"):
+        flags.data_request(set_flags("--mode=train", *arguments))
+
+
+def test_flags_hold_for_every_run_that_reads_them():
+    arguments = ("--mode=study", "--schemes=vanilla,advprop", "--seeds=1", "--attack_steps=3", "--train_epochs=2.5")
+    settings = flags.study_from_flags(set_flags(*arguments), DIGITS)
+    vanilla, advprop, budget = (cell.recipe for cell in settings.cells)
+    assert (vanilla.train_epochs, advprop.train_epochs, budget.train_epochs) == (2.5, 2.5, 12.5)
+    assert advprop.attack.num_steps == 3
+    assert settings.options.model_dir == "runs/study-digits"
+    assert set(settings.command.split()) == {"python", "main.py", *arguments}
+    assert set_flags(*settings.command.split()[2:]).schemes == ["vanilla", "advprop"]
+
+
+def test_rows_by_hand():
+    rows = rows_of(
+        [
+            result("vanilla", 0, 0.80, seconds=8),
+            result("advprop", 0, 0.84, 0.83, passes=3, seconds=20),
+            result("vanilla", 1, 0.90, seconds=12),
+            result("advprop", 1, 0.92, 0.88, passes=3, seconds=30),
+            result("vanilla", 2, 0.70, seconds=10),  # without a partner
+        ],
+        "vanilla",
+    )
+    vanilla, advprop = rows
+    assert (vanilla.name, vanilla.runs, vanilla.cost) == ("vanilla", 3, 1)
+    assert vanilla.values["top1_main"].mean == pytest.approx(0.8)
+    assert vanilla.values["top1_main"].standard_error == pytest.approx(0.1 / math.sqrt(3))
+    assert (advprop.runs, advprop.cost, advprop.seconds.mean) == (2, 3, 25)
+    assert advprop.differences["top1_main"].mean == pytest.approx(0.03)  # of 0.04 and 0.02
+    assert advprop.differences["top1_main"].standard_error == pytest.approx(0.01)
+    assert "top1_auxiliary" not in advprop.differences
+    assert advprop.values[BRANCH_GAP].mean == pytest.approx(0.025)  # of 0.01 and 0.04
+    assert advprop.values[BRANCH_GAP].standard_error == pytest.approx(0.015)
+    (accuracies, differences, single) = (table for _, table in study_tables(rows))
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in accuracies.splitlines()]
+    assert cells[0] == ["", "runs", "top1_main", "top1_auxiliary", "main over auxiliary", "cost", "seconds a run"]
+    assert cells[2] == ["vanilla", "3", "80.00 ± 5.77", "", "", "1.00", "10"]
+    assert cells[3] == ["advprop", "2", "88.00 ± 4.00", "85.50 ± 2.50", "+2.50 ± 1.50", "3.00", "25"]
+    assert "+3.00 ± 1.00" in differences
+    assert "blur" in single
+
+
+def test_one_run_has_no_standard_error_and_a_row_without_baseline_no_differences():
+    assert math.isnan(Estimate.of([0.5]).standard_error)
+    (row,) = rows_of([result("advprop", 0, 0.5, 0.5)], "vanilla")
+    assert row.differences == {}
+    assert math.isnan(row.cost)
+    assert " 50.00 " in study_tables([row])[0][1]
+
+
+def test_results_are_kept_by_recipe(tmp_path):
+    spec = StudySpec(("efficientnet-b0",), ("vanilla", "advprop"), 1)
+    cells = plan(spec, make_recipe)
+    results = Results(str(tmp_path))
+    assert results.missing(cells) == cells
+    results.add(cells[1], {"top1_main": 0.5}, 12.0)
+    again = Results(str(tmp_path))
+    assert again.missing(cells) == [cells[0], cells[2]]
+    (kept,) = again.of(cells)
+    assert (kept.row, kept.seconds) == ("advprop", 12)
+    assert kept.passes == pytest.approx(3 * 359 * 32 / 1437)
+    other = plan(spec, lambda model, scheme, changes: make_recipe(model, scheme, {**changes, "label_smoothing": 0.0}))
+    with pytest.raises(RecipeError, match="holds efficientnet-b0-advprop-seed-0 with another recipe"):
+        again.missing(other)
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(RecipeError, match=r"results\.json cannot be read"):
+        Results(str(tmp_path))
+
+
+def test_gradients_are_shown_within_three_deviations():
+    gradient = np.zeros((10, 10, 3), np.float32)
+    gradient[0, 0, 0], gradient[0, 0, 1] = 1, -1  # 12 deviations away
+    shown = rescaled(gradient)
+    assert (shown[0, 0, 0], shown[0, 0, 1], shown[5, 5, 0]) == (1, 0, 0.5)
+    assert rescaled(np.ones((2, 2, 3), np.float32)).tolist() == np.full((2, 2, 3), 0.5).tolist()
+
+
+def test_evaluation_pictures_are_evenly_spaced():
+    recipe = small_recipe()
+    source = open_source(recipe.data, None)
+    every, labels = evaluation_pictures(source, recipe, 1000)
+    assert (every.shape, every.dtype, labels.shape) == ((360, 16, 16, 3), np.uint8, (360,))
+    few, few_labels = evaluation_pictures(source, recipe, 7)
+    places = [number * 360 // 7 for number in range(7)]
+    np.testing.assert_array_equal(few, every[places])
+    np.testing.assert_array_equal(few_labels, labels[places])
+
+
+def test_corrupted_accuracy_counts_each_corruption_of_each_picture():
+    class MeanAboveHalf(tf.keras.Model):
+        """Class 1 for bright pictures."""
+
+        def call(self, images, training, branch):
+            assert not training
+            assert branch == "main"
+            bright = tf.reduce_mean(images, axis=(1, 2, 3)) - 127.5
+            return tf.stack([-bright, bright], axis=-1)
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)  # near the threshold, so that corruptions matter
+    labels = np.array([0, 1, 0, 1, 1])
+    values = run_all([CorruptedAccuracy(one_cpu(), MeanAboveHalf(), images, labels, batch_size=2)])
+    means = []
+    for name in CORRUPTIONS:
+        hits = [
+            (corrupt(image, name, severity, seed).mean() > 127.5) == label
+            for severity in SEVERITIES
+            for seed, (image, label) in enumerate(zip(images, labels, strict=True))
+        ]
+        means.append(np.mean(hits))
+        assert values[f"top1_{name}"] == pytest.approx(means[-1])
+    assert values["top1_corrupted"] == pytest.approx(np.mean(means))
+
+
+def test_a_pictures_gradient_is_its_own_and_statistics_are_each_branchs():
+    model = small_model()
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    labels = np.array([1, 2, 3])
+    together = loss_gradients(model, images, labels, "auxiliary")
+    alone = loss_gradients(model, images[1:2], labels[1:2], "auxiliary")
+    np.testing.assert_allclose(together[1:2], alone, rtol=1e-3, atol=1e-7)
+    assert np.abs(together - loss_gradients(model, images, labels, "main")).max() > 0
+    statistics = running_statistics(model, ("main", "auxiliary"), 3)
+    layers = list(dict.fromkeys(name.split("/")[0] for name in statistics))
+    assert layers[0] == "stem.norm"
+    assert layers[-1] == "head.norm"
+    assert len(statistics) == 3 * 2 * 2
+    expected = model.weights_by_path()["stem.norm.norms.auxiliary.moving_variance"]
+    np.testing.assert_array_equal(statistics["stem.norm/auxiliary/moving_variance"], expected)
+
+
+def cells_of(folder):
+    """The recorded runs, without what differs from one time to the next."""
+    cells = json.loads((folder / "results.json").read_text())["cells"]
+    return {key: {name: value for name, value in cell.items() if name != "seconds"} for key, cell in cells.items()}
+
+
+def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, monkeypatch, capsys):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    trained = []
+    evaluate = studying._evaluate
+
+    def stop_in_the_second(run):
+        trained.append((run.recipe.scheme, run.recipe.seed))
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return evaluate(run)
+
+    monkeypatch.setattr(studying, "_evaluate", stop_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_main(*TINY, "--seeds=1", f"--model_dir={stopped}")
+    assert list(cells_of(stopped)) == ["efficientnet-b0-vanilla-seed-0"]
+    assert "1 of 3 runs are finished" in (stopped / "report.md").read_text()
+    assert not (stopped / "cells/efficientnet-b0-vanilla-seed-0/checkpoints").exists()
+    assert (stopped / "cells/efficientnet-b0-advprop-seed-0/checkpoints").exists()
+    capsys.readouterr()
+    run_main(*TINY, "--seeds=1", f"--model_dir={stopped}")
+    assert trained[2:] == [("advprop", 0), ("vanilla", 0)]  # the last is the equal budget's
+    output = capsys.readouterr().out
+    assert "study: 3 runs, 1 of them finished before" in output
+    assert "resuming at step 2 of 2" in output
+    assert not list(stopped.glob("cells/*/checkpoints"))
+
+    run_main(*TINY, "--seeds=2", f"--model_dir={whole}")
+    results = cells_of(whole)
+    assert len(results) == 6
+    assert {key: cell for key, cell in results.items() if cell["seed"] == 0} == cells_of(stopped)
+    report = (whole / "report.md").read_text()
+    assert "6 of 6 runs are finished" in report
+    assert " ± " in report
+    for figure in ("accuracy", "branch-gap", "gradients", "running-statistics"):
+        path = f"figures/efficientnet-b0-{figure}.png"
+        assert f"({path})" in report
+        assert tf.io.decode_png((whole / path).read_bytes()).shape[-1] == 4
+        # Of the first seed's runs, of which the continued study has trained one alone.
+        if figure in ("gradients", "running-statistics"):
+            assert (whole / path).read_bytes() == (stopped / path).read_bytes()
+    with pytest.raises(SystemExit) as left:
+        run_main(*TINY, "--seeds=1", "--label_smoothing=0", f"--model_dir={stopped}")
+    assert left.value.code == 2
+    assert "holds efficientnet-b0-vanilla-seed-0 with another recipe" in capsys.readouterr().err
