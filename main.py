@@ -206,7 +206,7 @@ def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
 
 def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, WeightsFacts | None]:
     """The weights of --init_checkpoint, and what is known of them; a run that goes on does not need the file again."""
-    if values.init_checkpoint is None:
+    if not values.init_checkpoint or values.mode == "study":  # both are refused later, by name
         return None, None
     if values.mode in TRAINING_MODES and values.model_dir and run_folder.has_results(values.model_dir):
         recorded = run_folder.recorded_recipe(values.model_dir)

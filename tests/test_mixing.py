@@ -143,8 +143,8 @@ def schemes_of_views(monkeypatch):
     """Schemes `two_views`, the second of which comes with the second phase, and `augmented_view`."""
     plain, augmented = (Term(view, view, "main", 1.0) for view in ("images", "images_augmented"))
     two_views = (Phase(1.0, (plain,)), Phase(None, (plain, augmented)))
-    monkeypatch.setitem(SCHEMES, "two_views", lambda attack, weights: two_views)
-    monkeypatch.setitem(SCHEMES, "augmented_view", lambda attack, weights: (Phase(None, (augmented,)),))
+    monkeypatch.setitem(SCHEMES, "two_views", lambda settings: two_views)
+    monkeypatch.setitem(SCHEMES, "augmented_view", lambda settings: (Phase(None, (augmented,)),))
 
 
 @pytest.mark.parametrize("augment_name", ["autoaugment", "randaugment"])
@@ -154,8 +154,8 @@ def test_views_differ_in_augmentation_alone(schemes_of_views, augment_name):
     plain = batches(digits_recipe(data__flip=True), 2)
     single = batches(digits_recipe(**changes), 2)
     alone = batches(digits_recipe("augmented_view", **changes), 2)
-    assert set(both[0]) == {"images", "images_augmented", "labels", "mask"}
-    assert set(alone[0]) == {"images_augmented", "labels", "mask"}
+    assert set(both[0]) == {"images", "images_augmented", "labels", "mask", "bad"}
+    assert set(alone[0]) == {"images_augmented", "labels", "mask", "bad"}
     for views, unaugmented, in_one, augmented_alone in zip(both, plain, single, alone, strict=True):
         np.testing.assert_array_equal(views["images"], unaugmented["images"])
         np.testing.assert_array_equal(views["images_augmented"], in_one["images"])
@@ -176,10 +176,9 @@ def test_views_are_mixed_alike(schemes_of_views):
 
 
 def test_a_scheme_of_augmented_images_needs_an_augmentation(schemes_of_views):
-    with pytest.raises(
-        RecipeError, match="scheme two_views trains on augmented images too: augment_name none makes none"
-    ):
-        digits_recipe("two_views").validate()
+    assert digits_recipe("two_views").data.augment_name == "autoaugment"
+    with pytest.raises(RecipeError, match="scheme two_views trains on augmented images too: it needs --augment_name"):
+        digits_recipe("two_views", data__augment_name="none").validate()
 
 
 def test_preprocessing_augments_whole_grey_levels_after_crop_and_flip():
