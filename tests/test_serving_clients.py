@@ -106,7 +106,8 @@ def expected_lines(trained, paths):
         yield f"{path}: " + ", ".join(f"{NAMES[label]} {100 * probabilities[label]:.1f} %" for label in best)
 
 
-def check(client, server, trained, pictures, capsys):
+def assert_answers_and_refuses(client, server, trained, pictures, capsys):
+    """A client prints the network's likeliest classes, and says which picture or file is at fault."""
     paths = [pictures / "a.png", pictures / "b.jpg"]
     client.main([f"--server={server}", *map(str, paths)])
     assert capsys.readouterr().out.splitlines() == list(expected_lines(trained, paths))
@@ -117,7 +118,7 @@ def check(client, server, trained, pictures, capsys):
 
 
 def test_rest_client(model, rest_server, pictures, capsys):
-    check(rest_client, rest_server, model[0], pictures, capsys)
+    assert_answers_and_refuses(rest_client, rest_server, model[0], pictures, capsys)
     with pytest.raises(SystemExit, match="no answer from localhost:1"):
         rest_client.main(["--server=localhost:1", str(pictures / "a.png")])
 
@@ -125,4 +126,6 @@ def test_rest_client(model, rest_server, pictures, capsys):
 def test_grpc_client(model, grpc_server, pictures, capsys):
     from examples import grpc_client
 
-    check(grpc_client, grpc_server, model[0], pictures, capsys)
+    assert_answers_and_refuses(grpc_client, grpc_server, model[0], pictures, capsys)
+    with pytest.raises(SystemExit, match="error: failed to connect to all addresses"):
+        grpc_client.main(["--server=localhost:1", str(pictures / "a.png")])

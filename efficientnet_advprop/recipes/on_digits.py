@@ -1,10 +1,9 @@
 """The recipe on the handwritten digits."""
 
-import dataclasses
 import math
 
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.networks import NetworkSpec
+from efficientnet_advprop.recipes.networks import NetworkSpec, for_small_pictures
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
 from efficientnet_advprop.recipes.schemes import published_weights
@@ -36,16 +35,7 @@ def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
     batch_size, num_train_images = 32, 1437
     steps_per_epoch = math.ceil(num_train_images / batch_size)
     return Recipe(
-        network=dataclasses.replace(
-            network,
-            input_image_size=32,
-            dropout_rate=0.2,
-            survival_prob=1.0,
-            batch_norm_momentum=0.9,
-            classifier_init_scale=0.1,
-            # Without it a B7 is at chance after two epochs, whatever the optimizer and the rate.
-            zero_init_residual=True,
-        ),
+        network=for_small_pictures(network),
         data=DataSpec(
             "digits",
             num_label_classes=10,

@@ -1,10 +1,9 @@
 """Recipes for data sets that a smoke run or half an hour on a laptop is enough for."""
 
-import dataclasses
 import math
 
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.networks import NetworkSpec
+from efficientnet_advprop.recipes.networks import NetworkSpec, for_small_pictures
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
 from efficientnet_advprop.recipes.schemes import published_weights
@@ -23,16 +22,7 @@ def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
     batch_size, num_train_images = 128, 50_000
     steps_per_epoch = math.ceil(num_train_images / batch_size)
     return Recipe(
-        network=dataclasses.replace(
-            network,
-            input_image_size=32,
-            dropout_rate=0.2,
-            survival_prob=1.0,
-            batch_norm_momentum=0.9,
-            classifier_init_scale=0.1,
-            zero_init_residual=True,
-            stem_strides=1,
-        ),
+        network=for_small_pictures(network, stem_strides=1),
         data=DataSpec(
             "cifar10",
             num_label_classes=10,
