@@ -212,7 +212,7 @@ class Run:
         if step:
             self.say(f"resuming at step {step} of {self.recipe.total_steps}")
         elif self.weights is not None:
-            self._load_weights(self.state.model, skip_other_classifier=True)
+            self._load_weights(self.state.model, self.recipe.init_ema, skip_other_classifier=True)
             self.state.moving_average.reset()
         if self.is_chief:
             self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
@@ -245,11 +245,11 @@ class Run:
         """
         with self.strategy.scope():
             model = self._make_model()
-        self._load_weights(model, skip_other_classifier=False)
+        self._load_weights(model, self.options.ema, skip_other_classifier=False)
         self._read_model = model
 
-    def _load_weights(self, model: tf.keras.Model, skip_other_classifier: bool) -> None:
-        kind = "averaged" if self.options.ema else "raw"
+    def _load_weights(self, model: tf.keras.Model, ema: bool, skip_other_classifier: bool) -> None:
+        kind = "averaged" if ema else "raw"
         self.say(f"weights: {kind}, {self.weights.origin}, {self.weights.facts.path}")
         hint = self.weights.facts.settings["network.preprocessing"]
         told = (
@@ -258,7 +258,7 @@ class Run:
         if hint != self.recipe.network.preprocessing:
             told = "by --preprocessing"
         self.say(f"preprocessing: {self.recipe.network.preprocessing} ({told})")
-        notes = self.weights.load(model, self.options.ema, self.options.allow_extra_variables, skip_other_classifier)
+        notes = self.weights.load(model, ema, self.options.allow_extra_variables, skip_other_classifier)
         for note in notes:
             self.say(f"  {note}")
 
