@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "evaluation": {"recipes", "data", "attacks", "randomness"},
     "export": {"recipes", "models", "data"},
     "study": {"recipes"},
-    "reporting": {"recipes", "study"},
+    "robustness": {"recipes"},
+    "reporting": {"recipes", "study", "robustness"},
     "check_data": {"data", "recipes", "reporting"},
     # Assembles the others.
     "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
