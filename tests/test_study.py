@@ -11,7 +11,7 @@ import flags
 from efficientnet_advprop import studying
 from efficientnet_advprop.data import evaluation_pictures, open_source
 from efficientnet_advprop.evaluation import CorruptedAccuracy, corrupted, loss_gradients, run_all, running_statistics
-from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from efficientnet_advprop.evaluation.corruptions import SEVERITIES, STUDY_CORRUPTIONS, corrupt
 from efficientnet_advprop.recipes import DataFacts, RecipeError, StudySpec, named_recipe, override, plan
 from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
 from efficientnet_advprop.reporting.study_figures import rescaled
@@ -211,7 +211,7 @@ def test_corrupted_accuracy_counts_each_corruption_of_each_picture():
     labels = np.array([0, 1, 0, 1, 1])
     values = run_all([CorruptedAccuracy(one_cpu(), MeanAboveHalf(), images, labels, batch_size=2)])
     means = []
-    for name in CORRUPTIONS:
+    for name in STUDY_CORRUPTIONS:
         hits = [
             (corrupt(image, name, severity, seed).mean() > 127.5) == label
             for severity in SEVERITIES

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from efficientnet_advprop.evaluation.corruptions import SEVERITIES, STUDY_CORRUPTIONS, corrupt
 from efficientnet_advprop.evaluation.prediction import logits_of_batches
 
 
 class CorruptedAccuracy:
-    """`top1_NAME` of each corruption, the mean over its severities, and `top1_corrupted`, the mean over corruptions.
+    """`top1_NAME` of each of a study's corruptions, the mean over its severities, and `top1_corrupted`, their mean.
 
     The corruptions are made on the fly, each picture's under a seed of its own: its place among the pictures. All of it
     goes through the main branch.
@@ -37,7 +37,7 @@ class CorruptedAccuracy:
     def run(self) -> Iterator[tuple[str, float]]:
         """One pass over the pictures for each corruption and severity."""
         means = {}
-        for name in CORRUPTIONS:
+        for name in STUDY_CORRUPTIONS:
             means[name] = float(np.mean([self._top1(name, severity) for severity in SEVERITIES]))
             yield f"top1_{name}", means[name]
         yield "top1_corrupted", float(np.mean(list(means.values())))

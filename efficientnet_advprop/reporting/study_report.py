@@ -58,8 +58,8 @@ def _notes(cells: Sequence[Cell], results: Sequence[CellResult]) -> list[str]:
         f"Evaluated on {data.num_eval_images:,} pictures, of which one is {100 / data.num_eval_images:.2f} points, "
         "with the averaged weights of the last step.",
         f"`top1_pgd`: {EVALUATION_ATTACK.summary()}, through the main branch.",
-        f"`top1_corrupted`: the mean over corruptions and five severities on {corrupted:,} evenly spaced evaluation "
-        "pictures, main branch. They are made on the fly: this is not ImageNet-C, and no mCE.",
+        f"`top1_corrupted`: the mean over six corruptions and five severities on {corrupted:,} evenly spaced "
+        "evaluation pictures, main branch. They are made on the fly: this is not ImageNet-C, and no mCE.",
         "`cost`: forward and backward passes in those of vanilla, an attack step counted as one; seconds are those of "
         "training on the clock, tracing included.",
     ]
