@@ -2,6 +2,9 @@
 
 from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch
 from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet
+from efficientnet_advprop.reporting.evaluation_figures import write_evaluation_figures
+from efficientnet_advprop.reporting.evaluation_report import write_evaluation_report
+from efficientnet_advprop.reporting.evaluation_tables import evaluation_table
 from efficientnet_advprop.reporting.image_strip import write_image_strip
 from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog, recorded_results
 from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
@@ -25,11 +28,14 @@ __all__ = [
     "describe_data",
     "describe_recipe",
     "describe_variables",
+    "evaluation_table",
     "prediction_table",
     "progress_bar",
     "recorded_results",
     "summary_table",
     "write_contact_sheet",
+    "write_evaluation_figures",
+    "write_evaluation_report",
     "write_image_strip",
     "write_study_figures",
     "write_study_report",

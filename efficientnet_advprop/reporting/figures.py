@@ -11,6 +11,7 @@ from efficientnet_advprop.estimates import Estimate
 
 FIGURES_FOLDER = "figures"
 _DOTS_PER_INCH = 110
+_LEGEND_CHARACTERS = 130  # in 10 inches
 
 
 def panels(
@@ -43,6 +44,13 @@ def in_percent(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]
     """Means and standard errors; an unknown error is drawn as none."""
     means = [100 * estimate.mean for estimate in estimates]
     return means, [100 * float(np.nan_to_num(estimate.standard_error)) for estimate in estimates]
+
+
+def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Any]) -> None:
+    """One legend for all panels, below them, of lines or patches that carry their labels."""
+    longest = max(len(handle.get_label()) for handle in handles)
+    columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (longest + 8)))  # 8: the line or patch before it
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def save(figure: matplotlib.figure.Figure, path: str) -> None:
