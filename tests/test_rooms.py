@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
     "exporting": {"data", "export", "models", "recipes", "reporting", "run", "training"},
     "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},
+    "comparing": {"recipes", "reporting", "robustness", "training"},
     "studying": {"data", "evaluation", "recipes", "reporting", "run", "study", "training"},
 }
 

@@ -1,6 +1,8 @@
 """What a person sees of a run: progress, metrics files, tables, pictures; made from plain values."""
 
 from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch
+from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures
+from efficientnet_advprop.reporting.comparison_report import comparison_in_words, write_comparison_report
 from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet
 from efficientnet_advprop.reporting.evaluation_figures import write_evaluation_figures
 from efficientnet_advprop.reporting.evaluation_report import write_evaluation_report
@@ -24,6 +26,7 @@ __all__ = [
     "BadImagesByEpoch",
     "MetricsLog",
     "ProgressDisplay",
+    "comparison_in_words",
     "comparison_table",
     "describe_data",
     "describe_recipe",
@@ -33,6 +36,8 @@ __all__ = [
     "progress_bar",
     "recorded_results",
     "summary_table",
+    "write_comparison_figures",
+    "write_comparison_report",
     "write_contact_sheet",
     "write_evaluation_figures",
     "write_evaluation_report",

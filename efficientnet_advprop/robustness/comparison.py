@@ -66,6 +66,11 @@ class Comparison:
     rows: tuple[NetworkRow, ...]
     notes: tuple[str, ...]
 
+    @property
+    def models(self) -> list[str]:
+        """The networks by name, each once."""
+        return list(dict.fromkeys(run.results.evaluated.model for row in self.rows for run in row.runs))
+
     def as_values(self) -> dict[str, Any]:
         """The comparison as JSON has it; shares, unknown standard errors null."""
         return {

@@ -28,8 +28,8 @@ _PLAIN = (
 )
 _OF_CORRUPTED = {"imagenet_c": ("mce", "mean_error"), "corruptions": ("mean_error",)}
 _METRICS = {"top1_of_200": "200-way", "top1": None, "mce": "mCE", "mean_error": "mean error"}
-# How a network wants its pictures is the network's own, and no other task.
-_OF_THE_NETWORK = ("input_image_size", "eval_crop")
+# How a network wants its pictures, and what a run's random numbers start from, make no other task.
+_OF_THE_RUN = ("input_image_size", "eval_crop", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _measurement(results: EvaluationResults, value: float, parts: Mapping[str, P
         value,
         {
             key: {
-                **{name: setting for name, setting in part.settings.items() if not _is_the_networks(key, name)},
+                **{name: setting for name, setting in part.settings.items() if not _is_the_runs(key, name)},
                 "pictures counted": part.images,
                 **common,
             }
@@ -140,11 +140,11 @@ def _measurement(results: EvaluationResults, value: float, parts: Mapping[str, P
     )
 
 
-def _is_the_networks(key: str, setting: str) -> bool:
-    """Whether a setting may differ between networks.
+def _is_the_runs(key: str, setting: str) -> bool:
+    """Whether a setting may differ between runs.
 
     Where the network's own input is changed, its size is the task's: corruptions have strengths in pixels of it, and an
     L2 ball of one radius is weaker the more pixels there are.
     """
     sized = key.startswith(("corruptions/", "pgd/l2/"))
-    return setting in _OF_THE_NETWORK and not (sized and setting == "input_image_size")
+    return setting in _OF_THE_RUN and not (sized and setting == "input_image_size")
