@@ -19,6 +19,7 @@ from absl import flags as absl_flags
 import flags
 import tpu_utils
 from efficientnet_advprop.check_data import check_data
+from efficientnet_advprop.comparing import run_comparison
 from efficientnet_advprop.data import Source, bad_picture_in, check_options, find_source, open_source
 from efficientnet_advprop.export import ExportError, require_packages
 from efficientnet_advprop.exporting import export as export_weights
@@ -204,6 +205,13 @@ def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
     print(f"report: {run_study(cells, options, source, settings.command)}")
 
 
+def compare(values: absl_flags.FlagValues) -> None:
+    """Set finished evaluations beside each other; connects to no devices."""
+    settings = flags.comparison_from_flags(values)
+    report = run_comparison(settings.runs, settings.folder, settings.published, settings.command)
+    print(f"report: {report}")
+
+
 def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, WeightsFacts | None]:
     """The weights of --init_checkpoint, and what is known of them; a run that goes on does not need the file again."""
     if not values.init_checkpoint or values.mode == "study":  # both are refused later, by name
@@ -217,6 +225,9 @@ def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, Weig
 
 def run_mode(values: absl_flags.FlagValues) -> None:
     """Do what --mode says."""
+    if values.mode == "compare":
+        compare(values)
+        return
     weights, weights_facts = initial_weights(values)
     request = flags.data_request(values, weights_facts)
     if values.mode == "check_data":

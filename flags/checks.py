@@ -7,6 +7,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import FAST_ADVPROP, AttackSpec, Recipe, RecipeError, TermWeights
+from flags.command import own_flags
 from flags.definitions import RECIPE_FLAGS
 
 TRAINING = ("train_and_eval", "train")
@@ -19,6 +20,8 @@ _MODES_THAT_READ = {
     "models": ("study",),
     "seeds": ("study",),
     "attack_epsilons": ("study",),
+    "compare": ("compare",),
+    "published": ("compare",),
     "checkpoint": READING,
     "init_checkpoint": _ALL_BUT_STUDY,
     "ema": _ALL_BUT_STUDY,
@@ -41,6 +44,7 @@ _MODES_THAT_READ = {
 }
 # Flags of one run, and what a study of many has instead.
 _INSTEAD_IN_A_STUDY = {"model": "models", "scheme": "schemes", "advprop": "schemes", "seed": "seeds"}
+_READ_BY_COMPARISONS = ("mode", "compare", "published", "model_dir")
 # Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
 _READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
 _WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
@@ -65,6 +69,8 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
             raise RecipeError(f"--{name} is about one run: --mode=study has --{instead}")
     if values.mode == "study":
         _refuse_contradictions_of_a_study(values)
+    if values.mode == "compare":
+        _refuse_contradictions_of_a_comparison(values)
     if values.remat and values.sync_batch_norm:
         raise RecipeError("--remat and --sync_batch_norm exclude each other: recomputed statistics are one replica's")
     if values.mode == "predict" and values.images is None:
@@ -90,6 +96,20 @@ def _refuse_contradictions_of_a_study(values: absl_flags.FlagValues) -> None:
     for name in ("attack_epsilon", "attack_steps", "attack_step_size"):
         if values.attack_epsilons is not None and values[name].present:
             raise RecipeError(f"--attack_epsilons gives each strength the paper's steps: --{name} contradicts it")
+
+
+def _refuse_contradictions_of_a_comparison(values: absl_flags.FlagValues) -> None:
+    for flag in own_flags(values):
+        if flag.name not in _READ_BY_COMPARISONS:
+            raise RecipeError(f"--{flag.name} would have no effect: --mode=compare reads finished evaluations")
+    if not values.compare:
+        raise RecipeError("--mode=compare needs --compare, such as runs/a,runs/b")
+    if not all(values.compare):
+        raise RecipeError(f"--compare={','.join(values.compare)} names an empty folder")
+    folders = [run.rstrip("/") for run in values.compare]
+    repeated = next((run for run in folders if folders.count(run) > 1), None)
+    if repeated is not None:
+        raise RecipeError(f"--compare names {repeated} twice")
 
 
 def refuse_unread(recipes: Sequence[Recipe], changes: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
 from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS
 
-MODES = ("train_and_eval", "train", "eval", "predict", "export", "check_data", "study")
+MODES = ("train_and_eval", "train", "eval", "predict", "export", "check_data", "study", "compare")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +164,8 @@ def _define_all() -> None:
     absl_flags.DEFINE_list("models", None, "Networks of a study; efficientnet-b0 if absent.")
     _define("seeds", int, "Runs of each scheme in a study, with the seeds from 0 on; 3 if absent.")
     _define("attack_epsilons", tuple[float, ...], "Strengths of the training attack that a study compares, in pixels.")
+    absl_flags.DEFINE_list("compare", None, "Evaluated runs to compare: folders of runs or of evaluations.")
+    _define("published", bool, "Set the paper's numbers of the networks compared beside them, in a table of their own.")
     _define("dataset", str, f"{names}, or a name of TensorFlow Datasets; with --data_dir imagenet, without it digits.")
     _define("data_dir", str, "Folder (local or gs://): official TFRecords, class folders, or that of TFDS.")
     _define(
@@ -174,7 +176,8 @@ def _define_all() -> None:
     _define(
         "model_dir",
         str,
-        "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME or runs/study-DATASET if absent.",
+        "The run's folder (local or gs://); runs/DATASET-MODEL-SCHEME, runs/study-DATASET or "
+        "runs/comparison if absent.",
     )
     _define("export_dir", str, "Parent of the exported versions; MODEL_DIR/saved_model if absent.")
     _define(

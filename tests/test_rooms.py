@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "flags": {"recipes"},
     "recipes": set(),
     "randomness": set(),
+    "estimates": set(),
     "batch_norm": set(),
     "models": {"recipes", "batch_norm"},
     "attacks": {"recipes"},
@@ -21,14 +22,15 @@ MAY_IMPORT = {
     "training": {"recipes", "attacks", "randomness"},
     "evaluation": {"recipes", "data", "attacks", "randomness"},
     "export": {"recipes", "models", "data"},
-    "study": {"recipes"},
-    "robustness": {"recipes"},
-    "reporting": {"recipes", "study", "robustness"},
+    "study": {"recipes", "estimates"},
+    "robustness": {"recipes", "estimates"},
+    "reporting": {"recipes", "estimates", "study", "robustness"},
     "check_data": {"data", "recipes", "reporting"},
     # Assembles the others.
     "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
     "exporting": {"data", "export", "models", "recipes", "reporting", "run", "training"},
     "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},
+    "comparing": {"recipes", "reporting", "robustness", "training"},
     "studying": {"data", "evaluation", "recipes", "reporting", "run", "study", "training"},
 }
 

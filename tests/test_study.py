@@ -10,13 +10,14 @@ import tensorflow as tf
 import flags
 from efficientnet_advprop import studying
 from efficientnet_advprop.data import evaluation_pictures, open_source
+from efficientnet_advprop.estimates import Estimate
 from efficientnet_advprop.evaluation import CorruptedAccuracy, corrupted, loss_gradients, run_all, running_statistics
 from efficientnet_advprop.evaluation.corruptions import SEVERITIES, STUDY_CORRUPTIONS, corrupt
 from efficientnet_advprop.recipes import DataFacts, RecipeError, StudySpec, named_recipe, override, plan
 from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
 from efficientnet_advprop.reporting.study_figures import rescaled
 from efficientnet_advprop.reporting.study_report import study_tables
-from efficientnet_advprop.study import BRANCH_GAP, CellResult, Estimate, Results, rows_of
+from efficientnet_advprop.study import BRANCH_GAP, CellResult, Results, rows_of
 from tests.command_line import run_main, set_flags
 from tests.small import one_cpu, small_model, small_recipe
 

@@ -11,6 +11,8 @@ import dataclasses
 import statistics
 from collections.abc import Mapping
 
+from efficientnet_advprop.robustness.results import EvaluationResults
+
 SEVERITIES = (1, 2, 3, 4, 5)
 
 # Names are those of the folders; top-1 errors of AlexNet, means over the severities.
@@ -29,6 +31,9 @@ EXTRA_ALEXNET_ERRORS = {"speckle_noise": 0.845388, "gaussian_blur": 0.787108, "s
 EXTRA = "extra"
 GROUPS = {group: tuple(errors) for group, errors in ALEXNET_ERRORS.items()}
 IMAGENET_C_CORRUPTIONS = tuple(name for names in GROUPS.values() for name in names)
+# Where corruptions are made on the fly, pictures below this side get CIFAR-10-C's strengths: ImageNet-C's leave nothing
+# of a picture of 32 px.
+CIFAR_STRENGTHS_BELOW_PX = 96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +71,23 @@ class CorruptionScore:
     mce: float | None
     extra_mean_error: float | None
 
+    def group_errors(self) -> dict[str, float]:
+        """Plain mean error over the corruptions of each of the four groups that is whole."""
+        means = {
+            group: _mean([row.error for row in self.rows if row.group == group], len(names))
+            for group, names in GROUPS.items()
+        }
+        return {group: mean for group, mean in means.items() if mean is not None}
+
+    def missing(self) -> list[str]:
+        """What of the 15 corruptions was not measured, in words; empty if all of it was."""
+        measured = {row.name: row.errors for row in self.rows}
+        return [
+            name if name not in measured else f"{name} at severity {', '.join(map(str, lacking))}"
+            for name in IMAGENET_C_CORRUPTIONS
+            if (lacking := [severity for severity in SEVERITIES if severity not in measured.get(name, {})])
+        ]
+
 
 def corruption_score(errors: Mapping[tuple[str, int], float]) -> CorruptionScore:
     """The score of a set of corrupted pictures, whole or in part.
@@ -89,6 +111,18 @@ def corruption_score(errors: Mapping[tuple[str, int], float]) -> CorruptionScore
         _mean([row.ce for row in scored], len(IMAGENET_C_CORRUPTIONS)),
         _mean([row.error for row in extra], len(EXTRA_ALEXNET_ERRORS)),
     )
+
+
+def score_of(results: EvaluationResults, benchmark: str, branch: str) -> CorruptionScore:
+    """The score of an evaluation's corrupted pictures.
+
+    Args:
+        results: of the evaluation.
+        benchmark: "imagenet_c", or "corruptions", whose CE and mCE mean nothing.
+        branch: that answered.
+    """
+    top1 = results.scores_of(benchmark, branch, "top1")
+    return corruption_score({(name, int(severity)): 1 - share for (name, severity), share in top1.items()})
 
 
 def _row(group: str, name: str, alexnet: float, errors: Mapping[tuple[str, int], float]) -> CorruptionError:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.robustness.titles import benchmark_of
 
 RESULTS_FILE = "results.json"
 
@@ -121,6 +122,10 @@ class EvaluationResults:
             file.write(json.dumps(values, indent=1) + "\n")
         tf.io.gfile.rename(temporary, self.path, overwrite=True)
 
+    def parts_of(self, benchmark: str) -> dict[str, Part]:
+        """The parts of a benchmark such as "imagenet_c", by their whole names."""
+        return {key: part for key, part in self.parts.items() if benchmark_of(key) == benchmark}
+
     def scores_of(self, benchmark: str, answered: str, metric: str) -> dict[tuple[str, ...], float]:
         """One metric of all parts of a benchmark, by the rest of their names.
 
@@ -131,6 +136,6 @@ class EvaluationResults:
         """
         return {
             tuple(key.split("/")[1:]): part.scores[answered][metric]
-            for key, part in self.parts.items()
-            if key.split("/")[0] == benchmark and metric in part.scores.get(answered, {})
+            for key, part in self.parts_of(benchmark).items()
+            if metric in part.scores.get(answered, {})
         }

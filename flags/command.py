@@ -1,0 +1,15 @@
+"""The command line again, for reports."""
+
+import shlex
+
+from absl import flags as absl_flags
+
+
+def own_flags(values: absl_flags.FlagValues) -> list[absl_flags.Flag]:
+    """The flags of this project that were given; not those of absl."""
+    return [flag for flag in values.flags_by_module_dict()["flags.definitions"] if values[flag.name].present]
+
+
+def command_of(values: absl_flags.FlagValues) -> str:
+    """What was typed, with the flags in their order of definition."""
+    return " ".join(("python main.py", *(shlex.quote(values[flag.name].serialize()) for flag in own_flags(values))))
