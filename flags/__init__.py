@@ -3,6 +3,7 @@
 `from absl import flags` would hide this package: inside the project it is `from absl import flags as absl_flags`.
 """
 
+from flags.checks import refuse_unread_of_saved_model
 from flags.comparison import ComparisonSettings, comparison_from_flags
 from flags.definitions import MODES
 from flags.parsing import parse_flags
@@ -18,6 +19,7 @@ __all__ = [
     "comparison_from_flags",
     "data_request",
     "parse_flags",
+    "refuse_unread_of_saved_model",
     "settings_from_flags",
     "study_from_flags",
 ]

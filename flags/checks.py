@@ -22,6 +22,15 @@ _MODES_THAT_READ = {
     "attack_epsilons": ("study",),
     "compare": ("compare",),
     "published": ("compare",),
+    "benchmarks": ("eval",),
+    "benchmark_dir": ("eval",),
+    "robustness_resize": ("eval",),
+    "pgd_norm": ("eval",),
+    "pgd_epsilons": ("eval",),
+    "pgd_steps": ("eval",),
+    "pgd_restarts": ("eval",),
+    "benchmark_images": ("eval",),
+    "evaluation_dir": ("eval",),
     "checkpoint": READING,
     "init_checkpoint": _ALL_BUT_STUDY,
     "ema": _ALL_BUT_STUDY,
@@ -58,7 +67,16 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
     """
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
-    for name in ("dataset", "model_dir", "data_dir", "export_dir", "init_checkpoint", "images", "output"):
+    for name in (
+        "dataset",
+        "model_dir",
+        "data_dir",
+        "export_dir",
+        "evaluation_dir",
+        "init_checkpoint",
+        "images",
+        "output",
+    ):
         if values[name].present and not values[name].value:
             raise RecipeError(f"--{name}= is empty")
     for name, modes in _MODES_THAT_READ.items():
@@ -77,7 +95,10 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
         raise RecipeError("--mode=predict needs --images, a pattern such as 'FOLDER/*.jpg'")
     if values.init_checkpoint is not None:
         if values.mode == "eval" and values.model_dir:
-            raise RecipeError("--model_dir would have no effect: evaluation of --init_checkpoint writes no files")
+            raise RecipeError(
+                "--model_dir would have no effect: evaluation of --init_checkpoint writes the results of --benchmarks "
+                "alone, to --evaluation_dir"
+            )
         if values.mode == "export" and values.model_dir and values.export_dir:
             raise RecipeError(
                 "--model_dir would have no effect: --export_dir and --init_checkpoint are all that is used"
@@ -88,6 +109,22 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
         raise RecipeError("--allow_extra_variables would have no effect without --init_checkpoint")
     elif values["ema"].present and values.mode in TRAINING:
         raise RecipeError("--ema is about weights that are read; training without --init_checkpoint reads none")
+
+
+def refuse_unread_of_saved_model(values: absl_flags.FlagValues) -> None:
+    """Refuse what a SavedModel as --init_checkpoint cannot do: it is one finished graph with one set of weights.
+
+    Raises:
+        RecipeError: naming the flag.
+    """
+    if values.mode != "eval":
+        raise RecipeError(
+            f"--init_checkpoint={values.init_checkpoint} is a SavedModel, which --mode=eval alone reads; {values.mode} "
+            "needs a checkpoint"
+        )
+    for name in ("ema", "allow_extra_variables", "use_bfloat16", "eval_branch"):
+        if values[name].present:
+            raise RecipeError(f"--{name} would have no effect on a SavedModel, which is one finished network")
 
 
 def _refuse_contradictions_of_a_study(values: absl_flags.FlagValues) -> None:

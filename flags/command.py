@@ -12,4 +12,6 @@ def own_flags(values: absl_flags.FlagValues) -> list[absl_flags.Flag]:
 
 def command_of(values: absl_flags.FlagValues) -> str:
     """What was typed, with the flags in their order of definition."""
-    return " ".join(("python main.py", *(shlex.quote(values[flag.name].serialize()) for flag in own_flags(values))))
+    # A flag that was given several times is serialized to a line for each.
+    given = (line for flag in own_flags(values) for line in values[flag.name].serialize().split("\n"))
+    return " ".join(("python main.py", *map(shlex.quote, given)))

@@ -19,7 +19,6 @@ from efficientnet_advprop.recipes import (
     plan,
 )
 from flags.checks import refuse_contradictions, refuse_unread
-from flags.command import command_of
 from flags.settings import DEFAULT_MODEL, changes_of, dataset_of, recipe_on_data, run_options, with_own_receipt
 
 _DEFAULT_SEEDS = 3  # the fewest whose spread says something
@@ -32,12 +31,10 @@ class StudySettings:
     Attributes:
         cells: the runs, in their order.
         options: where and how; the study's folder is `model_dir`.
-        command: the command line, for the report.
     """
 
     cells: tuple[Cell, ...]
     options: RunOptions
-    command: str
 
 
 def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySettings:
@@ -70,4 +67,4 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
     if spec.attack_epsilons_px and all(cell.row in (*spec.schemes, EQUAL_BUDGET) for cell in cells):
         raise RecipeError(f"--attack_epsilons would have no effect: no strength to choose in {', '.join(spec.schemes)}")
     model_dir = values.model_dir or os.path.join("runs", f"study-{dataset}")
-    return StudySettings(tuple(cells), run_options(values, model_dir), command_of(values))
+    return StudySettings(tuple(cells), run_options(values, model_dir))

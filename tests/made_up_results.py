@@ -88,11 +88,12 @@ def confused(factor=1):
     return [[true, other, factor * (len(pairs) - place)] for place, (true, other) in enumerate(pairs)]
 
 
-def attacked(norm, rows, images=5000, branch="main", **attack):
+def attacked(norm, rows, images=5000, branch="main", clean=0.91, **attack):
     """`rows`: (epsilon, noise, one step, PGD)."""
     return {
         f"pgd/{norm}/{epsilon:g}": part(
             {
+                "clean": {"top1": clean, "loss": 0.5},
                 "noise": {"top1": noise, "loss": 1.0},
                 "one_step": {"top1": one_step, "loss": 2.0},
                 "pgd": {"top1": pgd, "loss": 4.0},

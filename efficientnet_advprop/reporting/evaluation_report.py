@@ -18,7 +18,6 @@ from efficientnet_advprop.robustness import (
     CORRUPTED,
     SUBSETS,
     TITLES,
-    AttackPoint,
     CorruptionScore,
     Evaluated,
     EvaluationResults,
@@ -165,20 +164,12 @@ def _about_attacks(results: EvaluationResults) -> list[str]:
     """Tables of every norm, and what speaks against the attacks."""
     texts = [
         "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean picture (FGSM). "
-        "PGD: pictures that no restart and no iterate turns. clean: top-1 of pictures as they are, same branch."
+        "PGD: pictures that no restart and no iterate turns. clean: the same pictures as they are."
     ]
     for norm, points in attack_curves(results).items():
-        texts += [f"### {norm}", attack_table(results, points), _about_clean(points)]
+        texts += [f"### {norm}", attack_table(results, points)]
     warnings = masked_gradient_warnings(results)
     return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
-
-
-def _about_clean(points: Sequence[AttackPoint]) -> str:
-    """That clean accuracy is about other pictures, where it is."""
-    others = {(point.images, point.clean_images) for point in points if point.clean_images not in (None, point.images)}
-    return bullets(
-        [f"attacked were {images:,} pictures, clean top-1 is of {clean:,}" for images, clean in sorted(others)]
-    )
 
 
 def _about_resizing(results: EvaluationResults, benchmark: str) -> list[str]:

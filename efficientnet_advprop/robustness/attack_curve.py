@@ -12,8 +12,6 @@ from efficientnet_advprop.recipes import MAIN_BRANCH
 from efficientnet_advprop.robustness.results import EvaluationResults, Part
 from efficientnet_advprop.robustness.titles import benchmark_of
 
-# Pictures as they are, through which a network's accuracy is known before the attack; the attacked ones come first.
-_UNATTACKED = ("clean", "imagenet")
 _MEANING = (
     "gradients may be masked or vanish, or the steps be too few; accuracy under this attack then overstates how robust "
     "the network is"
@@ -30,8 +28,7 @@ class AttackPoint:
         epsilon_px: radius of the ball around each picture.
         branch: attacked, and answering.
         images: pictures attacked.
-        clean: of pictures as they are, through the same branch.
-        clean_images: number of those, which may be more than were attacked.
+        clean: of the same pictures as they are.
         noise: at a uniformly random point of the ball.
         one_step: after one step of length epsilon from the clean picture (FGSM).
         pgd: of pictures that no restart and no iterate of PGD turns.
@@ -43,20 +40,14 @@ class AttackPoint:
     branch: str
     images: int
     clean: float | None
-    clean_images: int | None
     noise: float | None
     one_step: float | None
     pgd: float | None
 
-    @property
-    def comparable_clean(self) -> float | None:
-        """`clean`, if it is about the attacked pictures and no others."""
-        return self.clean if self.clean_images == self.images else None
-
 
 def attack_curves(results: EvaluationResults) -> dict[str, list[AttackPoint]]:
     """By norm, what was measured at each epsilon, from the smallest on."""
-    points = [_point(results, key, part) for key, part in results.parts.items() if benchmark_of(key) == "pgd"]
+    points = [_point(key, part) for key, part in results.parts.items() if benchmark_of(key) == "pgd"]
     return {
         norm: sorted((point for point in points if point.norm == norm), key=lambda point: point.epsilon_px)
         for norm in dict.fromkeys(point.norm for point in points)
@@ -78,20 +69,15 @@ def masked_gradient_warnings(results: EvaluationResults) -> list[str]:
     return warnings
 
 
-def _point(results: EvaluationResults, key: str, part: Part) -> AttackPoint:
+def _point(key: str, part: Part) -> AttackPoint:
     _, norm, epsilon = key.split("/")
-    branch = part.settings.get("branch", MAIN_BRANCH)
-    unattacked = [results.parts[name] for name in _UNATTACKED if name in results.parts]
-    clean = next((other for other in unattacked if "top1" in other.scores.get(branch, {})), None)
     return AttackPoint(
         key,
         norm,
         float(epsilon),
-        branch,
+        part.settings.get("branch", MAIN_BRANCH),
         part.images,
-        None if clean is None else clean.scores[branch]["top1"],
-        None if clean is None else clean.images,
-        *(part.scores.get(answered, {}).get("top1") for answered in ("noise", "one_step", "pgd")),
+        *(part.scores.get(answered, {}).get("top1") for answered in ("clean", "noise", "one_step", "pgd")),
     )
 
 
@@ -113,7 +99,7 @@ def _signs(point: AttackPoint, points: Sequence[AttackPoint]) -> list[str]:
 
 def _accuracy_before(point: AttackPoint, points: Sequence[AttackPoint]) -> float:
     """The best that is known of the attacked pictures: as they are, after noise in any ball, under this attack."""
-    known = [point.pgd, point.comparable_clean]
+    known = [point.pgd, point.clean]
     known += [other.noise for other in points if (other.branch, other.images) == (point.branch, point.images)]
     return max(accuracy for accuracy in known if accuracy is not None)
 

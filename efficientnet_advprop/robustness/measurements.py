@@ -29,7 +29,7 @@ _PLAIN = (
 _OF_CORRUPTED = {"imagenet_c": ("mce", "mean_error"), "corruptions": ("mean_error",)}
 _METRICS = {"top1_of_200": "200-way", "top1": None, "mce": "mCE", "mean_error": "mean error"}
 # How a network wants its pictures, and what a run's random numbers start from, make no other task.
-_OF_THE_RUN = ("input_image_size", "eval_crop", "seed")
+_OF_THE_RUN = ("input_image_size", "eval_crop", "interpolation", "seed")
 
 
 @dataclasses.dataclass(frozen=True)

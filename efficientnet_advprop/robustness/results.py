@@ -63,6 +63,10 @@ class Part:
     confusions: dict[str, list[tuple[str, str, int]]]
     seconds: float
 
+    def summary(self) -> str:
+        """Top-1 on one line."""
+        return ", ".join(f"{answered} {100 * scores['top1']:.2f} %" for answered, scores in self.scores.items())
+
 
 class EvaluationResults:
     """`results.json` of an evaluation: longer by one part at a time.
@@ -110,13 +114,16 @@ class EvaluationResults:
         """Whether this pass was made, with these settings."""
         return key in self.parts and self.parts[key].settings == json.loads(json.dumps(settings))
 
-    def add(self, key: str, part: Part) -> None:
-        """Record a finished pass."""
+    def add(self, key: str, part: Part, write: bool = True) -> None:
+        """Record a finished pass; workers beside the chief do not write."""
         self.parts[key] = part
+        if not write:
+            return
         values = {
             "evaluated": dataclasses.asdict(self.evaluated),
             "parts": {name: dataclasses.asdict(self.parts[name]) for name in self.parts},
         }
+        tf.io.gfile.makedirs(os.path.dirname(self.path))
         temporary = f"{self.path}.tmp"
         with tf.io.gfile.GFile(temporary, "w") as file:
             file.write(json.dumps(values, indent=1) + "\n")

@@ -7,9 +7,8 @@ Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Com
 from efficientnet_advprop.evaluation.corruptions.table import (
     CORRUPTION_GROUPS,
     CORRUPTIONS,
-    SEVERITIES,
     STUDY_CORRUPTIONS,
     corrupt,
 )
 
-__all__ = ["CORRUPTIONS", "CORRUPTION_GROUPS", "SEVERITIES", "STUDY_CORRUPTIONS", "corrupt"]
+__all__ = ["CORRUPTIONS", "CORRUPTION_GROUPS", "STUDY_CORRUPTIONS", "corrupt"]

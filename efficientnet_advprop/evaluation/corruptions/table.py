@@ -12,11 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from efficientnet_advprop.evaluation.corruptions import blur, digital, noise, weather
-
-SEVERITIES = (1, 2, 3, 4, 5)
-
-# Pictures below this side get CIFAR-10-C's strengths: ImageNet-C's leave nothing of a picture of 32 px.
-_SMALL_PX = 96
+from efficientnet_advprop.robustness import CIFAR_STRENGTHS_BELOW_PX, SEVERITIES
 
 
 class _Corruption(NamedTuple):
@@ -151,6 +147,6 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int) -> np.ndarra
     if severity not in SEVERITIES:
         raise ValueError(f"severity {severity}: known are 1 to 5")
     function, small, large = _TABLE[name]
-    strength = (small if min(image.shape[:2]) < _SMALL_PX else large)[severity - 1]
+    strength = (small if min(image.shape[:2]) < CIFAR_STRENGTHS_BELOW_PX else large)[severity - 1]
     rng = np.random.default_rng([seed, _NUMBERS[name], severity])
     return np.clip(np.rint(function(image, strength, rng)), 0, 255).astype(np.uint8)
