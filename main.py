@@ -109,7 +109,8 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
         source = open_source(recipe.data, options.data_dir, evaluation_only=True)
     sets = find_sets(benchmarks) if benchmarks else {}
     run = Run(recipe, options, source, weights)
-    run.require_same_classes()
+    if source:
+        run.require_same_classes()
     run.check_batches(training=False, evaluation=True)
     run.read_weights()
     if benchmarks:
