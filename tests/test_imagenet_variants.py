@@ -109,6 +109,23 @@ def test_a_set_of_tensorflow_datasets_is_read_where_it_is_prepared(tmp_path, mon
     assert sorted(labels_of(open_imagenet_variant("imagenet_a", str(tmp_path)))) == [6, 151]
 
 
+class Corrupted(ImagenetA):
+    """A stand-in for ImageNet-C, whose parts are configurations in TensorFlow Datasets."""
+
+    name = "imagenet_c_of_this_test"
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=config) for config in ("fog_2", "snow_1")]  # noqa: RUF012
+
+
+def test_imagenet_c_of_tensorflow_datasets_is_what_has_been_prepared(tmp_path, monkeypatch):
+    monkeypatch.setitem(open_imagenet_variant.__globals__["_ON_TFDS"], "imagenet_c", Corrupted.name)
+    Corrupted(config="fog_2", data_dir=tmp_path).download_and_prepare()
+    found = find_imagenet_c(str(tmp_path), GROUPS, SEVERITIES)
+    assert list(found) == [("fog", 2)]
+    assert sorted(labels_of(found["fog", 2]())) == [6, 151]
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert list(find_imagenet_c(None, GROUPS, SEVERITIES)) == [("fog", 2)]
+
+
 def refusal(function, *arguments):
     with pytest.raises(RecipeError) as error:
         function(*arguments)
