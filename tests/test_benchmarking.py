@@ -232,6 +232,26 @@ def read_model(folder: Path) -> tf.keras.Model:
     return model
 
 
+def test_a_bad_picture_ends_the_evaluation_or_is_counted(imagenet_run, tmp_path, capsys):
+    for name, content in (("good.png", None), ("bad.png", b"no picture")):
+        path = tmp_path / "imagenet-a" / SYNSETS[6] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content or tf.io.encode_png(np.full((40, 40, 3), 90, np.uint8)).numpy())
+    asked = (
+        f"--model_dir={imagenet_run}",
+        "--benchmarks=imagenet_a",
+        f"--benchmark_dir=imagenet_a={tmp_path}",
+        f"--evaluation_dir={tmp_path / 'evaluation'}",
+    )
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(*asked)
+    assert stopped.value.code == 2
+    assert f"{SYNSETS[6]}/bad.png: cannot be read or decoded" in capsys.readouterr().err
+    evaluate(*asked, "--bad_images=skip")
+    part = parts_in(tmp_path / "evaluation")["imagenet_a"]
+    assert (part["images"], part["bad_images"]) == (1, 1)
+
+
 def test_two_replicas_answer_like_one(two_replicas):
     recipe = override(small_recipe(), {"cadence.eval_batch_size": 24})
     source = open_source(recipe.data, None)
