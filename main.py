@@ -8,6 +8,7 @@ class folders.
 
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ import tpu_utils
 from efficientnet_advprop.benchmarking import find_sets, run_benchmarks
 from efficientnet_advprop.check_data import check_data
 from efficientnet_advprop.comparing import run_comparison
-from efficientnet_advprop.data import Source, bad_picture_in, check_options, find_source, open_source
+from efficientnet_advprop.data import Source, bad_picture_in, check_options, class_names, find_source, open_source
 from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model, require_packages
 from efficientnet_advprop.exporting import export as export_weights
 from efficientnet_advprop.exporting import require_branch
@@ -107,7 +108,11 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     benchmarks, source = options.benchmarks, None
     if benchmarks is None or benchmarks.needs_own_pictures:
         source = open_source(recipe.data, options.data_dir, evaluation_only=True)
-    sets = find_sets(benchmarks) if benchmarks else {}
+    sets: dict[str, Any] = {}
+    if benchmarks:
+        classes = weights.class_names or class_names(weights.facts.num_classes)
+        sets = find_sets(benchmarks, classes)
+        run_folder.require_writable("evaluation_dir", options.evaluation_dir)
     run = Run(recipe, options, source, weights)
     if source:
         run.require_same_classes()
@@ -279,6 +284,8 @@ def main(argv: Sequence[str]) -> None:
     except tf.errors.OpError as error:
         logging.debug("TensorFlow's error in full", exc_info=True)
         fail(explain(error), exit_code=2 if bad_picture_in(error) else 1)
+    except KeyboardInterrupt:
+        fail("stopped by SIGINT; the same command goes on from what is recorded", exit_code=128 + signal.SIGINT)
     except Interrupted as stopped:
         fail(f"stopped by {stopped}, state saved; the same command resumes", exit_code=128 + stopped.signal_number)
 

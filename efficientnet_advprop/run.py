@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 import tpu_utils
-from efficientnet_advprop.data import IMAGENET_CLASSES, Source, class_names, eval_dataset, train_dataset
+from efficientnet_advprop.data import IMAGENET_CLASSES, Source, class_names, eval_dataset, named_synsets, train_dataset
 from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, adversarial_examples, run_all
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
@@ -115,7 +115,9 @@ class Run:
         """Names in label order, by the data set, else by the weights, else by the number of classes."""
         num_classes = self.recipe.data.num_label_classes
         known = (holder.class_names for holder in (self.source, self.weights) if holder is not None)
-        return next((names for names in known if names and len(names) == num_classes), class_names(num_classes))
+        return next(
+            (named_synsets(names) for names in known if names and len(names) == num_classes), class_names(num_classes)
+        )
 
     def require_same_classes(self) -> None:
         """Refuse weights that were trained on other classes than the data have.
@@ -124,6 +126,7 @@ class Run:
             RecipeError: naming the first difference.
         """
         ours, theirs = self.source.class_names, self.weights.class_names if self.weights else None
+        theirs = named_synsets(theirs) if theirs else None  # which runs on TFDS's ImageNet once recorded
         if ours and theirs and ours != theirs:
             refuse_other_classes(self.weights.facts.path, theirs, self.source.facts.where, ours)
 
@@ -131,6 +134,12 @@ class Run:
     def evaluated_model(self) -> tf.keras.Model:
         """What evaluation, prediction and export use: weights that were read, or the averaged ones of training."""
         return self._read_model or self.state.average_model
+
+    @property
+    def attacked_branch(self) -> str:
+        """The branch that evaluation attacks: the recipe's, but for a SavedModel the only one it has."""
+        branch, branches = self.recipe.cadence.eval_branch, self.evaluated_model.branches
+        return branch if branch in branches else branches[0]
 
     @property
     def step(self) -> int | None:
@@ -294,7 +303,7 @@ class Run:
 
     def evaluate(self) -> dict[str, float]:
         """All results of the evaluated weights."""
-        branch = self.recipe.cadence.eval_branch
+        branch = self.attacked_branch
         pgd_accuracy = PgdAccuracy(
             self.strategy,
             self.evaluated_model,

@@ -4,7 +4,8 @@ import dataclasses
 import gc
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -60,6 +61,7 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> str
     strategy = None
     for number, cell in enumerate(missing, start=1):
         print(f"\nrun {number} of {len(missing)}: {cell.key}", flush=True)
+        gradients_before = set(_registered_gradients())
         run = _prepared(cell, options, source, strategy)
         strategy = run.strategy
         seconds = run.train(with_evaluation=False)
@@ -69,7 +71,7 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> str
         results.add(cell, values, seconds)
         run_folder.remove_checkpoints(run.options.model_dir)
         del run
-        _free_memory()
+        _free_memory(gradients_before)
         write_study_report(folder, cells, results.of(cells), options.command, figures=())  # for who stops here
     figures = write_study_figures(folder, cells, results.of(cells))
     return write_study_report(folder, cells, results.of(cells), options.command, figures)
@@ -124,12 +126,22 @@ def _is_not_about_retracing(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in record.getMessage()
 
 
-def _free_memory() -> None:
-    """Let go of the last run's graphs and variables, which Keras holds on to and which refer to each other."""
+def _registered_gradients() -> dict[str, Any]:
+    """TensorFlow's register of gradients, by name, in which each swish of each graph that is traced gets its own."""
+    return ops.gradient_registry._registry
+
+
+def _free_memory(gradients_before: Collection[str]) -> None:
+    """Let go of the last run's graphs and variables, which Keras holds on to and which refer to each other.
+
+    Args:
+        gradients_before: names of the gradients that were registered before the run.
+    """
     tf.keras.backend.clear_session()
-    # TensorFlow registers the gradient of each swish in a graph for ever, and with it the graph: 0.4 GB for a run of a
-    # small B0. Those of graphs that are gone have no readers; there is no public way to let go of them.
-    gradients = ops.gradient_registry._registry
-    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
-        del gradients[name]
+    # A registered gradient keeps its graph: 0.4 GB for a run of a small B0. The run's graphs are gone, so theirs have
+    # no readers; there is no public way to let go of them.
+    gradients = _registered_gradients()
+    for name in gradients.keys() - set(gradients_before):
+        if name.startswith("CustomGradient-"):  # not those of modules that were imported meanwhile
+            del gradients[name]
     gc.collect()

@@ -2,17 +2,30 @@
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import CROPPED_BENCHMARKS, BenchmarkSpec, RecipeError
+from efficientnet_advprop.recipes import BENCHMARKS, CROPPED_BENCHMARKS, BenchmarkSpec, RecipeError
 
 # Flags that a benchmark reads, and which.
+_CROPPING = tuple(name for name in BENCHMARKS if name not in CROPPED_BENCHMARKS)
 _READ_BY = {
+    "eval_branch": ("pgd",),
+    "seed": ("pgd",),
+    "eval_crop": _CROPPING,
     "robustness_resize": CROPPED_BENCHMARKS,
     "pgd_norm": ("pgd",),
     "pgd_epsilons": ("pgd",),
     "pgd_steps": ("pgd",),
     "pgd_restarts": ("pgd",),
 }
-_WITH_BENCHMARKS = (*_READ_BY, "benchmark_dir", "benchmark_images", "evaluation_dir")
+_WITH_BENCHMARKS = (
+    "robustness_resize",
+    "pgd_norm",
+    "pgd_epsilons",
+    "pgd_steps",
+    "pgd_restarts",
+    "benchmark_dir",
+    "benchmark_images",
+    "evaluation_dir",
+)
 
 
 def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None:

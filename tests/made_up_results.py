@@ -18,17 +18,8 @@ EVALUATED = Evaluated(
     input_image_size=600,
     class_names=tuple(f"class {number}" for number in range(1000)),
     recipe="0123456789abcdef",
+    digest="fedcba9876543210",
 )
-ATTACK = {
-    "method": "pgd",
-    "norm": "linf",
-    "epsilon_px": 4.0,
-    "step_size_px": 1.0,
-    "num_steps": 10,
-    "random_start": True,
-    "target": "untargeted",
-    "batch_norm_mode": "running",
-}
 ANIMALS = (
     "hammerhead, hammerhead shark",
     "great white shark",
@@ -44,7 +35,7 @@ def part(scores, images=50_000, bad_images=0, confusions=None, **settings):
     """One pass; `scores` is a main branch's top1, or all of them."""
     if isinstance(scores, float):
         scores = {"main": {"top1": scores, "top5": min(1.0, scores + 0.1), "loss": 3 * (1 - scores)}}
-    settings = {"where": "/data/imagenet/validation", "images": images, **settings}
+    settings = {"pictures": "imagenet", "set": "0123456789", "images": "all", **settings}
     return Part(settings, images, bad_images, scores, confusions or {}, 12.5)
 
 
@@ -88,10 +79,10 @@ def confused(factor=1):
     return [[true, other, factor * (len(pairs) - place)] for place, (true, other) in enumerate(pairs)]
 
 
-def attacked(norm, rows, images=5000, branch="main", clean=0.91, **attack):
+def attacked(norm, rows, images=5000, branch="main", clean=0.91, steps=10):
     """`rows`: (epsilon, noise, one step, PGD)."""
     return {
-        f"pgd/{norm}/{epsilon:g}": part(
+        "/".join(("pgd", norm, f"{epsilon:g}", *([] if branch == "main" else [branch]))): part(
             {
                 "clean": {"top1": clean, "loss": 0.5},
                 "noise": {"top1": noise, "loss": 1.0},
@@ -100,7 +91,7 @@ def attacked(norm, rows, images=5000, branch="main", clean=0.91, **attack):
             },
             images=images,
             branch=branch,
-            attack={**ATTACK, "norm": norm, "epsilon_px": epsilon, **attack},
+            attack=f"PGD-{steps} {norm}",
             restarts=5,
         )
         for epsilon, noise, one_step, pgd in rows

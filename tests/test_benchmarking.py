@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,8 +103,9 @@ def test_an_evaluation_that_was_stopped_goes_on_behind_what_it_has(
 
     with monkeypatch.context() as patched:
         patched.setattr(benchmarking, "_make_pass", stops_at_the_third)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit) as stopped:
             evaluate(*few, "--benchmarks=corruptions")
+        assert stopped.value.code == 130
     first = parts_in(tmp_path)
     assert list(first) == made
     evaluate(*few, "--benchmarks=corruptions,clean")
@@ -129,6 +131,44 @@ def test_a_saved_model_and_its_checkpoint_give_the_same_tables(digits_run, two_c
             assert scores == pytest.approx(of_checkpoint[key]["scores"][answered], rel=1e-4), key
             assert scores["top1"] == of_checkpoint[key]["scores"][answered]["top1"]
         assert part["settings"] == of_checkpoint[key]["settings"]
+
+
+def test_parts_of_other_settings_are_dropped_before_new_ones_join_them(digits_run, tmp_path):
+    asked = ("--benchmarks=pgd", "--benchmark_images=4", f"--evaluation_dir={tmp_path}", f"--model_dir={digits_run}")
+    evaluate(*asked, "--pgd_epsilons=1,2", "--pgd_steps=2")
+    evaluate(*asked, "--pgd_epsilons=4", "--pgd_steps=2")
+    assert list(parts_in(tmp_path)) == ["pgd/linf/1", "pgd/linf/2", "pgd/linf/4"]
+    evaluate(*asked, "--pgd_epsilons=2", "--pgd_steps=2", "--eval_branch=auxiliary")
+    assert list(parts_in(tmp_path))[3:] == ["pgd/linf/2/auxiliary"]
+    evaluate(*asked, "--pgd_epsilons=2", "--pgd_steps=3")
+    assert sorted(parts_in(tmp_path)) == ["pgd/linf/2", "pgd/linf/2/auxiliary"]
+
+
+def test_the_same_set_elsewhere_is_the_same_and_another_set_is_not(imagenet_run, tmp_path, capsys):
+    png = tf.io.encode_png(np.full((40, 40, 3), 90, np.uint8)).numpy()
+    for folder, names in (("a", ("1.png", "2.png")), ("b", ("1.png", "2.png")), ("c", ("1.png", "3.png"))):
+        for name in names:
+            path = tmp_path / folder / SYNSETS[6] / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png)
+    for folder, made in (("a", 0), ("b", 1), ("c", 0)):
+        evaluate(
+            f"--model_dir={imagenet_run}",
+            "--benchmarks=imagenet_sketch",
+            f"--benchmark_dir=imagenet_sketch={tmp_path / folder}",
+            f"--evaluation_dir={tmp_path / 'evaluation'}",
+        )
+        assert f"1 passes over pictures, {made} of them made before" in capsys.readouterr().out
+
+
+def test_whole_pictures_are_refused_where_cropped_ones_belong(imagenet_run, tmp_path, capsys):
+    path = tmp_path / "val" / SYNSETS[6] / "whole.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(tf.io.encode_png(np.zeros((30, 40, 3), np.uint8)).numpy())
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(f"--model_dir={imagenet_run}", "--benchmarks=stylized", f"--benchmark_dir=stylized={tmp_path}")
+    assert stopped.value.code == 2
+    assert "stylized shows squares of 224 px; " in capsys.readouterr().err
 
 
 def test_other_weights_in_the_same_folder_are_refused(digits_run, tmp_path, capsys):
@@ -164,17 +204,25 @@ def write_sets(folder: Path, pictures: dict[int, bytes]) -> dict[str, Path]:
     return {name: folder / name for name in inside}
 
 
-def real_pictures() -> dict[int, bytes]:
-    """Pictures by label, of classes that ImageNet-A and ImageNet-R share."""
+def real_pictures(model) -> dict[int, bytes]:
+    """Pictures by label, of classes that ImageNet-A and ImageNet-R share.
+
+    The first picture's label is what the network takes it for among ImageNet-A's classes, so that one answer is right.
+    """
     if not SAMPLE.is_dir():
         pytest.skip(f"no ImageNet pictures in {SAMPLE}")
-    labels = sorted(set(SUBSETS["imagenet_a"]) & set(SUBSETS["imagenet_r"]))[:3]
-    return {label: next((SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in labels}
+    shared = sorted(set(SUBSETS["imagenet_a"]) & set(SUBSETS["imagenet_r"]))
+    pictures = [next((SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in shared[:3]]
+    logits = model(preprocess_eval(pictures[0], 32)[tf.newaxis], training=False).numpy()[0]
+    columns = np.array(shared)
+    right = int(columns[logits[columns].argmax()])
+    return dict(zip([right, *(label for label in shared[:3] if label != right)], pictures, strict=False))
 
 
 @pytest.mark.parametrize("resize", ["model", "native"])
 def test_every_layout_is_scored_as_its_pictures_are_one_by_one(imagenet_run, tmp_path, resize):
-    pictures = real_pictures()
+    model = read_model(imagenet_run)
+    pictures = real_pictures(model)
     sets = write_sets(tmp_path, pictures)
     cropped = {label: as_cropped_jpeg(picture) for label, picture in pictures.items()}
     for name in ("stylized", "imagenet_c"):
@@ -194,7 +242,6 @@ def test_every_layout_is_scored_as_its_pictures_are_one_by_one(imagenet_run, tmp
     assert corrupted == {
         f"imagenet_c/{part}" for part in ("gaussian_noise/1", "gaussian_noise/2", "fog/5", "speckle_noise/3")
     }
-    model = read_model(imagenet_run)
     size = 32
     whole = [preprocess_eval(picture, size) for picture in pictures.values()]
     # Distributed at 224 px: no second crop.
@@ -203,13 +250,15 @@ def test_every_layout_is_scored_as_its_pictures_are_one_by_one(imagenet_run, tmp
         images = uncropped if key.split("/")[0] in ("stylized", "imagenet_c") else whole
         logits = model(tf.stack(images), training=False).numpy()
         labels = np.array(list(pictures))
-        expected = float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(3), labels]))
-        assert part["images"] == 3
+        number = len(labels)
+        expected = float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(number), labels]))
+        assert part["images"] == number
         assert part["scores"]["main"]["loss"] == pytest.approx(expected, rel=1e-4), key
         if key in SUBSETS:
             columns = np.array(SUBSETS[key])
             hits = columns[logits[:, columns].argmax(axis=1)] == labels
             assert part["scores"]["main"]["top1_of_200"] == pytest.approx(hits.mean())
+            assert hits.any() or key == "imagenet_r"
     if resize == "native":
         assert parts["stylized"]["settings"]["input_image_size"] == 224
 
@@ -291,7 +340,7 @@ def test_passes_of_each_benchmark():
         (("--benchmarks=clean", "--pgd_steps=3"), "--pgd_steps would have no effect: pgd alone read"),
         (("--benchmarks=pgd", "--pgd_steps=0"), "pgd num_steps 0: at least 1"),
         (("--benchmarks=pgd", "--pgd_epsilons=0,1"), "pgd epsilon 0 px: above 0"),
-        (("--benchmarks=pgd", "--pgd_epsilons=300"), "attack epsilon 300 px is outside"),
+        (("--benchmarks=pgd", "--pgd_epsilons=300"), "attack epsilon 300 px is outside [0, 255]"),
         (("--benchmarks=pgd", "--pgd_epsilons=1,1"), "pgd_epsilons 1, 1 repeats one"),
         (("--benchmarks=clean", "--benchmark_images=0"), "benchmark_images 0: at least 1"),
         (("--benchmarks=clean", "--robustness_resize=native"), "imagenet_c and stylized alone read it"),
@@ -315,6 +364,14 @@ def test_what_cannot_be_measured_is_refused_in_one_line(digits_run, arguments, m
     assert stopped.value.code == 2
     assert error.startswith("error: ")
     assert message in error
+
+
+def test_corruptions_without_their_libraries_are_refused_before_anything_runs(digits_run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cv2", None)  # import cv2 then fails
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(f"--model_dir={digits_run}", "--benchmarks=corruptions")
+    assert stopped.value.code == 2
+    assert "error: corruptions need OpenCV, which needs libGL and GLib of the system: " in capsys.readouterr().err
 
 
 def test_imagenets_classes_are_not_those_of_digits(digits_run, tmp_path, capsys):

@@ -126,8 +126,8 @@ def test_columns_are_those_of_the_benchmarks(tmp_path):
 @pytest.mark.parametrize(
     ("ours", "theirs", "why"),
     [
-        (part(0.8), part(0.8, where="/elsewhere"), "where /data/imagenet/validation against /elsewhere"),
-        (part(0.8), part(0.8, images=1000), "images 50,000 against 1,000; pictures counted 50,000 against 1,000"),
+        (part(0.8), part(0.8, set="elsewhere"), "set 0123456789 against elsewhere"),
+        (part(0.8), part(0.8, images=1000), "pictures counted 50,000 against 1,000"),
         # The same pictures, two of which could not be read.
         (
             part(0.8),
@@ -152,10 +152,10 @@ def test_other_pictures_are_not_subtracted(ours, theirs, why, tmp_path):
 def test_other_attacks_and_classes_are_not_subtracted(tmp_path):
     rows = [(1, 0.9, 0.5, 0.4), (4, 0.9, 0.3, 0.1)]
     first = run_in(tmp_path / "a", attacked("linf", rows), recipe="v")
-    second = run_in(tmp_path / "b", attacked("linf", rows, num_steps=20), recipe="a")
+    second = run_in(tmp_path / "b", attacked("linf", rows, steps=20), recipe="a")
     assert compare([first, second]).rows[1].differences == {}
     (note,) = compare([first, second]).notes
-    assert "differs in attack num_steps 10 against 20: PGD linf, epsilon 1 px; PGD linf, epsilon 4 px" in note
+    assert "differs in attack PGD-10 linf against PGD-20 linf: PGD linf, epsilon 1 px; PGD linf, epsilon 4 px" in note
     other_branch = run_in(tmp_path / "c", attacked("linf", rows, branch="auxiliary"), recipe="a")
     assert compare([first, other_branch]).rows[1].values == {}
     assert "went through the auxiliary branch: it is not compared" in compare([first, other_branch]).notes[0]
@@ -193,13 +193,13 @@ def test_a_networks_own_size_is_another_task_only_where_pixels_are_changed_in_it
 
 def test_a_row_whose_runs_are_about_different_pictures_has_no_mean(tmp_path):
     first = run_in(tmp_path / "a", {"clean": part(0.8), "imagenet_v2": part(0.7)}, seed=0)
-    second = run_in(tmp_path / "b", {"clean": part(0.8, where="/elsewhere")}, seed=1)
+    second = run_in(tmp_path / "b", {"clean": part(0.8, set="elsewhere")}, seed=1)
     comparison = compare([first, second])
     (row,) = comparison.rows
     assert [column.title for column in row.values] == ["ImageNetV2"]
     assert comparison.notes == (
-        "efficientnet-b7, advprop: no mean over its runs, which differ in where /data/imagenet/validation against "
-        "/elsewhere: clean evaluation pictures",
+        "efficientnet-b7, advprop: no mean over its runs, which differ in set 0123456789 against elsewhere: "
+        "clean evaluation pictures",
         "efficientnet-b7, advprop: measured of 1 of 2 runs: ImageNetV2",
     )
 
@@ -221,7 +221,7 @@ def make_runs(folder):
                 **attacked("linf", [(1, 0.8, 0.5, 0.4 + gain), (4, 0.8, 0.3, 0.1)]),
             }
             results_in(folder / f"{scheme}-{seed}" / "evaluation", parts, scheme=scheme, seed=seed, recipe=scheme)
-    official = {"clean": part(0.9, where="/elsewhere")}
+    official = {"clean": part(0.9, set="elsewhere")}
     results_in(folder / "l2", official, model="efficientnet-l2", scheme=None, seed=None, recipe=None)
     return [str(folder / name) for name in ("vanilla-0", "vanilla-1", "advprop-0", "advprop-1", "l2")]
 
@@ -250,7 +250,7 @@ def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
     assert [row["clean evaluation pictures"] for row in differences] == ["+2.00 ± 0.00", ""]
     assert "Differences are paired" in text
     assert "(u)" not in text
-    assert "efficientnet-l2: no difference to the first row, from which it differs in where" in text
+    assert "efficientnet-l2: no difference to the first row, from which it differs in set" in text
     assert "## Published, not measured here" in text
     assert {row["model"] for row in published} == {"efficientnet-b7"}
     assert "- efficientnet-l2: nothing is published" in text

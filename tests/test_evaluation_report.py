@@ -147,7 +147,7 @@ def test_attacks_and_what_speaks_against_them(whole):
     section = section_of(text, "PGD")
     linf, l2 = tables_of(section)
     rows = {row[""]: row for row in linf}
-    assert rows["clean, top-1 %"]["epsilon 4 px"] == "85.20"
+    assert rows["clean, top-1 %"]["epsilon 4 px"] == "91.00"
     assert [rows[f"{kind}, top-1 %"]["epsilon 4 px"] for kind in ("noise", "one step", "PGD")] == [
         "84.00",
         "17.00",
@@ -157,15 +157,14 @@ def test_attacks_and_what_speaks_against_them(whole):
     assert list(l2[0]) == ["", "epsilon 128 px", "epsilon 256 px", "epsilon 512 px"]
     assert section.count("**Warning**") == 1
     assert "**Warning** l2, epsilon 256 px: more steps do not hurt" in section
-    assert "attacked were 5,000 pictures, clean top-1 is of 50,000" in section
-    assert "- attack, linf/4: PGD-10 linf, epsilon 4 px, step 1 px" in section
+    assert "- attack, linf/4: PGD-10 linf" in section
     assert "- restarts: 5" in section
     assert "- branch: main" in section
 
 
 def test_an_attack_without_noise_and_clean_still_has_its_table(tmp_path):
     results = results_in(tmp_path, attacked("linf", [(1, 0.9, 0.5, 0.4)]))
-    for kind in ("noise", "one_step"):
+    for kind in ("clean", "noise", "one_step"):
         del results.parts["pgd/linf/1"].scores[kind]
     (rows,) = tables_of(section_of(report_of(results), "PGD"))
     assert [row["epsilon 1 px"] for row in rows] == ["", "", "", "40.00", "4.0000"]
@@ -173,13 +172,13 @@ def test_an_attack_without_noise_and_clean_still_has_its_table(tmp_path):
 
 def test_settings_that_differ_are_told_apart(tmp_path):
     parts = {
-        f"imagenet_c/{name}/{severity}": part(0.5, where=f"/c/{name}/{severity}")
+        f"imagenet_c/{name}/{severity}": part(0.5, set=f"{name}/{severity}")
         for name in ("fog", "snow")
         for severity in range(1, 6)
     }
     section = section_of(report_of(results_in(tmp_path, parts)), "ImageNet-C")
-    assert "- where: 10 different, from /c/fog/1 to /c/snow/5" in section
-    assert "- images: 50,000" in section
+    assert "- set: 10 different, from fog/1 to snow/5" in section
+    assert "- images: all" in section
     assert "- 10 passes, 125 seconds" in section
 
 

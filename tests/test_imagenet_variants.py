@@ -11,7 +11,7 @@ from PIL import Image
 
 from efficientnet_advprop.benchmarking import find_sets
 from efficientnet_advprop.data import IMAGENET_VARIANTS, find_imagenet_c, open_imagenet_variant
-from efficientnet_advprop.data.class_names import imagenet_synsets
+from efficientnet_advprop.data.class_names import class_names, imagenet_synsets
 from efficientnet_advprop.recipes import BenchmarkSpec, RecipeError, named_recipe
 from efficientnet_advprop.robustness import GROUPS, SEVERITIES, SUBSETS
 from tests.test_sources import example
@@ -160,5 +160,5 @@ def test_an_empty_class_folder_is_named(tmp_path):
 def test_a_class_outside_the_200_is_refused(tmp_path, name):
     outside = next(label for label in range(1000) if label not in SUBSETS[name])
     write_folders(tmp_path, [SYNSETS[outside], SYNSETS[SUBSETS[name][0]]])
-    message = refusal(find_sets, BenchmarkSpec((name,), {name: str(tmp_path)}))
+    message = refusal(find_sets, BenchmarkSpec((name,), {name: str(tmp_path)}), class_names(1000))
     assert f"(label {outside}), which is none of its 200 classes" in message

@@ -27,7 +27,17 @@ MAY_IMPORT = {
     "reporting": {"recipes", "estimates", "study", "robustness"},
     "check_data": {"data", "recipes", "reporting"},
     # Assembles the others.
-    "benchmarking": {"data", "evaluation", "randomness", "recipes", "reporting", "robustness", "run", "training"},
+    "benchmarking": {
+        "tpu_utils",
+        "data",
+        "evaluation",
+        "models",
+        "randomness",
+        "recipes",
+        "reporting",
+        "robustness",
+        "run",
+    },
     "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
     "exporting": {"data", "export", "models", "recipes", "reporting", "run", "training"},
     "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},

@@ -291,8 +291,9 @@ def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, mon
 
     monkeypatch.setattr(studying, "_evaluate", stop_in_the_second)
     monkeypatch.setattr(corrupted, "SEVERITIES", (3,))  # a fifth of the time
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as left:
         run_main(*TINY, "--seeds=1", f"--model_dir={stopped}")
+    assert left.value.code == 130
     assert list(cells_of(stopped)) == ["efficientnet-b0-vanilla-seed-0"]
     assert "1 of 3 runs are finished" in (stopped / "report.md").read_text()
     assert not (stopped / "cells/efficientnet-b0-vanilla-seed-0/checkpoints").exists()
@@ -305,7 +306,10 @@ def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, mon
     assert "resuming at step 2 of 2" in output
     assert not list(stopped.glob("cells/*/checkpoints"))
 
+    registered = studying._registered_gradients()
+    gradients_before = set(registered)
     run_main(*TINY, "--seeds=2", f"--model_dir={whole}")
+    assert set(registered) == gradients_before  # no graph of a finished run stays
     results = cells_of(whole)
     assert len(results) == 6
     assert {key: cell for key, cell in results.items() if cell["seed"] == 0} == cells_of(stopped)

@@ -4,24 +4,20 @@ An evaluation is a list of passes over pictures. Each pass is recorded when it i
 goes on behind it; tables, scores and figures are made of the records.
 """
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+import tpu_utils
 from efficientnet_advprop.benchmarking.answering import collector_for
 from efficientnet_advprop.benchmarking.passes import BenchmarkPass, plan_passes
-from efficientnet_advprop.data import IMAGENET_CLASSES, class_names, eval_dataset
+from efficientnet_advprop.data import eval_dataset
 from efficientnet_advprop.evaluation import AnswerCollector, Answers, Batch, corrupted_dataset
-from efficientnet_advprop.recipes import (
-    IMAGENET_BENCHMARKS,
-    BenchmarkSpec,
-    RecipeError,
-    digest,
-    override,
-    refuse_other_classes,
-)
+from efficientnet_advprop.models.weights import digest_of
+from efficientnet_advprop.recipes import IMAGENET_BENCHMARKS, IMAGENET_IMAGES, RecipeError, digest, override
 from efficientnet_advprop.reporting import (
     evaluation_table,
     progress_bar,
@@ -30,7 +26,6 @@ from efficientnet_advprop.reporting import (
 )
 from efficientnet_advprop.robustness import Evaluated, EvaluationResults, Part
 from efficientnet_advprop.run import Run
-from efficientnet_advprop.training import model_dir as run_folder
 
 _CONFUSIONS = 15
 
@@ -43,16 +38,19 @@ def run_benchmarks(run: Run, sets: Mapping[str, Any]) -> str:
         sets: of `find_sets`.
 
     Raises:
-        RecipeError: when the network does not know the classes shown, or the folder has results of other weights.
+        RecipeError: when the folder has results of other weights, or no picture of a set can be read.
     """
     spec, folder = run.options.benchmarks, run.options.evaluation_dir
-    _require_imagenet_classes(run, spec)
-    if run.is_chief:
-        run_folder.require_writable("evaluation_dir", folder)
     results = EvaluationResults(folder)
     results.start(_evaluated(run))
-    passes = plan_passes(run.recipe, run.source, spec, sets)
+    recipe = override(run.recipe, {"cadence.eval_branch": run.attacked_branch})
+    passes = plan_passes(recipe, run.source, spec, sets)
     missing = [one for one in passes if not results.has(one.key, one.settings)]
+    if tpu_utils.number_of_chief(run.strategy, len(missing)) != len(missing):
+        raise RecipeError(f"this worker finds other results in {folder} than the chief: share it")
+    for key in _outdated(results, passes):
+        run.say(f"{key} was measured with other settings: dropped")
+        results.drop(key)
     run.say(f"benchmarks: {len(passes)} passes over pictures, {len(passes) - len(missing)} of them made before")
     collectors: dict[str, AnswerCollector] = {}
     for one in missing:
@@ -69,11 +67,23 @@ def run_benchmarks(run: Run, sets: Mapping[str, Any]) -> str:
     return report
 
 
+def _outdated(results: EvaluationResults, passes: Sequence[BenchmarkPass]) -> list[str]:
+    """Parts of the passes' benchmarks with other settings: one score or curve must not be made of both."""
+
+    def group(key: str) -> tuple[str, ...]:
+        benchmark, *rest = key.split("/")
+        return (benchmark, rest[0], *rest[2:]) if benchmark == "pgd" else (benchmark,)
+
+    settings = {group(one.key): one.settings for one in passes}
+    return [key for key in results.parts if group(key) in settings and not results.has(key, settings[group(key)])]
+
+
 def _make_pass(run: Run, one: BenchmarkPass, collector: AnswerCollector) -> Part:
     """Pass over the pictures."""
     source = one.source()
-    # The recipe's number stands where nothing has counted them.
-    total = source.facts.num_eval_images or one.recipe.data.num_eval_images
+    # Nothing counts TFRecords on a remote disk.
+    uncounted = IMAGENET_IMAGES if one.key in IMAGENET_BENCHMARKS else one.recipe.data.num_eval_images
+    total = source.facts.num_eval_images or uncounted
     recipe = override(one.recipe, {"data.num_eval_images": total})
     num_images = min(run.options.benchmarks.num_images or total, total)
 
@@ -114,7 +124,8 @@ def _named_confusions(answers: Answers, names: Sequence[str]) -> list[tuple[str,
 
 def _evaluated(run: Run) -> Evaluated:
     scheme, dataset = run.scheme_and_dataset
-    trained = run.weights.facts.recipe
+    facts = run.weights.facts
+    trained = facts.recipe
     return Evaluated(
         model=run.recipe.network.name,
         scheme=scheme,
@@ -125,18 +136,5 @@ def _evaluated(run: Run) -> Evaluated:
         input_image_size=run.recipe.network.input_image_size,
         class_names=run.class_names,
         recipe=None if trained is None else digest(override(trained, {"seed": 0})),
+        digest=digest_of(os.path.join(facts.path, "variables", "variables") if facts.is_graph else facts.path),
     )
-
-
-def _require_imagenet_classes(run: Run, spec: BenchmarkSpec) -> None:
-    """Refuse test sets of ImageNet for a network that does not answer with its classes."""
-    asked = [name for name in spec.names if name in IMAGENET_BENCHMARKS]
-    if not asked:
-        return
-    if run.recipe.data.num_label_classes != IMAGENET_CLASSES:
-        raise RecipeError(
-            f"{asked[0]} shows classes of ImageNet, this network knows {run.recipe.data.num_label_classes} others"
-        )
-    imagenet = class_names(IMAGENET_CLASSES)
-    if run.class_names != imagenet:
-        refuse_other_classes(run.weights.facts.path, run.class_names, asked[0], imagenet)

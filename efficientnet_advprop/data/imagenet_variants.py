@@ -4,9 +4,11 @@ Labels are ImageNet's, from 0 to 999, whatever part of the classes a set shows.
 """
 
 import functools
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 
+import PIL.Image
 import tensorflow as tf
 
 from efficientnet_advprop.data.class_names import IMAGENET_CLASSES, imagenet_synsets
@@ -47,6 +49,10 @@ CorruptedSet = tuple[str, int]
 class ImagenetFiles:
     """Pictures in class folders, for evaluation; a `Source` without training pictures.
 
+    Attributes:
+        labels: that it shows, sorted.
+        identity: tells it from other sets, wherever they are: a digest of the pictures' labels and names.
+
     Args:
         folder: that holds class folders, named by synset or, as ImageNet-V2's, by label.
 
@@ -60,10 +66,20 @@ class ImagenetFiles:
         folders = class_folders(folder)
         if not folders:
             raise RecipeError(f"{folder} has no class folders such as {imagenet_synsets()[0]}")
-        labels = _labels_of(folders, folder)
+        labels = labels_of(folders, folder)
         self._paths, self._labels = labelled(class_files(folder, folders), labels)
+        names = [f"{label}/{os.path.basename(path)}" for path, label in zip(self._paths, self._labels, strict=True)]
+        self.identity = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
         self.facts = DataFacts(folder, IMAGENET_CLASSES, None, len(self._paths))
         self.labels = tuple(sorted(labels))
+
+    def first_size(self) -> tuple[int, int] | None:
+        """Width and height of the first picture in pixels; None if it cannot be read."""
+        try:
+            with tf.io.gfile.GFile(self._paths[0], "rb") as file, PIL.Image.open(file) as picture:
+                return picture.size
+        except (OSError, tf.errors.OpError):
+            return None
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
         """(path, (path, label)) class by class."""
@@ -131,9 +147,12 @@ def find_imagenet_c(
                     if _is_prepared(config, folder):
                         found[name, severity] = functools.partial(_of_tfds, "imagenet_c", config, folder)
                     continue
-                places = (os.path.join(folder, *parts, str(severity)) for parts in ((name,), (group, name)))
-                if place := next((place for place in places if tf.io.gfile.isdir(place)), None):
-                    found[name, severity] = functools.partial(ImagenetFiles, place)
+                for parts in ((name,), (group, name)):
+                    place = os.path.join(folder, *parts, str(severity))
+                    # Listed now, so that a folder of another class does not end an evaluation of hours.
+                    if tf.io.gfile.isdir(place) and (folders := class_folders(place)):
+                        labels_of(folders, place)
+                        found[name, severity] = functools.partial(ImagenetFiles, place)
     if not found:
         example = os.path.join(next(iter(corruptions.values()))[0], str(severities[0]), imagenet_synsets()[0])
         where = "TensorFlow Datasets' folder" if folder is None else folder
@@ -141,8 +160,12 @@ def find_imagenet_c(
     return found
 
 
-def _labels_of(folders: Sequence[str], where: str) -> list[int]:
-    """ImageNet's labels of class folders."""
+def labels_of(folders: Sequence[str], where: str) -> list[int]:
+    """ImageNet's labels of class folders.
+
+    Raises:
+        RecipeError: naming one that is none of its classes.
+    """
     by_synset = {synset: label for label, synset in enumerate(imagenet_synsets())}
     by_name = by_synset if folders[0] in by_synset else {str(label): label for label in range(IMAGENET_CLASSES)}
     for folder in folders:

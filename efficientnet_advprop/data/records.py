@@ -27,6 +27,7 @@ class RecordSource:
         parse: a record's bytes -> (encoded picture, int32 label from 0).
         num_label_classes: number of classes, if known.
         class_names: their names, if known.
+        identity: tells the set from others, wherever they are; None where nothing does.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class RecordSource:
         parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
         num_label_classes: int | None,
         class_names: tuple[str, ...] | None,
+        identity: str | None = None,
     ) -> None:
         self._train, self._evaluation, self._parse = train, evaluation, parse
-        self.class_names = class_names
+        self.class_names, self.identity = class_names, identity
         self.facts = DataFacts(where, num_label_classes, train.num_records if train else None, evaluation.num_records)
 
     def shards(self, split: str) -> Shards:

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
+from efficientnet_advprop.data.class_names import named_synsets
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.shards import Shards, hold_out
 from efficientnet_advprop.recipes import RecipeError
@@ -58,7 +59,8 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluati
         return example["image"], tf.cast(example["label"], tf.int32)
 
     where = f"{builder.data_dir} (split {'train, held out' if holdout_shards else evaluation})"
-    return RecordSource(where, train_shards, evaluation_shards, parse, label.num_classes, tuple(label.names))
+    names = named_synsets(tuple(label.names))
+    return RecordSource(where, train_shards, evaluation_shards, parse, label.num_classes, names, info.full_name)
 
 
 def _shards(split: tfds.core.SplitInfo, name: str) -> Shards:

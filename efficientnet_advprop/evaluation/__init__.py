@@ -3,7 +3,7 @@
 from efficientnet_advprop.evaluation.accuracy import CleanAccuracy, Evaluator, PgdAccuracy, run_all
 from efficientnet_advprop.evaluation.answers import AnswerCollector, Answers, Batch
 from efficientnet_advprop.evaluation.corrupted import CorruptedAccuracy, corrupted_dataset
-from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS
+from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, require_libraries
 from efficientnet_advprop.evaluation.examples import AdversarialExamples, adversarial_examples
 from efficientnet_advprop.evaluation.observation import loss_gradients, running_statistics
 from efficientnet_advprop.evaluation.prediction import logits_of_batches, top_classes
@@ -25,6 +25,7 @@ __all__ = [
     "logits_at_random_point",
     "logits_of_batches",
     "loss_gradients",
+    "require_libraries",
     "run_all",
     "running_statistics",
     "top_classes",

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.recipes import RecipeError
+
 Batch = Mapping[str, tf.Tensor]
 # A replica's batch, the batch's number, arguments of the pass -> logits [B, K] by what answered: a branch, or a kind of
 # picture.
@@ -43,7 +45,7 @@ class Answers:
 
     def confusions(self, number: int) -> list[tuple[int, int, int]]:
         """The commonest mistakes: (true class, taken for, times), at most so many, the commonest first."""
-        wrong = self.ranked[:, 0] != self.labels
+        wrong = (self.ranked[:, 0] != self.labels) & (self.ranked[:, 0] >= 0)
         pairs = zip(self.labels[wrong].tolist(), self.ranked[wrong, 0].tolist(), strict=True)
         counts = collections.Counter(pairs).items()
         return [(*pair, times) for pair, times in sorted(counts, key=lambda item: (-item[1], item[0]))[:number]]
@@ -68,13 +70,16 @@ class AnswerCollector:
             labels = batch["labels"]
             values = {"": {_LABELS: labels, _MASK: batch["mask"], _BAD: batch["bad"]}}
             for name, logits in respond(batch, number, *arguments).items():
+                # A network that computes NaN has no answer: no class is -1.
+                is_answer = tf.reduce_all(tf.math.is_finite(logits), axis=-1, keepdims=True)
+                ranked = tf.math.top_k(logits, k=min(_TOP, logits.shape[-1])).indices
                 values[name] = {
-                    "ranked": tf.math.top_k(logits, k=min(_TOP, logits.shape[-1])).indices,
+                    "ranked": tf.where(is_answer, ranked, -1),
                     "losses": tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits),
                 }
                 if columns is not None:
                     best = tf.argmax(tf.gather(logits, columns, axis=-1), axis=-1)
-                    values[name]["of_subset"] = tf.gather(columns, best)
+                    values[name]["of_subset"] = tf.where(is_answer[:, 0], tf.gather(columns, best), -1)
             return values
 
         @tf.function(autograph=False)
@@ -101,6 +106,7 @@ class AnswerCollector:
             The answers by what answered, and the number of bad pictures, which are not among them.
 
         Raises:
+            RecipeError: when all pictures are bad.
             RuntimeError: when the pass held another number of pictures.
         """
         collected: dict[tuple[str, str], list[np.ndarray]] = collections.defaultdict(list)
@@ -115,7 +121,9 @@ class AnswerCollector:
             for name, fields in values.items():
                 for field, value in fields.items():
                     collected[name, field].append(value.numpy()[kept])
-        if count + num_bad != num_images or not count:
+        if num_bad == num_images:
+            raise RecipeError(f"none of the {num_images} pictures could be read")
+        if count + num_bad != num_images:
             raise RuntimeError(f"evaluation counted {count} pictures and {num_bad} bad ones instead of {num_images}")
         labels = np.concatenate(collected.pop(("", _LABELS)))
         by_name: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)

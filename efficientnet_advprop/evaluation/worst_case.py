@@ -100,7 +100,8 @@ def _worse_of(one: tf.Tensor, other: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def _margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """The best wrong logit over the true one [B]; above 0 where the network is wrong."""
+    """The best wrong logit over the true one [B]; above 0 where the network is wrong, no end where it computes NaN."""
     is_true = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
     true = tf.reduce_max(tf.where(is_true, logits, logits.dtype.min), axis=-1)
-    return tf.reduce_max(tf.where(is_true, logits.dtype.min, logits), axis=-1) - true
+    margin = tf.reduce_max(tf.where(is_true, logits.dtype.min, logits), axis=-1) - true
+    return tf.where(tf.reduce_all(tf.math.is_finite(logits), axis=-1), margin, logits.dtype.max)

@@ -16,17 +16,15 @@ class ExportedNetwork:
 
     Attributes:
         num_classes: width of the logits.
-        branches: ("main",), whichever branch was exported.
+        branches: the one that was exported.
 
     Args:
         folder: of the SavedModel.
-        num_classes: of its description.
+        description: of it.
     """
 
-    branches = (MAIN_BRANCH,)
-
-    def __init__(self, folder: str, num_classes: int) -> None:
-        self.num_classes = num_classes
+    def __init__(self, folder: str, description: Description) -> None:
+        self.num_classes, self.branches = len(description.class_names), (description.branch,)
         self._loaded = tf.saved_model.load(folder)  # who owns a signature's variables has to be kept
         self._signature = self._loaded.signatures[_SIGNATURE]
 
@@ -38,7 +36,7 @@ class ExportedNetwork:
         Raises:
             ValueError: for what a SavedModel cannot do: training, other branches, statistics of the batch.
         """
-        if training or branch != MAIN_BRANCH or statistics != "running":
+        if training or branch not in self.branches or statistics != "running":
             raise ValueError(f"a SavedModel has no training={training}, branch={branch}, statistics={statistics}")
         # The signature refuses a batch without a value above 1 as one scaled to [0, 1]. Padding and black pictures are
         # none, and with a white picture among them it does not take them for one.
@@ -99,7 +97,7 @@ class ExportedWeights:
         """
         del make_model, ema, allow_extra_variables
         try:
-            return ExportedNetwork(self._folder, len(self.class_names)), []
+            return ExportedNetwork(self._folder, self.description), []
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
             raise RecipeError(f"cannot load {self._folder}: {str(error).splitlines()[0]}") from error
 
@@ -114,7 +112,11 @@ def _read_description(folder: str) -> Description:
     if not tf.io.gfile.exists(path):
         raise RecipeError(f"{folder} is a SavedModel without {DESCRIPTION_FILE}: it was not exported by this project")
     with tf.io.gfile.GFile(path) as file:
-        description = Description.from_json(file.read())
+        text = file.read()
+    try:
+        description = Description.from_json(text)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
     if description.input_range != (0, 255):
         raise RecipeError(f"{folder} is a module for TF Hub: export one of --export_format=saved_model")
     if description.model not in NETWORKS:

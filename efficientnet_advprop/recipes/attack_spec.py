@@ -1,6 +1,7 @@
 """An attack as a value: what is maximised, how far, in how many steps."""
 
 import dataclasses
+import sys
 
 from efficientnet_advprop.recipes.errors import RecipeError
 
@@ -57,10 +58,12 @@ class AttackSpec:
         ):
             if getattr(self, field) not in known:
                 raise RecipeError(f"unknown attack {field} {getattr(self, field)!r}; known: {', '.join(known)}")
-        if not 0 <= self.epsilon_px <= 255:
-            raise RecipeError(f"attack epsilon {self.epsilon_px:g} px is outside [0, 255]")
-        if not 0 < self.step_size_px <= 255:
-            raise RecipeError(f"attack step size {self.step_size_px:g} px is outside (0, 255]")
+        # No value moves by more than 255, but a picture of many may by more, in Euclidean length.
+        most, end = (255, "255]") if self.norm == "linf" else (sys.float_info.max, "inf)")
+        if not 0 <= self.epsilon_px <= most:
+            raise RecipeError(f"attack epsilon {self.epsilon_px:g} px is outside [0, {end}")
+        if not 0 < self.step_size_px <= most:
+            raise RecipeError(f"attack step size {self.step_size_px:g} px is outside (0, {end}")
         if self.num_steps < 1:
             raise RecipeError(f"an attack of {self.num_steps} steps: at least 1 is needed")
         if self.method == "ifgsm" and self.random_start:

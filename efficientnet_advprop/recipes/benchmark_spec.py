@@ -21,6 +21,7 @@ BENCHMARKS = (*OWN_BENCHMARKS, *IMAGENET_BENCHMARKS)
 # Their pictures are distributed at 224 px, cropped already.
 CROPPED_BENCHMARKS = ("imagenet_c", "stylized")
 CROPPED_PX = 224
+IMAGENET_IMAGES = 50_000  # of its evaluation, and of each part of ImageNet-C
 ROBUSTNESS_RESIZES = ("model", "native")
 
 # Usual radii: up to 8 of 255 for every pixel, and up to one full pixel's range for a picture as a whole.
@@ -70,6 +71,13 @@ class BenchmarkSpec:
             )
             for epsilon in sorted(self.epsilons_px or _EPSILONS_PX[self.norm])
         ]
+
+    def attack_in_words(self) -> str:
+        """All that the attacks have in common, in a few words."""
+        return (
+            f"PGD-{self.num_steps} {self.norm}, steps of {_STEPS_REACH:g} epsilon / {self.num_steps}, random start, "
+            "untargeted, running statistics"
+        )
 
     def validate(self) -> None:
         """Refuse what cannot be measured.

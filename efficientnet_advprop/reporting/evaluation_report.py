@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from efficientnet_advprop.recipes import IMAGENET_IMAGES
 from efficientnet_advprop.reporting.evaluation_tables import (
     attack_table,
     benchmark_table,
@@ -24,6 +25,7 @@ from efficientnet_advprop.robustness import (
     Part,
     attack_curves,
     in_words,
+    incomplete_parts,
     masked_gradient_warnings,
     score_of,
 )
@@ -117,6 +119,11 @@ def _about_corruptions(results: EvaluationResults, benchmark: str) -> list[str]:
     """Tables and score of corrupted pictures through each branch."""
     normalized = benchmark == "imagenet_c"
     texts = [] if normalized else [_about_made_corruptions(results)]
+    if normalized and (incomplete := incomplete_parts(results)):
+        texts.append(
+            f"**Not the whole set**: {len(incomplete)} of {len(results.parts_of(benchmark))} parts have other than "
+            f"{IMAGENET_IMAGES:,} pictures. What is called mCE below cannot be compared with mCE elsewhere."
+        )
     for branch in branches_of(results, benchmark):
         score = score_of(results, benchmark, branch)
         texts += [

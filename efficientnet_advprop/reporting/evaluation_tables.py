@@ -18,6 +18,7 @@ from efficientnet_advprop.robustness import (
     attack_curves,
     benchmark_of,
     commonest_confusions,
+    incomplete_parts,
     masked_gradient_warnings,
     score_of,
 )
@@ -155,6 +156,8 @@ def _corrupted_row(results: EvaluationResults, benchmark: str, branch: str) -> t
         wanted = [values.get((name, str(level))) for name in IMAGENET_C_CORRUPTIONS for level in SEVERITIES]
         means.append(None if None in wanted else statistics.fmean(wanted))
     parts = list(results.parts_of(benchmark).values())
+    if benchmark == "imagenet_c" and incomplete_parts(results):
+        extent += ", not all pictures"
     mce = score.mce if benchmark == "imagenet_c" else None
     return _row(f"{TITLES[benchmark]}, {extent}", branch, parts, *means, mce=mce)
 

@@ -21,7 +21,14 @@ def progress_bar(
     quiet = not stream.isatty()
     return iter(
         tqdm.tqdm(
-            items, total=total, unit=unit, desc=description, file=stream, dynamic_ncols=True, disable=quiet, leave=False
+            items,
+            total=total,
+            unit=unit,
+            desc=description,
+            file=stream,
+            dynamic_ncols=True,
+            disable=quiet,
+            leave=not description,
         )
     )
 

@@ -14,6 +14,7 @@ from efficientnet_advprop.robustness.imagenet_c import (
     CorruptionError,
     CorruptionScore,
     corruption_score,
+    incomplete_parts,
     score_of,
 )
 from efficientnet_advprop.robustness.measurements import Column
@@ -51,6 +52,7 @@ __all__ = [
     "compare",
     "corruption_score",
     "in_words",
+    "incomplete_parts",
     "masked_gradient_warnings",
     "published_results",
     "score_of",

@@ -70,7 +70,7 @@ def masked_gradient_warnings(results: EvaluationResults) -> list[str]:
 
 
 def _point(key: str, part: Part) -> AttackPoint:
-    _, norm, epsilon = key.split("/")
+    _, norm, epsilon, *_ = key.split("/")
     return AttackPoint(
         key,
         norm,

@@ -11,6 +11,7 @@ import dataclasses
 import statistics
 from collections.abc import Mapping
 
+from efficientnet_advprop.recipes import IMAGENET_IMAGES
 from efficientnet_advprop.robustness.results import EvaluationResults
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -123,6 +124,12 @@ def score_of(results: EvaluationResults, benchmark: str, branch: str) -> Corrupt
     """
     top1 = results.scores_of(benchmark, branch, "top1")
     return corruption_score({(name, int(severity)): 1 - share for (name, severity), share in top1.items()})
+
+
+def incomplete_parts(results: EvaluationResults) -> list[str]:
+    """Parts of ImageNet-C without all of its pictures, of which a score is not the benchmark's."""
+    parts = results.parts_of("imagenet_c")
+    return [key for key, part in parts.items() if part.images + part.bad_images != IMAGENET_IMAGES]
 
 
 def _row(group: str, name: str, alexnet: float, errors: Mapping[tuple[str, int], float]) -> CorruptionError:

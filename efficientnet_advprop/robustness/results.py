@@ -28,6 +28,7 @@ class Evaluated:
         class_names: in label order.
         recipe: digest of all that decided its training but the seed, so that runs over seeds can be told; None if
             unknown.
+        digest: of the weights.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Evaluated:
     input_image_size: int
     class_names: tuple[str, ...]
     recipe: str | None
+    digest: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Part:
     """What one pass over pictures found.
 
     Attributes:
-        settings: what the pass was about, beside the network: where the pictures are, how many, how they were made fit
-            for the network, the attack. A pass is not repeated while they are the same.
+        settings: what the pass was about, beside the network: which pictures, how many, how they were made fit for the
+            network, the attack. A pass is not repeated while they are the same.
         images: pictures counted.
         bad_images: pictures that could not be read, not among those.
         scores: metrics by what answered (a branch; for attacks the kind of pictures) and by name: `top1` and `top5`
@@ -132,6 +134,10 @@ class EvaluationResults:
     def parts_of(self, benchmark: str) -> dict[str, Part]:
         """The parts of a benchmark such as "imagenet_c", by their whole names."""
         return {key: part for key, part in self.parts.items() if benchmark_of(key) == benchmark}
+
+    def drop(self, key: str) -> None:
+        """Forget a part that is not to be read together with those to come."""
+        del self.parts[key]
 
     def scores_of(self, benchmark: str, answered: str, metric: str) -> dict[tuple[str, ...], float]:
         """One metric of all parts of a benchmark, by the rest of their names.

@@ -1,19 +1,12 @@
 """Settings of passes over pictures, for people."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from efficientnet_advprop.recipes import AttackSpec
-
-_ATTACK_FIELDS = {field.name for field in dataclasses.fields(AttackSpec)}
-
 
 def in_words(value: Any) -> str:
-    """One setting; an attack as `AttackSpec` tells it."""
+    """One setting."""
     if isinstance(value, Mapping):
-        if set(value) == _ATTACK_FIELDS:
-            return AttackSpec(**value).summary()
         return ", ".join(f"{name} {in_words(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(in_words, value))

@@ -4,6 +4,7 @@ Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Com
 (ICLR 2019). `table.py` has the strengths, the other modules have what each corruption does to a picture.
 """
 
+from efficientnet_advprop.evaluation.corruptions.libraries import require_libraries
 from efficientnet_advprop.evaluation.corruptions.table import (
     CORRUPTION_GROUPS,
     CORRUPTIONS,
@@ -11,4 +12,4 @@ from efficientnet_advprop.evaluation.corruptions.table import (
     corrupt,
 )
 
-__all__ = ["CORRUPTIONS", "CORRUPTION_GROUPS", "STUDY_CORRUPTIONS", "corrupt"]
+__all__ = ["CORRUPTIONS", "CORRUPTION_GROUPS", "STUDY_CORRUPTIONS", "corrupt", "require_libraries"]

@@ -6,6 +6,21 @@ a study do without.
 
 from types import ModuleType
 
+from efficientnet_advprop.recipes import RecipeError
+
+
+def require_libraries() -> None:
+    """Refuse what would end in the middle of an evaluation.
+
+    Raises:
+        RecipeError: when a library cannot be imported.
+    """
+    try:
+        opencv()
+        imagecorruptions()
+    except ImportError as error:
+        raise RecipeError(f"corruptions need OpenCV, which needs libGL and GLib of the system: {error}") from error
+
 
 def opencv() -> ModuleType:
     """Filters and warps for pictures of any size."""

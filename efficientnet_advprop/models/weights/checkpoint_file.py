@@ -1,5 +1,6 @@
 """A TensorFlow checkpoint as names, shapes and values, with errors that a user can act on."""
 
+import hashlib
 import os
 import re
 
@@ -50,6 +51,15 @@ class CheckpointFile:
     def _unreadable(self, error: Exception) -> RecipeError:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return RecipeError(f"checkpoint {self.path} cannot be read: {line}")
+
+
+def digest_of(prefix: str) -> str:
+    """A short name for the content of a checkpoint, or of a SavedModel's `variables/variables`.
+
+    The index holds a checksum of every variable.
+    """
+    with tf.io.gfile.GFile(prefix + _INDEX, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
 
 
 def find_checkpoint(path: str) -> str:
