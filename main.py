@@ -18,9 +18,11 @@ from absl import flags as absl_flags
 
 import flags
 import tpu_utils
+from efficientnet_advprop.benchmarking import find_sets, run_benchmarks
 from efficientnet_advprop.check_data import check_data
+from efficientnet_advprop.comparing import run_comparison
 from efficientnet_advprop.data import Source, bad_picture_in, check_options, find_source, open_source
-from efficientnet_advprop.export import ExportError, require_packages
+from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model, require_packages
 from efficientnet_advprop.exporting import export as export_weights
 from efficientnet_advprop.exporting import require_branch
 from efficientnet_advprop.models.weights import Weights, open_weights
@@ -101,13 +103,20 @@ def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Wei
 
 
 def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Evaluate a checkpoint."""
-    source = open_source(recipe.data, options.data_dir, evaluation_only=True)
+    """Evaluate weights: their accuracies on their own kind of pictures, or on benchmarks with a report."""
+    benchmarks, source = options.benchmarks, None
+    if benchmarks is None or benchmarks.needs_own_pictures:
+        source = open_source(recipe.data, options.data_dir, evaluation_only=True)
+    sets = find_sets(benchmarks) if benchmarks else {}
     run = Run(recipe, options, source, weights)
-    run.require_same_classes()
+    if source:
+        run.require_same_classes()
     run.check_batches(training=False, evaluation=True)
     run.read_weights()
-    run.say(summary_table(run.evaluate()))
+    if benchmarks:
+        run.say(f"report: {run_benchmarks(run, sets)}")
+    else:
+        run.say(summary_table(run.evaluate()))
     run.remove_scratch()
 
 
@@ -201,7 +210,14 @@ def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
     cells, options = settings.cells, settings.options
     check_options(source, options.input)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, cells[0].recipe))
-    print(f"report: {run_study(cells, options, source, settings.command)}")
+    print(f"report: {run_study(cells, options, source)}")
+
+
+def compare(values: absl_flags.FlagValues) -> None:
+    """Set finished evaluations beside each other; connects to no devices."""
+    settings = flags.comparison_from_flags(values)
+    report = run_comparison(settings.runs, settings.folder, settings.published, settings.command)
+    print(f"report: {report}")
 
 
 def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, WeightsFacts | None]:
@@ -211,12 +227,19 @@ def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, Weig
     if values.mode in TRAINING_MODES and values.model_dir and run_folder.has_results(values.model_dir):
         recorded = run_folder.recorded_recipe(values.model_dir)
         return None, WeightsFacts.of_run(values.init_checkpoint, recorded)
-    weights = open_weights(values.init_checkpoint)
+    if is_saved_model(values.init_checkpoint):
+        flags.refuse_unread_of_saved_model(values)
+        weights = ExportedWeights(values.init_checkpoint)
+    else:
+        weights = open_weights(values.init_checkpoint)
     return weights, weights.facts
 
 
 def run_mode(values: absl_flags.FlagValues) -> None:
     """Do what --mode says."""
+    if values.mode == "compare":
+        compare(values)
+        return
     weights, weights_facts = initial_weights(values)
     request = flags.data_request(values, weights_facts)
     if values.mode == "check_data":

@@ -142,6 +142,8 @@ class Run:
         """What the evaluated weights are, for a person."""
         if self._read_model is None:
             return f"averaged, of this run, step {self.step}"
+        if self.weights.facts.is_graph:
+            return self.weights.origin
         return f"{'averaged' if self.options.ema else 'raw'}, {self.weights.origin}"
 
     @property
@@ -153,6 +155,8 @@ class Run:
             is_some_folder = data.dataset == "imagenet" and data.num_label_classes != IMAGENET_CLASSES
             dataset = f"pictures of {data.num_label_classes} classes" if is_some_folder else data.dataset
             return self.recipe.scheme, dataset
+        if self.weights.facts.is_graph:
+            return self.weights.facts.scheme, self.weights.facts.dataset
         is_advprop = self.recipe.network.preprocessing == "advprop"  # no other official weights use it
         return ("advprop" if is_advprop else None), None
 
@@ -212,8 +216,7 @@ class Run:
         if step:
             self.say(f"resuming at step {step} of {self.recipe.total_steps}")
         elif self.weights is not None:
-            self._load_weights(self.state.model, self.recipe.init_ema, skip_other_classifier=True)
-            self.state.moving_average.reset()
+            self._start_from_weights()
         if self.is_chief:
             self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
         evaluated = tpu_utils.number_of_chief(self.strategy, self.log.last_evaluated_step if self.log else 0)
@@ -243,24 +246,34 @@ class Run:
         Raises:
             RecipeError: when they cannot be read or are of another network.
         """
+        self._describe_weights(self.options.ema)
         with self.strategy.scope():
-            model = self._make_model()
-        self._load_weights(model, self.options.ema, skip_other_classifier=False)
-        self._read_model = model
-
-    def _load_weights(self, model: tf.keras.Model, ema: bool, skip_other_classifier: bool) -> None:
-        kind = "averaged" if ema else "raw"
-        self.say(f"weights: {kind}, {self.weights.origin}, {self.weights.facts.path}")
-        hint = self.weights.facts.settings["network.preprocessing"]
-        told = (
-            "by the folder's name, --preprocessing overrides it" if self.weights.facts.hinted else "recorded with them"
-        )
-        if hint != self.recipe.network.preprocessing:
-            told = "by --preprocessing"
-        self.say(f"preprocessing: {self.recipe.network.preprocessing} ({told})")
-        notes = self.weights.load(model, ema, self.options.allow_extra_variables, skip_other_classifier)
+            self._read_model, notes = self.weights.read(
+                self._make_model, self.options.ema, self.options.allow_extra_variables
+            )
         for note in notes:
             self.say(f"  {note}")
+
+    def _start_from_weights(self) -> None:
+        """Make the given weights those that training starts from, the averages included."""
+        self._describe_weights(self.recipe.init_ema)
+        notes = self.weights.load(
+            self.state.model, self.recipe.init_ema, self.options.allow_extra_variables, skip_other_classifier=True
+        )
+        for note in notes:
+            self.say(f"  {note}")
+        self.state.moving_average.reset()
+
+    def _describe_weights(self, ema: bool) -> None:
+        facts = self.weights.facts
+        kind = "as exported" if facts.is_graph else "averaged" if ema else "raw"
+        self.say(f"weights: {kind}, {self.weights.origin}, {facts.path}")
+        told = "recorded with them"
+        if "network.preprocessing" in facts.hinted:
+            told = "by the folder's name, --preprocessing overrides it"
+        if facts.settings["network.preprocessing"] != self.recipe.network.preprocessing:
+            told = "by --preprocessing"
+        self.say(f"preprocessing: {self.recipe.network.preprocessing} ({told})")
 
     @functools.cached_property
     def _clean_accuracy(self) -> CleanAccuracy:
@@ -269,7 +282,7 @@ class Run:
             self.evaluated_model,
             self._eval_batches,
             self.recipe.data.num_eval_images,
-            self.recipe.branches,
+            self.evaluated_model.branches,
         )
 
     def evaluate_clean(self) -> dict[str, float]:

@@ -8,9 +8,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 from efficientnet_advprop.data import Source, evaluation_pictures
-from efficientnet_advprop.evaluation import CorruptedAccuracy, loss_gradients, run_all, running_statistics
+from efficientnet_advprop.evaluation import (
+    CorruptedAccuracy,
+    corrupted_dataset,
+    loss_gradients,
+    run_all,
+    running_statistics,
+)
 from efficientnet_advprop.recipes import MOST_CORRUPTED_IMAGES, Cell, RecipeError, RunOptions
 from efficientnet_advprop.reporting import write_study_figures, write_study_report
 from efficientnet_advprop.run import Run
@@ -22,7 +29,7 @@ _OBSERVED_PICTURES = 4
 _OBSERVED_LAYERS = 5
 
 
-def run_study(cells: Sequence[Cell], options: RunOptions, source: Source, command: str) -> str:
+def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> str:
     """Run the cells that have no result yet, and write report and figures; returns the report's path.
 
     A finished run leaves its values in `results.json`, its recipe and metrics in `cells/KEY`, and what figures show of
@@ -32,7 +39,6 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source, comman
         cells: the runs, in their order.
         options: where and how; `model_dir` is the study's folder.
         source: of the pictures.
-        command: that asked for it, for the report.
 
     Raises:
         RecipeError: when the folder holds a run, or results or a run under way of other recipes.
@@ -64,9 +70,9 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source, comman
         run_folder.remove_checkpoints(run.options.model_dir)
         del run
         _free_memory()
-        write_study_report(folder, cells, results.of(cells), command, figures=())  # for who stops here
+        write_study_report(folder, cells, results.of(cells), options.command, figures=())  # for who stops here
     figures = write_study_figures(folder, cells, results.of(cells))
-    return write_study_report(folder, cells, results.of(cells), command, figures)
+    return write_study_report(folder, cells, results.of(cells), options.command, figures)
 
 
 def _cell_folder(folder: str, cell: Cell) -> str:
@@ -86,8 +92,16 @@ def _prepared(cell: Cell, options: RunOptions, source: Source, strategy: tf.dist
 
 def _evaluate(run: Run) -> dict[str, float]:
     """Accuracies of the averaged weights: clean through every branch, under attack, on corrupted pictures."""
-    images, labels = evaluation_pictures(run.source, run.recipe, MOST_CORRUPTED_IMAGES, run.options.input)
-    corrupted = CorruptedAccuracy(run.strategy, run.evaluated_model, images, labels, run.recipe.cadence.eval_batch_size)
+    num_images = min(MOST_CORRUPTED_IMAGES, run.recipe.data.num_eval_images)
+
+    def batches(name: str, severity: int) -> tf.distribute.DistributedDataset:
+        return run.strategy.distribute_datasets_from_function(
+            lambda context: corrupted_dataset(
+                run.source, run.recipe, context, run.options.input, num_images, name, severity
+            )
+        )
+
+    corrupted = CorruptedAccuracy(run.strategy, run.evaluated_model, batches, num_images)
     return {**run.evaluate(), **run_all([corrupted])}
 
 
@@ -113,4 +127,9 @@ def _is_not_about_retracing(record: logging.LogRecord) -> bool:
 def _free_memory() -> None:
     """Let go of the last run's graphs and variables, which Keras holds on to and which refer to each other."""
     tf.keras.backend.clear_session()
+    # TensorFlow registers the gradient of each swish in a graph for ever, and with it the graph: 0.4 GB for a run of a
+    # small B0. Those of graphs that are gone have no readers; there is no public way to let go of them.
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
     gc.collect()

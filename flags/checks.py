@@ -7,6 +7,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import FAST_ADVPROP, AttackSpec, Recipe, RecipeError, TermWeights
+from flags.command import own_flags
 from flags.definitions import RECIPE_FLAGS
 
 TRAINING = ("train_and_eval", "train")
@@ -19,6 +20,17 @@ _MODES_THAT_READ = {
     "models": ("study",),
     "seeds": ("study",),
     "attack_epsilons": ("study",),
+    "compare": ("compare",),
+    "published": ("compare",),
+    "benchmarks": ("eval",),
+    "benchmark_dir": ("eval",),
+    "robustness_resize": ("eval",),
+    "pgd_norm": ("eval",),
+    "pgd_epsilons": ("eval",),
+    "pgd_steps": ("eval",),
+    "pgd_restarts": ("eval",),
+    "benchmark_images": ("eval",),
+    "evaluation_dir": ("eval",),
     "checkpoint": READING,
     "init_checkpoint": _ALL_BUT_STUDY,
     "ema": _ALL_BUT_STUDY,
@@ -41,6 +53,7 @@ _MODES_THAT_READ = {
 }
 # Flags of one run, and what a study of many has instead.
 _INSTEAD_IN_A_STUDY = {"model": "models", "scheme": "schemes", "advprop": "schemes", "seed": "seeds"}
+_READ_BY_COMPARISONS = ("mode", "compare", "published", "model_dir")
 # Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
 _READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
 _WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
@@ -54,7 +67,16 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
     """
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
-    for name in ("dataset", "model_dir", "data_dir", "export_dir", "init_checkpoint", "images", "output"):
+    for name in (
+        "dataset",
+        "model_dir",
+        "data_dir",
+        "export_dir",
+        "evaluation_dir",
+        "init_checkpoint",
+        "images",
+        "output",
+    ):
         if values[name].present and not values[name].value:
             raise RecipeError(f"--{name}= is empty")
     for name, modes in _MODES_THAT_READ.items():
@@ -65,13 +87,18 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
             raise RecipeError(f"--{name} is about one run: --mode=study has --{instead}")
     if values.mode == "study":
         _refuse_contradictions_of_a_study(values)
+    if values.mode == "compare":
+        _refuse_contradictions_of_a_comparison(values)
     if values.remat and values.sync_batch_norm:
         raise RecipeError("--remat and --sync_batch_norm exclude each other: recomputed statistics are one replica's")
     if values.mode == "predict" and values.images is None:
         raise RecipeError("--mode=predict needs --images, a pattern such as 'FOLDER/*.jpg'")
     if values.init_checkpoint is not None:
         if values.mode == "eval" and values.model_dir:
-            raise RecipeError("--model_dir would have no effect: evaluation of --init_checkpoint writes no files")
+            raise RecipeError(
+                "--model_dir would have no effect: evaluation of --init_checkpoint writes the results of --benchmarks "
+                "alone, to --evaluation_dir"
+            )
         if values.mode == "export" and values.model_dir and values.export_dir:
             raise RecipeError(
                 "--model_dir would have no effect: --export_dir and --init_checkpoint are all that is used"
@@ -84,12 +111,42 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
         raise RecipeError("--ema is about weights that are read; training without --init_checkpoint reads none")
 
 
+def refuse_unread_of_saved_model(values: absl_flags.FlagValues) -> None:
+    """Refuse what a SavedModel as --init_checkpoint cannot do: it is one finished graph with one set of weights.
+
+    Raises:
+        RecipeError: naming the flag.
+    """
+    if values.mode != "eval":
+        raise RecipeError(
+            f"--init_checkpoint={values.init_checkpoint} is a SavedModel, which --mode=eval alone reads; {values.mode} "
+            "needs a checkpoint"
+        )
+    for name in ("ema", "allow_extra_variables", "use_bfloat16", "eval_branch"):
+        if values[name].present:
+            raise RecipeError(f"--{name} would have no effect on a SavedModel, which is one finished network")
+
+
 def _refuse_contradictions_of_a_study(values: absl_flags.FlagValues) -> None:
     if not values.schemes:
         raise RecipeError("--mode=study needs --schemes, such as vanilla,advprop")
     for name in ("attack_epsilon", "attack_steps", "attack_step_size"):
         if values.attack_epsilons is not None and values[name].present:
             raise RecipeError(f"--attack_epsilons gives each strength the paper's steps: --{name} contradicts it")
+
+
+def _refuse_contradictions_of_a_comparison(values: absl_flags.FlagValues) -> None:
+    for flag in own_flags(values):
+        if flag.name not in _READ_BY_COMPARISONS:
+            raise RecipeError(f"--{flag.name} would have no effect: --mode=compare reads finished evaluations")
+    if not values.compare:
+        raise RecipeError("--mode=compare needs --compare, such as runs/a,runs/b")
+    if not all(values.compare):
+        raise RecipeError(f"--compare={','.join(values.compare)} names an empty folder")
+    folders = [run.rstrip("/") for run in values.compare]
+    repeated = next((run for run in folders if folders.count(run) > 1), None)
+    if repeated is not None:
+        raise RecipeError(f"--compare names {repeated} twice")
 
 
 def refuse_unread(recipes: Sequence[Recipe], changes: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import (
+    OWN_BENCHMARKS,
     DataFacts,
     InputOptions,
     Recipe,
@@ -19,7 +20,9 @@ from efficientnet_advprop.recipes import (
     named_recipe,
     override,
 )
+from flags.benchmarks import benchmarks_from_flags
 from flags.checks import READING, TRAINING, refuse_contradictions, refuse_unread
+from flags.command import command_of
 from flags.definitions import RECIPE_FLAGS
 
 DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
@@ -27,21 +30,24 @@ _DEFAULT_SCHEME = "vanilla"
 
 # Modes that look at the data before they have a recipe, which depends on what is there.
 _LOOKING = (*TRAINING, "study", "check_data")
-# What is read of a recipe when weights are given; the rest is about training.
-_READ_OF_WEIGHTS = {
+# What is read of a recipe when a SavedModel or a checkpoint is given; the rest is about training.
+_READ_OF_GRAPHS = {
     "network.name",
     "network.input_image_size",
-    "network.width_coefficient",
-    "network.depth_coefficient",
-    "network.batch_norm_epsilon",
     "network.preprocessing",
-    "network.stem_strides",
     "data.num_label_classes",
     "data.eval_crop",
     "data.resize",
     "cadence.eval_batch_size",
 }
+_READ_OF_WEIGHTS = _READ_OF_GRAPHS | {
+    "network.width_coefficient",
+    "network.depth_coefficient",
+    "network.batch_norm_epsilon",
+    "network.stem_strides",
+}
 _READ_BY_EVAL_TOO = {"data.num_eval_images", "data.holdout_shards", "cadence.eval_branch", "seed"}
+_ABOUT_OWN_PICTURES = ("dataset", "data_dir", "num_eval_images", "holdout_shards")
 # Flags that replace no value of a recipe that is there already.
 _ABOUT_WEIGHTS = ("init_checkpoint", "init_ema")
 
@@ -82,11 +88,17 @@ def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = N
         RecipeError: for flags that contradict each other.
     """
     refuse_contradictions(values)
-    if values.mode not in _LOOKING and not (values.mode == "eval" and values.init_checkpoint):
+    benchmarks = benchmarks_from_flags(values)
+    needs_own_pictures = benchmarks is None or benchmarks.needs_own_pictures
+    for name in () if needs_own_pictures else _ABOUT_OWN_PICTURES:
+        if values[name].present:
+            raise RecipeError(f"--{name} would have no effect: {' and '.join(OWN_BENCHMARKS)} alone read it")
+    evaluates_given = values.mode == "eval" and values.init_checkpoint and needs_own_pictures
+    if values.mode not in _LOOKING and not evaluates_given:
         return None
     dataset = dataset_of(values)
-    if values.mode == "eval" and values.dataset is None and weights.recipe is not None:
-        dataset = weights.recipe.data.dataset
+    if values.mode == "eval" and values.dataset is None and weights.dataset is not None:
+        dataset = weights.dataset
     return DataRequest(dataset, values.data_dir, values.holdout_shards or 0, values.train_images_per_class)
 
 
@@ -148,6 +160,9 @@ def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:
         asks_for_export=values["export_dir"].present > 0 or values["export_branch"].present > 0,
         remat=values.remat,
         input=InputOptions(values.bad_images or "error", bool(values.deterministic), bool(values.use_cache)),
+        benchmarks=benchmarks_from_flags(values),
+        evaluation_dir=values.evaluation_dir or os.path.join(model_dir, "evaluation"),
+        command=command_of(values),
     )
 
 
@@ -217,10 +232,12 @@ def _recipe_of_weights(
     else:
         if "scheme" in named:
             raise RecipeError(f"--scheme={named['scheme']} is about training; {weights.path} has the branches it has")
-        base = named_recipe(weights.settings["network.name"], named.get("data.dataset", "imagenet"), _DEFAULT_SCHEME)
+        dataset = named.get("data.dataset") or weights.dataset or "imagenet"
+        base = named_recipe(weights.settings["network.name"], dataset, _DEFAULT_SCHEME)
     base = override(base, {"data.num_label_classes": weights.num_classes})
     flag_of = {flag.path: flag.name for flag in RECIPE_FLAGS}
-    read = _READ_OF_WEIGHTS | _READ_BY_EVAL_TOO if mode == "eval" else _READ_OF_WEIGHTS
+    read = _READ_OF_GRAPHS if weights.is_graph else _READ_OF_WEIGHTS
+    read = read | _READ_BY_EVAL_TOO if mode == "eval" else read
     for path in _of_a_recipe(changes):
         if path not in read:
             raise RecipeError(f"--{flag_of[path]} would have no effect on --mode={mode} of given weights")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,12 +31,10 @@ class StudySettings:
     Attributes:
         cells: the runs, in their order.
         options: where and how; the study's folder is `model_dir`.
-        command: the command line, for the report.
     """
 
     cells: tuple[Cell, ...]
     options: RunOptions
-    command: str
 
 
 def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySettings:
@@ -70,10 +67,4 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
     if spec.attack_epsilons_px and all(cell.row in (*spec.schemes, EQUAL_BUDGET) for cell in cells):
         raise RecipeError(f"--attack_epsilons would have no effect: no strength to choose in {', '.join(spec.schemes)}")
     model_dir = values.model_dir or os.path.join("runs", f"study-{dataset}")
-    return StudySettings(tuple(cells), run_options(values, model_dir), _command(values))
-
-
-def _command(values: absl_flags.FlagValues) -> str:
-    own = values.flags_by_module_dict()["flags.definitions"]
-    given = [shlex.quote(values[flag.name].serialize()) for flag in own if values[flag.name].present]
-    return " ".join(("python main.py", *given))
+    return StudySettings(tuple(cells), run_options(values, model_dir))

@@ -10,13 +10,21 @@ import tensorflow as tf
 import flags
 from efficientnet_advprop import studying
 from efficientnet_advprop.data import evaluation_pictures, open_source
-from efficientnet_advprop.evaluation import CorruptedAccuracy, corrupted, loss_gradients, run_all, running_statistics
-from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from efficientnet_advprop.recipes import DataFacts, RecipeError, StudySpec, named_recipe, override, plan
+from efficientnet_advprop.estimates import Estimate
+from efficientnet_advprop.evaluation import (
+    CorruptedAccuracy,
+    corrupted,
+    corrupted_dataset,
+    loss_gradients,
+    run_all,
+    running_statistics,
+)
+from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
+from efficientnet_advprop.recipes import DataFacts, InputOptions, RecipeError, StudySpec, named_recipe, override, plan
 from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
 from efficientnet_advprop.reporting.study_figures import rescaled
 from efficientnet_advprop.reporting.study_report import study_tables
-from efficientnet_advprop.study import BRANCH_GAP, CellResult, Estimate, Results, rows_of
+from efficientnet_advprop.study import BRANCH_GAP, CellResult, Results, rows_of
 from tests.command_line import run_main, set_flags
 from tests.small import one_cpu, small_model, small_recipe
 
@@ -196,30 +204,55 @@ def test_evaluation_pictures_are_evenly_spaced():
     np.testing.assert_array_equal(few_labels, labels[places])
 
 
-def test_corrupted_accuracy_counts_each_corruption_of_each_picture():
-    class MeanAboveHalf(tf.keras.Model):
-        """Class 1 for bright pictures."""
+def test_corrupted_accuracy_counts_each_corruption_of_each_picture(monkeypatch):
+    severities = (2, 5)
+    monkeypatch.setattr(corrupted, "SEVERITIES", severities)
+
+    class SumOfPixels(tf.keras.Model):
+        """Says a digit of the sum of all pixels, which every corruption moves."""
 
         def call(self, images, training, branch):
             assert not training
             assert branch == "main"
-            bright = tf.reduce_mean(images, axis=(1, 2, 3)) - 127.5
-            return tf.stack([-bright, bright], axis=-1)
+            total = tf.reduce_sum(tf.cast(images, tf.int32), axis=(1, 2, 3))
+            return tf.one_hot(total // 100 % 10, 10)
 
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)  # near the threshold, so that corruptions matter
-    labels = np.array([0, 1, 0, 1, 1])
-    values = run_all([CorruptedAccuracy(one_cpu(), MeanAboveHalf(), images, labels, batch_size=2)])
+    recipe = override(small_recipe(), {"cadence.eval_batch_size": 2})
+    source, number = open_source(recipe.data, None), 5
+
+    def batches(name, severity):
+        context = tf.distribute.InputContext()
+        return corrupted_dataset(source, recipe, context, InputOptions(), number, name, severity)
+
+    values = run_all([CorruptedAccuracy(one_cpu(), SumOfPixels(), batches, number)])
+    images, labels = evaluation_pictures(source, recipe, number)
     means = []
-    for name in CORRUPTIONS:
+    for name in STUDY_CORRUPTIONS:
         hits = [
-            (corrupt(image, name, severity, seed).mean() > 127.5) == label
-            for severity in SEVERITIES
+            corrupt(image, name, severity, seed).sum(dtype=int) // 100 % 10 == label
+            for severity in severities
             for seed, (image, label) in enumerate(zip(images, labels, strict=True))
         ]
         means.append(np.mean(hits))
         assert values[f"top1_{name}"] == pytest.approx(means[-1])
     assert values["top1_corrupted"] == pytest.approx(np.mean(means))
+    assert 0 < values["top1_corrupted"] < 1
+
+
+def test_hosts_and_batches_corrupt_each_picture_alike():
+    recipe = override(small_recipe(), {"cadence.eval_batch_size": 4})
+    source = open_source(recipe.data, None)
+
+    def pictures(hosts, host):
+        context = tf.distribute.InputContext(hosts, host, num_replicas_in_sync=hosts)
+        batches = corrupted_dataset(source, recipe, context, InputOptions(), 7, "gaussian_noise", 3)
+        return np.concatenate([batch["images"][batch["mask"] > 0] for batch in batches.as_numpy_iterator()])
+
+    one = pictures(1, 0)
+    np.testing.assert_array_equal(pictures(2, 0), one[0::2])
+    np.testing.assert_array_equal(pictures(2, 1), one[1::2])
+    expected = corrupt(evaluation_pictures(source, recipe, 7)[0][5], "gaussian_noise", 3, seed=5)
+    np.testing.assert_array_equal(one[5], expected)
 
 
 def test_a_pictures_gradient_is_its_own_and_statistics_are_each_branchs():

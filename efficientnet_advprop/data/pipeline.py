@@ -106,11 +106,15 @@ def _mixed(batch: Batch, recipe: Recipe) -> Batch:
 
 
 def eval_dataset(
-    source: Source, recipe: Recipe, context: tf.distribute.InputContext, options: InputOptions = _AS_USUAL
+    source: Source,
+    recipe: Recipe,
+    context: tf.distribute.InputContext,
+    options: InputOptions = _AS_USUAL,
+    num_images: int | None = None,
 ) -> tf.data.Dataset:
     """Evaluation batches of this host: hosts together hold every picture once.
 
-    Every host yields the same number of batches, ceil(num_eval_images / eval_batch_size) for each of its replicas;
+    Every host yields the same number of batches, ceil(number of pictures / eval_batch_size) for each of its replicas;
     zeros with mask 0 fill the tail.
 
     Args:
@@ -118,12 +122,14 @@ def eval_dataset(
         recipe: number of pictures, batch size, crop and resize.
         context: which of how many hosts this is, and the number of replicas.
         options: how pictures are read.
+        num_images: hold only so many, evenly spaced in the source's order; None is all.
 
     Raises:
         ValueError: when the batch does not divide over the replicas.
     """
     data, image_size, batch_size = recipe.data, recipe.network.input_image_size, recipe.cadence.eval_batch_size
-    steps = math.ceil(data.num_eval_images / batch_size)
+    num_images = data.num_eval_images if num_images is None else min(num_images, data.num_eval_images)
+    steps = math.ceil(num_images / batch_size)
 
     def load(record: Any) -> tuple[Batch, tf.Tensor]:
         picture, label = source.read(record)
@@ -135,7 +141,8 @@ def eval_dataset(
 
     # By picture, not by file: hosts then hold equally many (but for one) however the files are filled. The price is
     # that every host reads the whole split; decoding, which takes longer, is shared.
-    records = source.records(recipe, EVALUATION).shard(context.num_input_pipelines, context.input_pipeline_id)
+    records = _evenly_spaced(source.records(recipe, EVALUATION), num_images, data.num_eval_images)
+    records = records.shard(context.num_input_pipelines, context.input_pipeline_id)
     loaded = {IMAGES_VIEW: tf.TensorSpec([image_size, image_size, 3])}
     examples = read_or_mark(records, load, loaded, data.num_label_classes)
     examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
@@ -162,18 +169,28 @@ def evaluation_pictures(
     Returns:
         Pictures uint8 [N, H, W, 3] and labels int32 [N].
     """
-    total = recipe.data.num_eval_images
-    number = min(number, total)
+    images, labels = [], []
+    for batch in eval_dataset(source, recipe, tf.distribute.InputContext(), options, number).as_numpy_iterator():
+        kept = batch["mask"] > 0
+        images.append(whole_pixels(batch[IMAGES_VIEW][kept]))
+        labels.append(batch["labels"][kept])
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def whole_pixels(images: np.ndarray) -> np.ndarray:
+    """Pictures rounded to uint8; bicubic resizing overshoots [0, 255]."""
+    return np.clip(np.rint(images), 0, 255).astype(np.uint8)
+
+
+def _evenly_spaced(records: tf.data.Dataset, number: int, total: int) -> tf.data.Dataset:
+    """So many of all records, in their order."""
+    if number == total:
+        return records
     wanted = np.zeros(total, bool)
     wanted[np.arange(number) * total // number] = True
-    images, labels, start = [], [], 0
-    for batch in eval_dataset(source, recipe, tf.distribute.InputContext(), options).as_numpy_iterator():
-        places = np.arange(start, start + len(batch["labels"]))
-        kept = (batch["mask"] > 0) & (places < total) & wanted[np.minimum(places, total - 1)]
-        images.append(np.clip(np.rint(batch[IMAGES_VIEW][kept]), 0, 255).astype(np.uint8))
-        labels.append(batch["labels"][kept])
-        start += len(places)
-    return np.concatenate(images), np.concatenate(labels)
+    return (
+        records.take(total).enumerate().filter(lambda place, _: tf.gather(wanted, place)).map(lambda _, record: record)
+    )
 
 
 def _handled(problem: tf.Tensor, options: InputOptions) -> tf.Tensor:

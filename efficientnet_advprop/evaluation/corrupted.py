@@ -1,56 +1,90 @@
-"""Top-1 accuracy on corrupted pictures."""
+"""Pictures corrupted on the fly, and top-1 accuracy on them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from efficientnet_advprop.evaluation.prediction import logits_of_batches
+from efficientnet_advprop.data import Source, eval_dataset, whole_pixels
+from efficientnet_advprop.evaluation.answers import AnswerCollector, Batch
+from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
+from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH, InputOptions, Recipe
+from efficientnet_advprop.robustness import SEVERITIES
+
+
+def corrupted_dataset(
+    source: Source,
+    recipe: Recipe,
+    context: tf.distribute.InputContext,
+    options: InputOptions,
+    num_images: int | None,
+    name: str,
+    severity: int,
+) -> tf.data.Dataset:
+    """`eval_dataset` with every picture corrupted as the network would have got it, rounded to whole pixel values.
+
+    A picture's seed is its place among those of the pass, so that hosts and batches change nothing.
+
+    Args:
+        source: as for `eval_dataset`, like the next four.
+        recipe: likewise.
+        context: likewise.
+        options: likewise.
+        num_images: likewise.
+        name: of the corruption.
+        severity: 1 to 5.
+    """
+    hosts, host = context.num_input_pipelines, context.input_pipeline_id
+
+    def corrupt_all(number: np.ndarray, images: np.ndarray) -> np.ndarray:
+        places = (number * len(images) + np.arange(len(images))) * hosts + host
+        pictures = zip(whole_pixels(images), places, strict=True)
+        return np.stack([corrupt(image, name, severity, int(place)) for image, place in pictures]).astype(np.float32)
+
+    def corrupted(number: tf.Tensor, batch: Batch) -> Batch:
+        images = batch[IMAGES_VIEW]
+        changed = tf.numpy_function(corrupt_all, [number, images], tf.float32)
+        return {**batch, IMAGES_VIEW: tf.ensure_shape(changed, images.shape)}
+
+    # One call at a time: some corruptions draw from NumPy's global state. The next batch is made meanwhile.
+    batches = eval_dataset(source, recipe, context, options, num_images)
+    return batches.enumerate().map(corrupted).prefetch(tf.data.AUTOTUNE)
 
 
 class CorruptedAccuracy:
-    """`top1_NAME` of each corruption, the mean over its severities, and `top1_corrupted`, the mean over corruptions.
+    """`top1_NAME` of each corruption of a study, the mean over its severities, and `top1_corrupted`, the mean over all.
 
-    The corruptions are made on the fly, each picture's under a seed of its own: its place among the pictures. All of it
-    goes through the main branch.
+    All of it goes through the main branch.
 
     Args:
         strategy: whose replicas share each batch.
         model: evaluated in inference mode.
-        images: uint8 [N, H, W, 3].
-        labels: int [N].
-        batch_size: pictures at a time.
+        batches: (corruption, severity) -> distributed evaluation batches, padded and masked.
+        num_images: how many pictures have to be counted, or told to be bad.
     """
 
     def __init__(
         self,
         strategy: tf.distribute.Strategy,
         model: tf.keras.Model,
-        images: np.ndarray,
-        labels: np.ndarray,
-        batch_size: int,
+        batches: Callable[[str, int], Iterable[Batch]],
+        num_images: int,
     ) -> None:
-        self._logits_of = logits_of_batches(strategy, model)
-        self._images, self._labels, self._batch_size = images, labels, batch_size
+        def respond(batch: Batch, number: tf.Tensor) -> dict[str, tf.Tensor]:
+            del number
+            return {MAIN_BRANCH: model(batch[IMAGES_VIEW], training=False, branch=MAIN_BRANCH)}
+
+        self._collector = AnswerCollector(strategy, respond)
+        self._batches, self._num_images = batches, num_images
 
     def run(self) -> Iterator[tuple[str, float]]:
         """One pass over the pictures for each corruption and severity."""
         means = {}
-        for name in CORRUPTIONS:
+        for name in STUDY_CORRUPTIONS:
             means[name] = float(np.mean([self._top1(name, severity) for severity in SEVERITIES]))
             yield f"top1_{name}", means[name]
         yield "top1_corrupted", float(np.mean(list(means.values())))
 
     def _top1(self, name: str, severity: int) -> float:
-        hits = 0
-        for start in range(0, len(self._images), self._batch_size):
-            images = self._images[start : start + self._batch_size]
-            corrupted = [
-                corrupt(image, name, severity, seed).astype(np.float32) for seed, image in enumerate(images, start)
-            ]
-            hits += self._count_hits(corrupted, self._labels[start : start + self._batch_size])
-        return hits / len(self._images)
-
-    def _count_hits(self, images: Sequence[np.ndarray], labels: np.ndarray) -> int:
-        return int(np.sum(np.argmax(self._logits_of(images), axis=-1) == labels))
+        answers, _ = self._collector.collect(self._batches(name, severity), self._num_images)
+        return answers[MAIN_BRANCH].scores()["top1"]

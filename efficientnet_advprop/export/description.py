@@ -9,7 +9,7 @@ from typing import Any
 
 import tabulate
 
-from efficientnet_advprop.recipes import MAIN_BRANCH
+from efficientnet_advprop.recipes import MAIN_BRANCH, RecipeError
 
 DESCRIPTION_FILE = "export.json"
 CARD_FILE = "model_card.md"
@@ -68,6 +68,25 @@ class Description:
     def to_json(self) -> str:
         """The description as text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Description":
+        """Read what `to_json` wrote.
+
+        Raises:
+            RecipeError: for anything else.
+        """
+        try:
+            values = json.loads(text)
+            return cls(
+                **{
+                    **values,
+                    "class_names": tuple(values["class_names"]),
+                    "input_range": tuple(values["input_range"]),
+                }
+            )
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise RecipeError(f"not a description of this version: {error}") from error
 
     def facts(self) -> list[tuple[str, Any]]:
         """(what, value) for a table that people read."""

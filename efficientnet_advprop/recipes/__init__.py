@@ -4,6 +4,15 @@ Standard library only: a recipe can be read, changed and compared without Tensor
 """
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
+from efficientnet_advprop.recipes.benchmark_spec import (
+    BENCHMARKS,
+    CROPPED_BENCHMARKS,
+    CROPPED_PX,
+    IMAGENET_BENCHMARKS,
+    OWN_BENCHMARKS,
+    ROBUSTNESS_RESIZES,
+    BenchmarkSpec,
+)
 from efficientnet_advprop.recipes.book import EVALUATION_ATTACK, named_recipe
 from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
@@ -17,7 +26,15 @@ from efficientnet_advprop.recipes.networks import (
 )
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
-from efficientnet_advprop.recipes.record import compared_values, differences, flatten, from_json, override, to_json
+from efficientnet_advprop.recipes.record import (
+    compared_values,
+    differences,
+    digest,
+    flatten,
+    from_json,
+    override,
+    to_json,
+)
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import (
@@ -42,15 +59,22 @@ __all__ = [
     "AUGMENTED_VIEW",
     "AUXILIARY_BRANCH",
     "BASELINE",
+    "BENCHMARKS",
+    "CROPPED_BENCHMARKS",
+    "CROPPED_PX",
     "EQUAL_BUDGET",
     "EVALUATION_ATTACK",
     "FAST_ADVPROP",
+    "IMAGENET_BENCHMARKS",
     "IMAGES_VIEW",
     "MAIN_BRANCH",
     "MOST_CORRUPTED_IMAGES",
     "NETWORKS",
+    "OWN_BENCHMARKS",
+    "ROBUSTNESS_RESIZES",
     "SCHEMES",
     "AttackSpec",
+    "BenchmarkSpec",
     "Cadence",
     "Cell",
     "DataFacts",
@@ -72,6 +96,7 @@ __all__ = [
     "branches_of",
     "compared_values",
     "differences",
+    "digest",
     "flatten",
     "from_json",
     "named_recipe",

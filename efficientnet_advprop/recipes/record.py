@@ -1,6 +1,7 @@
 """Recipes as JSON, as flat `group.field` paths, and the difference between two of them."""
 
 import dataclasses
+import hashlib
 import json
 import types
 import typing
@@ -97,6 +98,11 @@ def compared_values(recipe: Recipe) -> dict[str, Any]:
         path: value for path, value in flatten(recipe).items() if _is_compared(path) and path not in LENGTH_FIELDS
     }
     return {**values, "total_steps": recipe.total_steps}
+
+
+def digest(recipe: Recipe) -> str:
+    """A short name for all that decides what a run computes."""
+    return hashlib.sha256(json.dumps(compared_values(recipe), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:

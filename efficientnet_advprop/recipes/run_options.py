@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from efficientnet_advprop.recipes.benchmark_spec import BenchmarkSpec
+
 BAD_IMAGES = ("error", "skip")
 EXPORT_FORMATS = ("saved_model", "hub", "tflite", "onnx")
 
@@ -48,6 +50,9 @@ class RunOptions:
         asks_for_export: whether a flag names an export's folder or branch.
         remat: recompute activations in the backward pass.
         input: how pictures are read.
+        benchmarks: what eval measures, with a report; None is the run's own accuracies, printed.
+        evaluation_dir: folder of their results.
+        command: the command line, for reports.
     """
 
     mode: str
@@ -70,3 +75,6 @@ class RunOptions:
     asks_for_export: bool
     remat: bool
     input: InputOptions = InputOptions()
+    benchmarks: BenchmarkSpec | None = None
+    evaluation_dir: str = ""
+    command: str = ""

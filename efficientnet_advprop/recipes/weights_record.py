@@ -68,9 +68,12 @@ class WeightsFacts:
     Attributes:
         path: of the checkpoint.
         settings: values of a recipe, by path, that these weights need; None where nothing tells and a person must.
-        hinted: those settings that only the file's place tells; a person may know better.
         num_classes: width of the classifier.
         recipe: of the run that wrote it; None for weights from elsewhere.
+        hinted: settings that a person may know better: told by the file's place alone, or needed by no weight.
+        dataset: that they were trained on; None if unknown.
+        scheme: that they were trained with; None if unknown.
+        is_graph: whether the network comes with them, as in a SavedModel.
     """
 
     path: str
@@ -78,10 +81,14 @@ class WeightsFacts:
     num_classes: int
     recipe: Recipe | None = None
     hinted: tuple[str, ...] = ()
+    dataset: str | None = None
+    scheme: str | None = None
+    is_graph: bool = False
 
     @classmethod
     def of_run(cls, path: str, recipe: Recipe) -> "WeightsFacts":
         """Those of a run's checkpoint."""
         recorded = flatten(recipe)
         settings = {setting: recorded[setting] for setting in _SETTINGS_OF_WEIGHTS}
-        return cls(path, settings, recipe.data.num_label_classes, recipe)
+        num_classes, dataset = recipe.data.num_label_classes, recipe.data.dataset
+        return cls(path, settings, num_classes, recipe, dataset=dataset, scheme=recipe.scheme)

@@ -1,7 +1,12 @@
 """What a person sees of a run: progress, metrics files, tables, pictures; made from plain values."""
 
 from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch
+from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures
+from efficientnet_advprop.reporting.comparison_report import comparison_in_words, write_comparison_report
 from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet
+from efficientnet_advprop.reporting.evaluation_figures import write_evaluation_figures
+from efficientnet_advprop.reporting.evaluation_report import write_evaluation_report
+from efficientnet_advprop.reporting.evaluation_tables import evaluation_table
 from efficientnet_advprop.reporting.image_strip import write_image_strip
 from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog, recorded_results
 from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
@@ -21,15 +26,21 @@ __all__ = [
     "BadImagesByEpoch",
     "MetricsLog",
     "ProgressDisplay",
+    "comparison_in_words",
     "comparison_table",
     "describe_data",
     "describe_recipe",
     "describe_variables",
+    "evaluation_table",
     "prediction_table",
     "progress_bar",
     "recorded_results",
     "summary_table",
+    "write_comparison_figures",
+    "write_comparison_report",
     "write_contact_sheet",
+    "write_evaluation_figures",
+    "write_evaluation_report",
     "write_image_strip",
     "write_study_figures",
     "write_study_report",

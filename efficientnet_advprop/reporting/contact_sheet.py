@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import matplotlib.figure
 import numpy as np
-import tensorflow as tf
+
+from efficientnet_advprop.reporting.figures import save
 
 
 def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarray, str]], title: str) -> None:
@@ -25,5 +26,4 @@ def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarra
     axes[0, 0].set_ylabel("stored")
     axes[1, 0].set_ylabel("for training")
     figure.suptitle(title, fontsize=10)
-    with tf.io.gfile.GFile(path, "wb") as file:
-        figure.savefig(file, dpi=110, format="png")
+    save(figure, path)

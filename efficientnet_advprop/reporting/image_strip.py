@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import matplotlib.figure
 import numpy as np
-import tensorflow as tf
+
+from efficientnet_advprop.reporting.figures import save
 
 
 def write_image_strip(
@@ -36,5 +37,4 @@ def write_image_strip(
             cell.set(xticks=[], yticks=[])
             cell.set_xlabel(text, fontsize=8)
     figure.suptitle(title, fontsize=10)
-    with tf.io.gfile.GFile(path, "wb") as file:
-        figure.savefig(file, dpi=110, format="png")
+    save(figure, path)

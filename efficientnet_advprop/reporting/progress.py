@@ -14,9 +14,16 @@ Item = TypeVar("Item")
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def progress_bar(items: Iterable[Item], total: int, unit: str, stream: TextIO = sys.stderr) -> Iterator[Item]:
+def progress_bar(
+    items: Iterable[Item], total: int, unit: str, description: str | None = None, stream: TextIO = sys.stderr
+) -> Iterator[Item]:
     """The items, with a bar on a terminal while they are taken; nothing is shown anywhere else."""
-    return iter(tqdm.tqdm(items, total=total, unit=unit, file=stream, dynamic_ncols=True, disable=not stream.isatty()))
+    quiet = not stream.isatty()
+    return iter(
+        tqdm.tqdm(
+            items, total=total, unit=unit, desc=description, file=stream, dynamic_ncols=True, disable=quiet, leave=False
+        )
+    )
 
 
 class ProgressDisplay:

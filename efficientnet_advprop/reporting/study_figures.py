@@ -1,35 +1,33 @@
 """The figures of a study, as PNG."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.figure
 import numpy as np
-import tensorflow as tf
 
-from efficientnet_advprop.study import BRANCH_GAP, Estimate, Row
+from efficientnet_advprop.reporting.figures import horizontal_bars, in_percent, panels, save
+from efficientnet_advprop.study import BRANCH_GAP, Row
 
 _MEASURES = {"top1_main": "clean", "top1_pgd": "under PGD", "top1_corrupted": "corrupted"}
-_DOTS_PER_INCH = 110
 
 
 def write_accuracy_bars(path: str, rows: Sequence[Row], title: str) -> None:
     """Draw top-1 of every row: clean, attacked, corrupted; bars with standard errors."""
-    figure, axes = _panels(1, len(_MEASURES), title, height=0.4 * len(rows) + 1.4)
+    figure, axes = panels(1, len(_MEASURES), title, height=0.4 * len(rows) + 1.4)
     for axis, (name, measure) in zip(axes[0], _MEASURES.items(), strict=True):
-        _bars(axis, {row.name: row.values[name] for row in rows})
+        horizontal_bars(axis, {row.name: row.values[name] for row in rows})
         axis.set_xlabel(f"top-1 {measure}, %")
     for axis in axes[0][1:]:
         axis.set_yticklabels([])
-    _save(figure, path)
+    save(figure, path)
 
 
 def write_branch_gaps(path: str, rows: Sequence[Row], title: str) -> None:
     """Draw by how much the main branch is better on clean pictures than the auxiliary one, of rows that have both."""
-    figure, axes = _panels(1, 1, title, height=0.4 * len(rows) + 1.4)
-    _bars(axes[0][0], {row.name: row.values[BRANCH_GAP] for row in rows if BRANCH_GAP in row.values})
+    figure, axes = panels(1, 1, title, height=0.4 * len(rows) + 1.4)
+    horizontal_bars(axes[0][0], {row.name: row.values[BRANCH_GAP] for row in rows if BRANCH_GAP in row.values})
     axes[0][0].set_xlabel("top-1 of main over auxiliary branch, points")
-    _save(figure, path)
+    save(figure, path)
 
 
 def write_attack_strengths(
@@ -43,15 +41,15 @@ def write_attack_strengths(
         baseline: drawn across, as it knows no attack.
         title: above all.
     """
-    figure, axes = _panels(1, len(_MEASURES), title, height=3.2)
+    figure, axes = panels(1, len(_MEASURES), title, height=3.2)
     for axis, (name, measure) in zip(axes[0], _MEASURES.items(), strict=True):
         axis.axhline(100 * baseline.values[name].mean, color="grey", linestyle="--", label=baseline.name)
         for scheme, rows in by_scheme.items():
             estimates = [row.values[name] for _, row in rows]
-            axis.errorbar([epsilon for epsilon, _ in rows], *_in_percent(estimates), marker="o", label=scheme)
+            axis.errorbar([epsilon for epsilon, _ in rows], *in_percent(estimates), marker="o", label=scheme)
         axis.set(xlabel="epsilon of the training attack, px", ylabel=f"top-1 {measure}, %")
     axes[0][0].legend(fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def write_running_statistics(path: str, statistics: Mapping[str, np.ndarray], title: str) -> None:
@@ -66,7 +64,7 @@ def write_running_statistics(path: str, statistics: Mapping[str, np.ndarray], ti
     for name, values in statistics.items():
         layer, branch, statistic = name.split("/")
         layers.setdefault(layer, {}).setdefault(statistic, {})[branch] = values
-    figure, axes = _panels(len(layers), 2, title, height=1.6 * len(layers) + 0.6)
+    figure, axes = panels(len(layers), 2, title, height=1.6 * len(layers) + 0.6)
     for row, (layer, by_statistic) in zip(axes, layers.items(), strict=True):
         for axis, (statistic, by_branch) in zip(row, by_statistic.items(), strict=True):
             bins = np.histogram_bin_edges(np.concatenate(list(by_branch.values())), bins=24)
@@ -74,7 +72,7 @@ def write_running_statistics(path: str, statistics: Mapping[str, np.ndarray], ti
                 axis.hist(values, bins, alpha=0.5, label=branch)
             axis.set_title(f"{layer}, {statistic.replace('_', ' ')}", fontsize=8)
     axes[0][0].legend(fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def write_gradients(path: str, images: np.ndarray, gradients: Mapping[str, np.ndarray], title: str) -> None:
@@ -95,7 +93,7 @@ def write_gradients(path: str, images: np.ndarray, gradients: Mapping[str, np.nd
         for row, picture in enumerate(pictures):
             axes[row][column].imshow(picture)
             axes[row][column].set(xticks=[], yticks=[])
-    _save(figure, path)
+    save(figure, path)
 
 
 def rescaled(gradient: np.ndarray) -> np.ndarray:
@@ -104,29 +102,3 @@ def rescaled(gradient: np.ndarray) -> np.ndarray:
     if deviation == 0:
         return np.full_like(gradient, 0.5)
     return (np.clip((gradient - mean) / deviation, -3, 3) + 3) / 6
-
-
-def _panels(rows: int, columns: int, title: str, height: float) -> tuple[matplotlib.figure.Figure, np.ndarray]:
-    figure = matplotlib.figure.Figure(figsize=(10, height), layout="constrained")
-    figure.suptitle(title, fontsize=10)
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _bars(axis: Any, estimates: Mapping[str, Estimate]) -> None:
-    """Horizontal, from the first at the top; their axis starts near the least, since what matters are differences."""
-    means, errors = _in_percent(list(estimates.values()))
-    axis.barh(list(estimates), means, xerr=errors, color="tab:blue", capsize=3)
-    axis.invert_yaxis()
-    if min(means) > 0:
-        axis.set_xlim(left=max(0.0, min(means) - max(errors) - max(1.0, max(means) - min(means))))
-
-
-def _in_percent(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:
-    """Means and standard errors; an unknown error is drawn as none."""
-    means = [100 * estimate.mean for estimate in estimates]
-    return means, [100 * float(np.nan_to_num(estimate.standard_error)) for estimate in estimates]
-
-
-def _save(figure: matplotlib.figure.Figure, path: str) -> None:
-    with tf.io.gfile.GFile(path, "wb") as file:
-        figure.savefig(file, dpi=_DOTS_PER_INCH, format="png")

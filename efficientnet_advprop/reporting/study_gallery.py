@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.recipes import BASELINE, FAST_ADVPROP, Cell
+from efficientnet_advprop.reporting.figures import FIGURES_FOLDER
 from efficientnet_advprop.reporting.study_figures import (
     write_accuracy_bars,
     write_attack_strengths,
@@ -16,7 +17,6 @@ from efficientnet_advprop.reporting.study_figures import (
 )
 from efficientnet_advprop.study import BRANCH_GAP, IMAGES, CellResult, Row, observed_cells, read_observation, rows_of
 
-_FIGURES_FOLDER = "figures"
 _ERRORS = "Lines are standard errors over seeds; axes do not start at 0."
 
 
@@ -28,7 +28,7 @@ def write_study_figures(folder: str, cells: Sequence[Cell], results: Sequence[Ce
         cells: all of them.
         results: theirs.
     """
-    tf.io.gfile.makedirs(os.path.join(folder, _FIGURES_FOLDER))
+    tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
     figures = []
     for model in dict.fromkeys(cell.model for cell in cells):
         rows = rows_of([result for result in results if result.model == model], BASELINE)
@@ -40,17 +40,17 @@ def write_study_figures(folder: str, cells: Sequence[Cell], results: Sequence[Ce
 
 
 def _figures_of_rows(folder: str, model: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[tuple[str, str]]:
-    name = f"{_FIGURES_FOLDER}/{model}-accuracy.png"
+    name = f"{FIGURES_FOLDER}/{model}-accuracy.png"
     write_accuracy_bars(os.path.join(folder, name), rows, model)
     figures = [(name, f"{model}: top-1 on clean, attacked and corrupted pictures through the main branch. {_ERRORS}")]
     with_both = [row for row in rows if BRANCH_GAP in row.values]
     if with_both:
-        name = f"{_FIGURES_FOLDER}/{model}-branch-gap.png"
+        name = f"{FIGURES_FOLDER}/{model}-branch-gap.png"
         write_branch_gaps(os.path.join(folder, name), with_both, model)
         figures.append((name, f"{model}: main against auxiliary branch on clean pictures. {_ERRORS}"))
     by_scheme = _rows_by_strength(cells, rows)
     if by_scheme:
-        name = f"{_FIGURES_FOLDER}/{model}-attack-strength.png"
+        name = f"{FIGURES_FOLDER}/{model}-attack-strength.png"
         (baseline,) = (row for row in rows if row.name == BASELINE)
         write_attack_strengths(os.path.join(folder, name), by_scheme, baseline, model)
         figures.append((name, f"{model}: top-1 against the strength of the training attack. {_ERRORS}"))
@@ -79,7 +79,7 @@ def _figures_of_runs(
         for branch in cell.recipe.branches
     }
     if gradients:
-        name = f"{_FIGURES_FOLDER}/{model}-gradients.png"
+        name = f"{FIGURES_FOLDER}/{model}-gradients.png"
         images = next(iter(observed.values()))[IMAGES]
         write_gradients(os.path.join(folder, name), images, gradients, model)
         figures.append(
@@ -91,7 +91,7 @@ def _figures_of_runs(
         )
     for cell, seen in observed.items():
         if len(cell.recipe.branches) > 1:
-            name = f"{_FIGURES_FOLDER}/{model}-running-statistics.png"
+            name = f"{FIGURES_FOLDER}/{model}-running-statistics.png"
             statistics = {place: values for place, values in seen.items() if place.count("/") == 2}
             write_running_statistics(os.path.join(folder, name), statistics, f"{model}, {cell.row}")
             figures.append(

@@ -4,11 +4,9 @@ import math
 import os
 from collections.abc import Sequence
 
-import tabulate
-import tensorflow as tf
-
 from efficientnet_advprop.recipes import BASELINE, EQUAL_BUDGET, EVALUATION_ATTACK, MOST_CORRUPTED_IMAGES, Cell, Recipe
-from efficientnet_advprop.study import BRANCH_GAP, CellResult, Estimate, Row, rows_of
+from efficientnet_advprop.reporting.markdown import bullets, percent, table, with_captions, write_report
+from efficientnet_advprop.study import BRANCH_GAP, CellResult, Row, rows_of
 
 _REPORT_FILE = "report.md"
 _ACCURACIES = ("top1_main", "top1_auxiliary", "top1_augmented", "top1_pgd", "top1_corrupted")
@@ -34,18 +32,14 @@ def write_study_report(
     parts = [
         f"# Schemes compared on {data.dataset}",
         f"```\n{command}\n```",
-        "\n".join(f"- {note}" for note in _notes(cells, results)),
+        bullets(_notes(cells, results)),
     ]
     for model in dict.fromkeys(result.model for result in results):
         rows = rows_of([result for result in results if result.model == model], BASELINE)
         recipe = next(cell.recipe for cell in cells if cell.model == model and cell.row == BASELINE)
         parts.append(f"## {model}\n\n{_training_in_words(recipe)}")
-        parts += [f"{caption}\n\n{table}" for caption, table in study_tables(rows)]
-    parts += [f"![{os.path.basename(path)}]({path})\n\n{caption}" for path, caption in figures]
-    path = os.path.join(folder, _REPORT_FILE)
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write("\n\n".join(parts) + "\n")
-    return path
+        parts += [f"{caption}\n\n{numbers}" for caption, numbers in study_tables(rows)]
+    return write_report(os.path.join(folder, _REPORT_FILE), [*parts, *with_captions(figures)])
 
 
 def _notes(cells: Sequence[Cell], results: Sequence[CellResult]) -> list[str]:
@@ -58,8 +52,8 @@ def _notes(cells: Sequence[Cell], results: Sequence[CellResult]) -> list[str]:
         f"Evaluated on {data.num_eval_images:,} pictures, of which one is {100 / data.num_eval_images:.2f} points, "
         "with the averaged weights of the last step.",
         f"`top1_pgd`: {EVALUATION_ATTACK.summary()}, through the main branch.",
-        f"`top1_corrupted`: the mean over corruptions and five severities on {corrupted:,} evenly spaced evaluation "
-        "pictures, main branch. They are made on the fly: this is not ImageNet-C, and no mCE.",
+        f"`top1_corrupted`: the mean over six corruptions and five severities on {corrupted:,} evenly spaced "
+        "evaluation pictures, main branch. They are made on the fly: this is not ImageNet-C, and no mCE.",
         "`cost`: forward and backward passes in those of vanilla, an attack step counted as one; seconds are those of "
         "training on the clock, tracing included.",
     ]
@@ -87,33 +81,21 @@ def study_tables(rows: Sequence[Row]) -> list[tuple[str, str]]:
         (
             row.name,
             row.runs,
-            *(_percent(row.values.get(name)) for name in shown),
-            _percent(row.values.get(BRANCH_GAP), signed=True),
+            *(percent(row.values.get(name)) for name in shown),
+            percent(row.values.get(BRANCH_GAP), signed=True),
             "" if math.isnan(row.cost) else f"{row.cost:.2f}",
             f"{row.seconds.mean:.0f}",
         )
         for row in rows
     ]
-    differences = [(row.name, *(_percent(row.differences.get(name), signed=True) for name in shown)) for row in rows]
-    corruptions = [(row.name, *(_percent(row.values.get(name)) for name in single)) for row in rows]
+    differences = [(row.name, *(percent(row.differences.get(name), signed=True) for name in shown)) for row in rows]
+    corruptions = [(row.name, *(percent(row.values.get(name)) for name in single)) for row in rows]
     headers = ("", "runs", *shown, "main over auxiliary", "cost", "seconds a run")
     tables = [
-        ("Top-1 in percent.", _table(accuracies, headers)),
-        ("Points over vanilla, pairs of the same seed.", _table(differences, ("", *shown))),
+        ("Top-1 in percent.", table(accuracies, headers)),
+        ("Points over vanilla, pairs of the same seed.", table(differences, ("", *shown))),
     ]
     if single:
         names = (name.removeprefix("top1_") for name in single)
-        tables.append(("Each corruption, mean over its severities, in percent.", _table(corruptions, ("", *names))))
+        tables.append(("Each corruption, mean over its severities, in percent.", table(corruptions, ("", *names))))
     return tables
-
-
-def _table(rows: Sequence[Sequence[str | int]], headers: Sequence[str]) -> str:
-    return tabulate.tabulate(rows, headers, tablefmt="github", disable_numparse=True)
-
-
-def _percent(estimate: Estimate | None, signed: bool = False) -> str:
-    """A share in percent, with its standard error where that is known; empty for None."""
-    if estimate is None:
-        return ""
-    mean = f"{100 * estimate.mean:{'+' if signed else ''}.2f}"
-    return mean if math.isnan(estimate.standard_error) else f"{mean} ± {100 * estimate.standard_error:.2f}"

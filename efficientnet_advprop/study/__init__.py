@@ -2,13 +2,12 @@
 
 from efficientnet_advprop.study.observations import IMAGES, observed_cells, read_observation, write_observation
 from efficientnet_advprop.study.results import CellResult, Results
-from efficientnet_advprop.study.statistics import BRANCH_GAP, Estimate, Row, rows_of
+from efficientnet_advprop.study.statistics import BRANCH_GAP, Row, rows_of
 
 __all__ = [
     "BRANCH_GAP",
     "IMAGES",
     "CellResult",
-    "Estimate",
     "Results",
     "Row",
     "observed_cells",

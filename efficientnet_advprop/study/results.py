@@ -1,14 +1,13 @@
 """The finished runs of a study, kept where the next start finds them."""
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import Cell, Recipe, RecipeError, compared_values
+from efficientnet_advprop.recipes import Cell, RecipeError, digest
 
 RESULTS_FILE = "results.json"
 
@@ -98,8 +97,3 @@ def _read(path: str) -> dict[str, CellResult]:
             return {key: CellResult(**values) for key, values in json.load(file)["cells"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
         raise RecipeError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def digest(recipe: Recipe) -> str:
-    """A short name for all that decides what a run computes."""
-    return hashlib.sha256(json.dumps(compared_values(recipe), sort_keys=True).encode()).hexdigest()[:16]

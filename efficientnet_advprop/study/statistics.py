@@ -5,24 +5,11 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from efficientnet_advprop.estimates import Estimate
 from efficientnet_advprop.study.results import CellResult
 
 # Accuracy through the main branch over that through the auxiliary one.
 BRANCH_GAP = "main_over_auxiliary"
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A mean over runs and its standard error; the error of a single run is unknown (NaN)."""
-
-    mean: float
-    standard_error: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Estimate":
-        """The mean of some values, one at least."""
-        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        return cls(statistics.fmean(values), error)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A checkpoint as a starting point, whoever wrote it: what is known of its weights, and how to load them."""
 
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 import tensorflow as tf
@@ -11,7 +12,7 @@ from efficientnet_advprop.recipes import RecipeError, WeightsFacts, preprocessin
 
 
 class Weights(Protocol):
-    """Trained weights in a file.
+    """Trained weights in a file, to evaluate.
 
     Attributes:
         facts: what is known of them.
@@ -25,6 +26,15 @@ class Weights(Protocol):
     step: int | None
     class_names: tuple[str, ...] | None
 
+    def read(
+        self, make_model: Callable[[], tf.keras.Model], ema: bool = True, allow_extra_variables: bool = False
+    ) -> tuple[tf.keras.Model, list[str]]:
+        """A network with these weights, made in the current strategy's scope, and what a user should know, in lines."""
+
+
+class CheckpointWeights(Weights, Protocol):
+    """Weights that go into a network of this code: to evaluate, to start from, to export."""
+
     def load(
         self,
         model: tf.keras.Model,
@@ -34,8 +44,15 @@ class Weights(Protocol):
     ) -> list[str]:
         """Load into a model; returns what a user should know, in lines."""
 
+    def read(
+        self, make_model: Callable[[], tf.keras.Model], ema: bool = True, allow_extra_variables: bool = False
+    ) -> tuple[tf.keras.Model, list[str]]:
+        """See `Weights`."""
+        model = make_model()
+        return model, self.load(model, ema, allow_extra_variables)
 
-class OfficialWeights:
+
+class OfficialWeights(CheckpointWeights):
     """A checkpoint that Google released, or one laid out like them; see `Weights`."""
 
     step = None
@@ -59,7 +76,7 @@ class OfficialWeights:
         return official.load_official_file(model, self._file, ema, allow_extra_variables, skip_other_classifier)
 
 
-class RunWeights:
+class RunWeights(CheckpointWeights):
     """A checkpoint of a run of this project; see `Weights`."""
 
     def __init__(self, file: CheckpointFile) -> None:
@@ -87,7 +104,7 @@ class RunWeights:
         return run_checkpoint.load_run_checkpoint(model, self._file, ema, skip_other_classifier)
 
 
-def open_weights(path: str) -> Weights:
+def open_weights(path: str) -> CheckpointWeights:
     """Find out what a checkpoint is, by its content.
 
     Args:

@@ -1,0 +1,14 @@
+"""Common corruptions made from clean pictures: ImageNet-C's, at CIFAR-10-C's strengths for small pictures.
+
+Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations"
+(ICLR 2019). `table.py` has the strengths, the other modules have what each corruption does to a picture.
+"""
+
+from efficientnet_advprop.evaluation.corruptions.table import (
+    CORRUPTION_GROUPS,
+    CORRUPTIONS,
+    STUDY_CORRUPTIONS,
+    corrupt,
+)
+
+__all__ = ["CORRUPTIONS", "CORRUPTION_GROUPS", "STUDY_CORRUPTIONS", "corrupt"]

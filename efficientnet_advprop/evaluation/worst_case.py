@@ -1,0 +1,106 @@
+"""What is left of accuracy near each picture: at a random point, one step away, at the worst point found."""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from efficientnet_advprop.attacks import ascend, starting_point
+from efficientnet_advprop.recipes import AttackSpec
+
+LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
+
+
+def logits_at_random_point(
+    logits_fn: LogitsFunction, images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor
+) -> tf.Tensor:
+    """Logits at a uniformly random point of each image's ball: noise of the attack's size, which knows no gradient.
+
+    Arguments and result are those of `worst_logits`.
+    """
+    spec = dataclasses.replace(spec, method="pgd", random_start=True)
+    return logits_fn(starting_point(images, spec, seed)[1])
+
+
+def logits_after_one_step(
+    logits_fn: LogitsFunction, images: tf.Tensor, labels: tf.Tensor, spec: AttackSpec
+) -> tf.Tensor:
+    """Logits one step of length epsilon away from each image (FGSM, for L-infinity).
+
+    Arguments and result are those of `worst_logits`.
+    """
+    whole_step = dataclasses.replace(spec, method="ifgsm", random_start=False, step_size_px=spec.epsilon_px)
+    clean, _ = starting_point(images, whole_step, tf.zeros([2], tf.int32))
+    gradient, _ = _gradient_and_logits(logits_fn, clean, labels)
+    return logits_fn(ascend(clean, gradient, clean, whole_step))
+
+
+def worst_logits(
+    logits_fn: LogitsFunction, images: tf.Tensor, labels: tf.Tensor, spec: AttackSpec, restarts: int, seed: tf.Tensor
+) -> tf.Tensor:
+    """Logits at the point of all that an attack went through where the network does worst.
+
+    The image itself counts, and every start and step. "Worst" is the margin of the best wrong logit over the true one,
+    so an image is right here only where no point found fools the network; the steps themselves follow the gradient of
+    the cross-entropy, as PGD does.
+
+    Args:
+        logits_fn: images [B, H, W, 3] in [0, 255] -> logits [B, K].
+        images: float32 [B, H, W, 3].
+        labels: int32 [B].
+        spec: the attack, untargeted; epsilon and step size may be scalar tensors, so that one graph serves several.
+        restarts: number of starts; each costs `num_steps` forward and backward passes and one more forward pass.
+        seed: int32 [2].
+
+    Returns:
+        float32 [B, K].
+    """
+
+    def one_start(number: tf.Tensor, worst: tf.Tensor) -> tf.Tensor:
+        clean, start = starting_point(images, spec, tf.random.experimental.stateless_fold_in(seed, number))
+
+        def step(index: tf.Tensor, adversarial: tf.Tensor, worst: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            gradient, logits = _gradient_and_logits(logits_fn, adversarial, labels)
+            return index + 1, ascend(adversarial, gradient, clean, spec), _worse_of(worst, logits, labels)
+
+        _, adversarial, worst = tf.while_loop(
+            lambda index, *_: index < spec.num_steps,
+            step,
+            (tf.constant(0), start, worst),
+            parallel_iterations=1,
+            maximum_iterations=spec.num_steps,
+        )
+        return _worse_of(worst, logits_fn(adversarial), labels)
+
+    _, worst = tf.while_loop(
+        lambda number, _: number < restarts,
+        lambda number, worst: (number + 1, one_start(number, worst)),
+        (tf.constant(0), logits_fn(tf.clip_by_value(images, 0.0, 255.0))),
+        parallel_iterations=1,
+        maximum_iterations=restarts,
+    )
+    return tf.stop_gradient(worst)
+
+
+def _gradient_and_logits(
+    logits_fn: LogitsFunction, images: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The cross-entropy's gradient with respect to each image, and the logits it comes from."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        logits = logits_fn(images)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return tape.gradient(loss, images), logits
+
+
+def _worse_of(one: tf.Tensor, other: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """For each image those logits [B, K] of two by which the network is more wrong."""
+    is_worse = _margin(other, labels) > _margin(one, labels)
+    return tf.where(is_worse[:, tf.newaxis], other, one)
+
+
+def _margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """The best wrong logit over the true one [B]; above 0 where the network is wrong."""
+    is_true = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
+    true = tf.reduce_max(tf.where(is_true, logits, logits.dtype.min), axis=-1)
+    return tf.reduce_max(tf.where(is_true, logits.dtype.min, logits), axis=-1) - true

@@ -1,0 +1,122 @@
+"""A SavedModel that was exported here, as a network to evaluate."""
+
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from efficientnet_advprop.export.description import DESCRIPTION_FILE, Description
+from efficientnet_advprop.recipes import MAIN_BRANCH, NETWORKS, RecipeError, WeightsFacts
+
+_SIGNATURE = "serving_default"
+
+
+class ExportedNetwork:
+    """What `serving_default` of a SavedModel computes, called like a `models.Network`; there is one branch.
+
+    Attributes:
+        num_classes: width of the logits.
+        branches: ("main",), whichever branch was exported.
+
+    Args:
+        folder: of the SavedModel.
+        num_classes: of its description.
+    """
+
+    branches = (MAIN_BRANCH,)
+
+    def __init__(self, folder: str, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self._loaded = tf.saved_model.load(folder)  # who owns a signature's variables has to be kept
+        self._signature = self._loaded.signatures[_SIGNATURE]
+
+    def __call__(
+        self, images: tf.Tensor, training: bool = False, branch: str = MAIN_BRANCH, statistics: str = "running"
+    ) -> tf.Tensor:
+        """Logits float32 [B, K] of images [B, H, W, 3] in [0, 255].
+
+        Raises:
+            ValueError: for what a SavedModel cannot do: training, other branches, statistics of the batch.
+        """
+        if training or branch != MAIN_BRANCH or statistics != "running":
+            raise ValueError(f"a SavedModel has no training={training}, branch={branch}, statistics={statistics}")
+        # The signature refuses a batch without a value above 1 as one scaled to [0, 1]. Padding and black pictures are
+        # none, and with a white picture among them it does not take them for one.
+        white = tf.fill(tf.concat([[1], tf.shape(images)[1:]], axis=0), 255.0)
+        logits = self._signature(images=tf.concat([images, white], axis=0))["logits"]  # [B + 1, K]
+        return tf.ensure_shape(logits[:-1], [images.shape[0], self.num_classes])
+
+
+class ExportedWeights:
+    """The weights of a SavedModel, as `models.weights` describes those of checkpoints.
+
+    Attributes:
+        facts: what is known of them.
+        origin: what they are, in a few words.
+        step: updates that made them; None if unknown.
+        class_names: in label order.
+
+    Args:
+        folder: of one version, with `saved_model.pb` and `export.json`.
+
+    Raises:
+        RecipeError: when it was not exported by this project for serving.
+    """
+
+    def __init__(self, folder: str) -> None:
+        description = _read_description(folder)
+        self._folder, self.step, self.class_names = folder, description.step, description.class_names
+        self.description = description
+        branch = "" if description.branch == MAIN_BRANCH else f", {description.branch} branch"
+        self.origin = f"SavedModel of {description.model}{branch}, {description.weights}"
+        shown = {
+            "network.input_image_size": description.input_image_size,
+            "data.eval_crop": description.eval_crop,
+            "data.resize": description.resize,
+        }
+        settings = {"network.name": description.model, "network.preprocessing": description.preprocessing, **shown}
+        # A name with blanks describes a folder of pictures, which has no name.
+        dataset = None if description.dataset is None or " " in description.dataset else description.dataset
+        self.facts = WeightsFacts(
+            folder,
+            settings,
+            len(description.class_names),
+            hinted=tuple(shown),
+            dataset=dataset,
+            scheme=description.scheme,
+            is_graph=True,
+        )
+
+    def read(
+        self, make_model: Callable[[], tf.keras.Model], ema: bool = True, allow_extra_variables: bool = False
+    ) -> tuple[ExportedNetwork, list[str]]:
+        """The network, its variables where the current strategy wants them, and nothing to know about it.
+
+        Its graph is in the SavedModel, as are the only weights there are: no argument is read.
+
+        Raises:
+            RecipeError: when it cannot be loaded.
+        """
+        del make_model, ema, allow_extra_variables
+        try:
+            return ExportedNetwork(self._folder, len(self.class_names)), []
+        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            raise RecipeError(f"cannot load {self._folder}: {str(error).splitlines()[0]}") from error
+
+
+def is_saved_model(path: str) -> bool:
+    """Whether a folder holds a SavedModel."""
+    return tf.saved_model.contains_saved_model(path)
+
+
+def _read_description(folder: str) -> Description:
+    path = os.path.join(folder, DESCRIPTION_FILE)
+    if not tf.io.gfile.exists(path):
+        raise RecipeError(f"{folder} is a SavedModel without {DESCRIPTION_FILE}: it was not exported by this project")
+    with tf.io.gfile.GFile(path) as file:
+        description = Description.from_json(file.read())
+    if description.input_range != (0, 255):
+        raise RecipeError(f"{folder} is a module for TF Hub: export one of --export_format=saved_model")
+    if description.model not in NETWORKS:
+        raise RecipeError(f"{path} names an unknown network {description.model}")
+    return description

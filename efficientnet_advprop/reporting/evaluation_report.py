@@ -1,0 +1,194 @@
+"""An evaluation on benchmarks as Markdown."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from efficientnet_advprop.reporting.evaluation_tables import (
+    attack_table,
+    benchmark_table,
+    branches_of,
+    confusion_table,
+    corruption_table,
+    group_table,
+    measured_benchmarks,
+)
+from efficientnet_advprop.reporting.markdown import bullets, percent, with_captions, write_report
+from efficientnet_advprop.robustness import (
+    CIFAR_STRENGTHS_BELOW_PX,
+    CORRUPTED,
+    SUBSETS,
+    TITLES,
+    CorruptionScore,
+    Evaluated,
+    EvaluationResults,
+    Part,
+    attack_curves,
+    in_words,
+    masked_gradient_warnings,
+    score_of,
+)
+
+REPORT_FILE = "report.md"
+_PARTS_TOLD_APART = 8
+_RESIZES = {
+    "model": "The pictures of 224 px were resized to the network's input of {size} px (`resize`: model).",
+    "native": "The network ran on the pictures at their own 224 px, whatever its input size (`resize`: native).",
+}
+
+
+def write_evaluation_report(
+    folder: str, results: EvaluationResults, command: str, figures: Sequence[tuple[str, str]]
+) -> str:
+    """Write the report of the benchmarks finished so far; returns its path.
+
+    Args:
+        folder: of the evaluation.
+        results: theirs, of one benchmark at least.
+        command: what made them.
+        figures: (path inside the folder, caption).
+    """
+    parts = [
+        f"# {results.evaluated.model} evaluated",
+        _evaluated_in_words(results.evaluated),
+        f"```\n{command}\n```",
+        "Shares are in percent, `one picture` is what one picture of a pass is worth in points, loss the mean "
+        "cross-entropy. Where a benchmark has many passes, a line is their mean.",
+        benchmark_table(results),
+        _about_subsets(results),
+    ]
+    for benchmark in measured_benchmarks(results):
+        title = TITLES[benchmark]
+        parts.append(f"## {title[0].upper()}{title[1:]}")
+        parts.append(_settings_in_words(results.parts_of(benchmark)))
+        parts += _about_resizing(results, benchmark)
+        if benchmark in CORRUPTED:
+            parts += _about_corruptions(results, benchmark)
+        elif benchmark == "pgd":
+            parts += _about_attacks(results)
+        parts += _about_confusions(results.parts_of(benchmark))
+    return write_report(os.path.join(folder, REPORT_FILE), [*parts, *with_captions(figures)])
+
+
+def _evaluated_in_words(evaluated: Evaluated) -> str:
+    """What was evaluated, one value a line; what is not known is said to be so."""
+    values = {
+        "model": evaluated.model,
+        "scheme": evaluated.scheme,
+        "trained on": evaluated.dataset,
+        "seed": evaluated.seed,
+        "step": None if evaluated.step is None else f"{evaluated.step:,}",
+        "weights": evaluated.weights,
+        "input": f"{evaluated.input_image_size} px",
+        "classes": f"{len(evaluated.class_names):,}",
+        "recipe": evaluated.recipe,
+    }
+    return bullets([f"{name}: {'not known' if value is None else value}" for name, value in values.items()])
+
+
+def _settings_in_words(parts: Mapping[str, Part]) -> str:
+    """Settings of a benchmark's passes; where passes differ, each one's as long as they are few."""
+    lines = []
+    for name in dict.fromkeys(name for part in parts.values() for name in part.settings):
+        texts = {key: in_words(part.settings[name]) for key, part in parts.items() if name in part.settings}
+        distinct = list(dict.fromkeys(texts.values()))
+        if len(distinct) == 1:
+            lines.append(f"{name}: {distinct[0]}")
+        elif len(texts) <= _PARTS_TOLD_APART:
+            lines += [f"{name}, {key.partition('/')[2]}: {text}" for key, text in texts.items()]
+        else:
+            lines.append(f"{name}: {len(distinct)} different, from {distinct[0]} to {distinct[-1]}")
+    seconds = sum(part.seconds for part in parts.values())
+    passes = "one pass" if len(parts) == 1 else f"{len(parts)} passes"
+    return bullets([*lines, f"{passes}, {seconds:,.0f} seconds"])
+
+
+def _about_subsets(results: EvaluationResults) -> str:
+    """How sets of 200 classes are scored, where there are any."""
+    titles = [TITLES[benchmark] for benchmark in measured_benchmarks(results) if benchmark in SUBSETS]
+    if not titles:
+        return ""
+    return (
+        f"{' and '.join(titles)}: 200 classes. Top-1 is the likeliest class among these, as the sets' authors score "
+        "(200-way); beside it the strict top-1 among all 1,000 classes, to which top-5 and loss belong too."
+    )
+
+
+def _about_corruptions(results: EvaluationResults, benchmark: str) -> list[str]:
+    """Tables and score of corrupted pictures through each branch."""
+    normalized = benchmark == "imagenet_c"
+    texts = [] if normalized else [_about_made_corruptions(results)]
+    for branch in branches_of(results, benchmark):
+        score = score_of(results, benchmark, branch)
+        texts += [
+            f"### {TITLES[benchmark]}, {branch} branch",
+            "Top-1 errors in percent; a corruption's mean error is over its five severities"
+            + (", CE that over AlexNet's mean error." if normalized else "."),
+            corruption_table(score, extra=False, normalized=normalized),
+            _score_in_words(score, normalized),
+            group_table(score),
+        ]
+        extra = corruption_table(score, extra=True, normalized=normalized)
+        if extra:
+            mean = score.extra_mean_error
+            texts += [
+                "The four extra corruptions, which are for choosing settings and no part of any mean above"
+                + ("." if mean is None else f"; mean error {percent(mean)} %."),
+                extra,
+            ]
+    return texts
+
+
+def _score_in_words(score: CorruptionScore, normalized: bool) -> str:
+    """What the 15 corruptions come to, or why they come to nothing."""
+    missing = score.missing()
+    if missing:
+        nothing = "no mCE and no mean error" if normalized else "no mean error"
+        return f"Partial: not measured are {'; '.join(missing)}. Therefore there is {nothing} over the 15 corruptions."
+    lines = [f"mean error: {percent(score.mean_error)} % (plain mean over the 15 corruptions)"]
+    if normalized:
+        lines.insert(0, f"**mCE: {percent(score.mce)} %** (mean of the 15 CEs; AlexNet is 100 %)")
+    return bullets(lines)
+
+
+def _about_made_corruptions(results: EvaluationResults) -> str:
+    sizes = {_input_size(results, part) for part in results.parts_of("corruptions").values()}
+    strengths = {"CIFAR-10-C" if size < CIFAR_STRENGTHS_BELOW_PX else "ImageNet-C" for size in sizes}
+    return (
+        "Made on the fly from the evaluation pictures: this is NOT ImageNet-C, there is no CE, and no mean of it is an "
+        f"mCE. Strengths: CIFAR-10-C's for pictures below {CIFAR_STRENGTHS_BELOW_PX} px, else ImageNet-C's; here "
+        f"{' and '.join(f'{size} px' for size in sorted(sizes))}, {' and '.join(sorted(strengths))}'s."
+    )
+
+
+def _about_attacks(results: EvaluationResults) -> list[str]:
+    """Tables of every norm, and what speaks against the attacks."""
+    texts = [
+        "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean picture (FGSM). "
+        "PGD: pictures that no restart and no iterate turns. clean: the same pictures as they are."
+    ]
+    for norm, points in attack_curves(results).items():
+        texts += [f"### {norm}", attack_table(results, points)]
+    warnings = masked_gradient_warnings(results)
+    return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
+
+
+def _about_resizing(results: EvaluationResults, benchmark: str) -> list[str]:
+    """How pictures of one size reached a network of another, where that was a choice."""
+    chosen = {
+        (part.settings["resize"], _input_size(results, part))
+        for part in results.parts_of(benchmark).values()
+        if "resize" in part.settings
+    }
+    return [_RESIZES[resize].format(size=size) for resize, size in sorted(chosen) if resize in _RESIZES]
+
+
+def _about_confusions(parts: Mapping[str, Part]) -> list[str]:
+    table = confusion_table(parts.values())
+    if not table:
+        return []
+    sums = " Each pass keeps its commonest alone, so that sums over passes are the least they can be."
+    return [f"The commonest confusions.{sums if len(parts) > 1 else ''}", table]
+
+
+def _input_size(results: EvaluationResults, part: Part) -> int:
+    return part.settings.get("input_image_size", results.evaluated.input_image_size)

@@ -1,0 +1,193 @@
+"""Evaluations on benchmarks as tables."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH
+from efficientnet_advprop.reporting.markdown import MARKDOWN, PLAIN, percent, table
+from efficientnet_advprop.robustness import (
+    CORRUPTED,
+    EXTRA,
+    IMAGENET_C_CORRUPTIONS,
+    SEVERITIES,
+    TITLES,
+    AttackPoint,
+    CorruptionScore,
+    EvaluationResults,
+    Part,
+    attack_curves,
+    benchmark_of,
+    commonest_confusions,
+    masked_gradient_warnings,
+    score_of,
+)
+
+ATTACKED = {"noise": "noise", "one_step": "one step", "pgd": "PGD"}
+_CONFUSIONS_SHOWN = 10
+_SUMMARY_HEADERS = (
+    "shares in %",
+    "branch",
+    "pictures",
+    "bad pictures",
+    "top-1",
+    "strict 1000-way top-1",
+    "top-5",
+    "loss",
+    "mCE",
+    "one picture",
+)
+
+
+def evaluation_table(results: EvaluationResults) -> str:
+    """The last thing an evaluation prints: every benchmark through every branch, and what speaks against an attack."""
+    warnings = (f"warning: {warning}" for warning in masked_gradient_warnings(results))
+    return "\n".join([benchmark_table(results, PLAIN), *warnings])
+
+
+def benchmark_table(results: EvaluationResults, style: str = MARKDOWN) -> str:
+    """A line for each benchmark and branch; for attacks one for each strength.
+
+    Args:
+        results: of the evaluation.
+        style: as `markdown.table` takes it.
+    """
+    rows = []
+    for benchmark in measured_benchmarks(results):
+        if benchmark in CORRUPTED:
+            rows += [_corrupted_row(results, benchmark, branch) for branch in branches_of(results, benchmark)]
+        elif benchmark == "pgd":
+            rows += [_attacked_row(results, point) for points in attack_curves(results).values() for point in points]
+        else:
+            rows += _plain_rows(benchmark, results.parts[benchmark])
+    return table(rows, _SUMMARY_HEADERS, style)
+
+
+def measured_benchmarks(results: EvaluationResults) -> list[str]:
+    """Those of which there is something, in the order of reports."""
+    measured = {benchmark_of(key) for key in results.parts}
+    return [benchmark for benchmark in TITLES if benchmark in measured]
+
+
+def branches_of(results: EvaluationResults, benchmark: str) -> list[str]:
+    """The branches that a benchmark was measured through, the main one first; for attacks the kinds of pictures."""
+    return main_first(branch for part in results.parts_of(benchmark).values() for branch in part.scores)
+
+
+def main_first(branches: Iterable[str]) -> list[str]:
+    """Each once: main, auxiliary, others as they come."""
+    known = (MAIN_BRANCH, AUXILIARY_BRANCH)
+    return sorted(dict.fromkeys(branches), key=lambda branch: known.index(branch) if branch in known else len(known))
+
+
+def corruption_table(score: CorruptionScore, extra: bool, normalized: bool) -> str:
+    """Errors of single corruptions in percent, by severity.
+
+    Args:
+        score: of all of them.
+        extra: the four extra corruptions instead of the 15.
+        normalized: with the error over AlexNet's (CE), which is about ImageNet-C alone.
+    """
+    rows = [
+        (
+            row.group,
+            row.name,
+            *(percent(row.errors.get(severity)) for severity in SEVERITIES),
+            percent(row.error),
+            percent(row.ce) if normalized else "",
+        )
+        for row in score.rows
+        if (row.group == EXTRA) == extra
+    ]
+    severities = (f"severity {severity}" for severity in SEVERITIES)
+    return table(rows, ("group", "corruption", *severities, "mean error, %", "CE, %")) if rows else ""
+
+
+def group_table(score: CorruptionScore) -> str:
+    """Mean error of each group that is whole; empty if none is."""
+    rows = [(group, percent(error)) for group, error in score.group_errors().items()]
+    return table(rows, ("group", "mean error, %")) if rows else ""
+
+
+def attack_table(results: EvaluationResults, points: Sequence[AttackPoint]) -> str:
+    """Top-1 in percent and loss under attacks of one norm: a column for each epsilon."""
+    rows = [("clean, top-1 %", *(percent(point.clean) for point in points))]
+    for kind, title in ATTACKED.items():
+        rows.append((f"{title}, top-1 %", *(percent(getattr(point, kind)) for point in points)))
+    for kind, title in ATTACKED.items():
+        losses = [results.parts[point.key].scores.get(kind, {}).get("loss") for point in points]
+        if losses != [None] * len(points):
+            rows.append((f"{title}, loss", *("" if loss is None else f"{loss:.4f}" for loss in losses)))
+    return table(rows, ("", *(f"epsilon {point.epsilon_px:g} px" for point in points)))
+
+
+def confusion_table(parts: Iterable[Part]) -> str:
+    """The commonest confusions of a benchmark through each branch; empty where none was kept."""
+    confusions = commonest_confusions(parts, _CONFUSIONS_SHOWN)
+    rows = [
+        (ATTACKED.get(answered, answered), true, taken_for, f"{times:,}")
+        for answered in main_first(confusions)
+        for true, taken_for, times in confusions[answered]
+    ]
+    return table(rows, ("branch", "class", "taken for", "times")) if rows else ""
+
+
+def _plain_rows(benchmark: str, part: Part) -> list[tuple[str, ...]]:
+    """A benchmark of one part; where it shows 200 classes, top-1 is among these."""
+    rows = []
+    for branch in main_first(part.scores):
+        scores = part.scores[branch]
+        of_200 = scores.get("top1_of_200")
+        title = TITLES[benchmark] if of_200 is None else f"{TITLES[benchmark]}, 200-way"
+        headline, strict = (scores.get("top1"), None) if of_200 is None else (of_200, scores.get("top1"))
+        rows.append(_row(title, branch, [part], headline, scores.get("top5"), scores.get("loss"), strict=strict))
+    return rows
+
+
+def _corrupted_row(results: EvaluationResults, benchmark: str, branch: str) -> tuple[str, ...]:
+    """Means over 15 corruptions and five severities, if all are there."""
+    score = score_of(results, benchmark, branch)
+    missing = len(score.missing())
+    number = len(IMAGENET_C_CORRUPTIONS)
+    extent = f"partial ({number - missing} of {number})" if missing else f"mean of {number}"
+    means = []
+    for metric in ("top1", "top5", "loss"):
+        values = results.scores_of(benchmark, branch, metric)
+        wanted = [values.get((name, str(level))) for name in IMAGENET_C_CORRUPTIONS for level in SEVERITIES]
+        means.append(None if None in wanted else statistics.fmean(wanted))
+    parts = list(results.parts_of(benchmark).values())
+    mce = score.mce if benchmark == "imagenet_c" else None
+    return _row(f"{TITLES[benchmark]}, {extent}", branch, parts, *means, mce=mce)
+
+
+def _attacked_row(results: EvaluationResults, point: AttackPoint) -> tuple[str, ...]:
+    part = results.parts[point.key]
+    title = f"{TITLES['pgd']} {point.norm}, epsilon {point.epsilon_px:g} px"
+    return _row(title, point.branch, [part], point.pgd, None, part.scores.get("pgd", {}).get("loss"))
+
+
+def _row(
+    title: str,
+    branch: str,
+    parts: Sequence[Part],
+    top1: float | None,
+    top5: float | None,
+    loss: float | None,
+    *,
+    strict: float | None = None,
+    mce: float | None = None,
+) -> tuple[str, ...]:
+    """A line of the summary, in the order of its headers."""
+    fewest, most = min(part.images for part in parts), max(part.images for part in parts)
+    bad = sum(part.bad_images for part in parts)
+    return (
+        title,
+        branch,
+        f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}",
+        f"{bad:,}" if bad else "",
+        percent(top1),
+        percent(strict),
+        percent(top5),
+        "" if loss is None else f"{loss:.4f}",
+        percent(mce),
+        f"{100 / fewest:.2g}" if fewest else "",
+    )

@@ -1,0 +1,61 @@
+"""What reports in Markdown are made of: tables, numbers in percent, figures with captions."""
+
+import math
+import os
+from collections.abc import Sequence
+
+import tabulate
+import tensorflow as tf
+
+from efficientnet_advprop.estimates import Estimate
+
+MARKDOWN = "github"
+PLAIN = "simple"
+
+
+def table(rows: Sequence[Sequence[str | int]], headers: Sequence[str], style: str = MARKDOWN) -> str:
+    """A table; columns in which no row has anything are left out, except for the first.
+
+    Args:
+        rows: cells in the order of the headers.
+        headers: of the columns.
+        style: `MARKDOWN`, or `PLAIN` for terminals.
+    """
+    escaped = [[_escaped(cell) if style == MARKDOWN else cell for cell in row] for row in rows]
+    shown = [place for place in range(len(headers)) if place == 0 or any(row[place] != "" for row in escaped)]
+    cells = [[row[place] for place in shown] for row in escaped]
+    return tabulate.tabulate(cells, [headers[place] for place in shown], tablefmt=style, disable_numparse=True)
+
+
+def percent(value: float | Estimate | None, signed: bool = False) -> str:
+    """A share in percent, with its standard error where that is known; empty for None."""
+    if value is None:
+        return ""
+    if not isinstance(value, Estimate):
+        value = Estimate(value, math.nan)
+    mean = f"{100 * value.mean:{'+' if signed else ''}.2f}"
+    return mean if math.isnan(value.standard_error) else f"{mean} ± {100 * value.standard_error:.2f}"
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list, one line each."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def with_captions(figures: Sequence[tuple[str, str]]) -> list[str]:
+    """Figures as parts of a report, from (path inside the report's folder, caption)."""
+    return [f"![{os.path.basename(path)}]({path})\n\n{caption}" for path, caption in figures]
+
+
+def write_report(path: str, parts: Sequence[str]) -> str:
+    """Write the parts of a report, the empty ones left out; whole or not at all. Returns the path."""
+    temporary = f"{path}.tmp"
+    with tf.io.gfile.GFile(temporary, "w") as file:
+        file.write("\n\n".join(part for part in parts if part) + "\n")
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+    return path
+
+
+def _escaped(cell: str | int) -> str | int:
+    """Names of classes may hold what Markdown takes for the end of a cell."""
+    return cell.replace("|", "\\|") if isinstance(cell, str) else cell

@@ -1,0 +1,25 @@
+"""Which classes are taken for which others."""
+
+import collections
+from collections.abc import Iterable
+
+from efficientnet_advprop.robustness.results import Part
+
+
+def commonest_confusions(parts: Iterable[Part], most: int) -> dict[str, list[tuple[str, str, int]]]:
+    """(class, taken for, times) by what answered, the commonest first.
+
+    A part keeps its commonest confusions alone, so that a sum over several parts is the least that it can be.
+
+    Args:
+        parts: of one benchmark.
+        most: pairs of each.
+    """
+    times: dict[str, collections.Counter[tuple[str, str]]] = {}
+    for part in parts:
+        for answered, confusions in part.confusions.items():
+            sums = times.setdefault(answered, collections.Counter())
+            for true, taken_for, number in confusions:
+                sums[true, taken_for] += number
+    commonest = {answered: sums.most_common(most) for answered, sums in times.items() if sums}
+    return {answered: [(*pair, number) for pair, number in pairs] for answered, pairs in commonest.items()}

@@ -1,0 +1,40 @@
+"""From flags to a comparison of evaluated networks."""
+
+import dataclasses
+import os
+
+from absl import flags as absl_flags
+
+from flags.checks import refuse_contradictions
+from flags.command import command_of
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonSettings:
+    """What the command line of a comparison asks for.
+
+    Attributes:
+        runs: folders of runs or of evaluations.
+        folder: for what is written.
+        published: with the paper's numbers of the models compared.
+        command: the command line, for the report.
+    """
+
+    runs: tuple[str, ...]
+    folder: str
+    published: bool
+    command: str
+
+
+def comparison_from_flags(values: absl_flags.FlagValues) -> ComparisonSettings:
+    """Read the parsed flags of `--mode=compare`.
+
+    Args:
+        values: the flags.
+
+    Raises:
+        RecipeError: for values that cannot be compared, or that nothing would read.
+    """
+    refuse_contradictions(values)
+    folder = values.model_dir or os.path.join("runs", "comparison")
+    return ComparisonSettings(tuple(values.compare), folder, bool(values.published), command_of(values))

@@ -1,0 +1,349 @@
+"""Benchmarks through the command line: passes, resumption, SavedModels, test sets of ImageNet, refusals."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import efficientnet_advprop.benchmarking.evaluation as benchmarking
+import efficientnet_advprop.benchmarking.passes as passes
+from efficientnet_advprop.benchmarking import plan_passes
+from efficientnet_advprop.benchmarking.answering import collector_for
+from efficientnet_advprop.data import eval_dataset, open_source, preprocess_eval
+from efficientnet_advprop.data.class_names import imagenet_synsets
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.models.weights import open_weights
+from efficientnet_advprop.recipes import BenchmarkSpec, named_recipe, override
+from efficientnet_advprop.robustness import RESULTS_FILE, SUBSETS
+from tests.command_line import run_main
+from tests.small import one_cpu, small_model, small_recipe
+
+SMALL = ("--width_coefficient=0.25", "--depth_coefficient=0.2")
+SYNSETS = imagenet_synsets()
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample" / "val"
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory) -> Path:
+    """A small network that has learned something, exported."""
+    folder = tmp_path_factory.mktemp("digits") / "run"
+    small = ("--input_image_size=16", "--train_epochs=3", "--base_learning_rate=0.03", *SMALL)
+    run_main("--advprop", "--model=efficientnet-b0", f"--model_dir={folder}", *small)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def imagenet_run(tmp_path_factory) -> Path:
+    """A network of a thousand classes after one step."""
+    folder = tmp_path_factory.mktemp("imagenet") / "run"
+    small = ("--num_label_classes=1000", "--train_steps=1", "--train_batch_size=2", "--num_eval_images=4", *SMALL)
+    run_main("--mode=train", "--dataset=fake", "--model=efficientnet-b0", f"--model_dir={folder}", *small)
+    return folder
+
+
+@pytest.fixture
+def two_corruptions(monkeypatch) -> None:
+    """Ten passes for the 75 of all."""
+    monkeypatch.setattr(passes, "CORRUPTIONS", ("contrast", "gaussian_noise"))
+
+
+def evaluate(*arguments) -> None:
+    run_main("--mode=eval", *(str(argument) for argument in arguments))
+
+
+def parts_in(folder) -> dict:
+    return json.loads((Path(folder) / RESULTS_FILE).read_text())["parts"]
+
+
+def test_clean_accuracy_is_that_of_the_run_and_the_attack_is_monotone(digits_run, tmp_path, capsys):
+    evaluate(
+        f"--model_dir={digits_run}",
+        "--benchmarks=clean,pgd",
+        "--pgd_epsilons=4,1,16",
+        "--pgd_steps=5",
+        f"--evaluation_dir={tmp_path}",
+    )
+    parts, summary = parts_in(tmp_path), json.loads((digits_run / "summary.json").read_text())
+    assert list(parts) == ["clean", "pgd/linf/1", "pgd/linf/4", "pgd/linf/16"]
+    assert parts["clean"]["images"] == 360
+    for branch in ("main", "auxiliary"):
+        for metric in ("top1", "top5", "loss"):
+            assert parts["clean"]["scores"][branch][metric] == pytest.approx(summary[f"{metric}_{branch}"], rel=1e-5)
+    under_attack = [parts[f"pgd/linf/{epsilon}"]["scores"] for epsilon in (1, 4, 16)]
+    clean = parts["clean"]["scores"]["main"]["top1"]
+    assert clean > 0.5
+    assert all(scores["clean"]["top1"] == clean for scores in under_attack)
+    left = [clean, *(scores["pgd"]["top1"] for scores in under_attack)]
+    assert left == sorted(left, reverse=True)
+    assert left[0] > left[1] > left[3]
+    for scores in under_attack:
+        assert scores["pgd"]["top1"] <= scores["one_step"]["top1"]
+        assert scores["pgd"]["top1"] <= scores["noise"]["top1"]
+    assert "pgd/linf/16" in capsys.readouterr().out
+    assert "report.md" in os.listdir(tmp_path)
+
+
+def test_an_evaluation_that_was_stopped_goes_on_behind_what_it_has(
+    digits_run, two_corruptions, tmp_path, monkeypatch, capsys
+):
+    few = ("--benchmark_images=5", f"--evaluation_dir={tmp_path}", f"--model_dir={digits_run}")
+    made, make_pass = [], benchmarking._make_pass
+
+    def stops_at_the_third(run, one, collector):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(one.key)
+        return make_pass(run, one, collector)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(benchmarking, "_make_pass", stops_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(*few, "--benchmarks=corruptions")
+    first = parts_in(tmp_path)
+    assert list(first) == made
+    evaluate(*few, "--benchmarks=corruptions,clean")
+    assert "11 passes over pictures, 2 of them made before" in capsys.readouterr().out
+    parts = parts_in(tmp_path)
+    assert len(parts) == 11
+    assert {key: parts[key] for key in first} == first
+    assert all(part["images"] == 5 for part in parts.values())
+    # Other pictures are another measurement: it is made, and takes the place of the old one.
+    evaluate("--benchmark_images=6", *few[1:], "--benchmarks=clean")
+    assert parts_in(tmp_path)["clean"]["images"] == 6
+
+
+def test_a_saved_model_and_its_checkpoint_give_the_same_tables(digits_run, two_corruptions, tmp_path):
+    asked = ("--benchmarks=clean,pgd,corruptions", "--pgd_epsilons=2", "--pgd_steps=3", "--benchmark_images=40")
+    evaluate(f"--model_dir={digits_run}", f"--evaluation_dir={tmp_path / 'checkpoint'}", *asked)
+    exported = digits_run / "saved_model" / "1"
+    evaluate(f"--init_checkpoint={exported}", f"--evaluation_dir={tmp_path / 'saved_model'}", *asked)
+    of_checkpoint, of_saved_model = (parts_in(tmp_path / name) for name in ("checkpoint", "saved_model"))
+    assert list(of_checkpoint) == list(of_saved_model)
+    for key, part in of_saved_model.items():
+        for answered, scores in part["scores"].items():
+            assert scores == pytest.approx(of_checkpoint[key]["scores"][answered], rel=1e-4), key
+            assert scores["top1"] == of_checkpoint[key]["scores"][answered]["top1"]
+        assert part["settings"] == of_checkpoint[key]["settings"]
+
+
+def test_other_weights_in_the_same_folder_are_refused(digits_run, tmp_path, capsys):
+    asked = ("--benchmarks=clean", "--benchmark_images=2", f"--evaluation_dir={tmp_path}")
+    evaluate(f"--model_dir={digits_run}", *asked)
+    before = (tmp_path / RESULTS_FILE).read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(f"--model_dir={digits_run}", "--noema", *asked)
+    assert stopped.value.code == 2
+    assert "is of other weights (weights averaged, " in capsys.readouterr().err
+    assert (tmp_path / RESULTS_FILE).read_bytes() == before
+
+
+def write_sets(folder: Path, pictures: dict[int, bytes]) -> dict[str, Path]:
+    """The folders that the authors of each set distribute, with these pictures by label."""
+    inside = {
+        "imagenet": "val",
+        "imagenet_v2": "imagenetv2-matched-frequency-format-val",
+        "imagenet_a": "imagenet-a",
+        "imagenet_r": "imagenet-r",
+        "imagenet_sketch": "sketch",
+        "stylized": "val",
+        "imagenet_c": "",
+    }
+    parts = {"imagenet_c": ("gaussian_noise/1", "gaussian_noise/2", "fog/5", "speckle_noise/3")}
+    for name, inner in inside.items():
+        for part in parts.get(name, ("",)):
+            for label, picture in pictures.items():
+                class_folder = str(label) if name == "imagenet_v2" else SYNSETS[label]
+                path = folder / name / inner / part / class_folder / "picture.JPEG"
+                path.parent.mkdir(parents=True)
+                path.write_bytes(picture)
+    return {name: folder / name for name in inside}
+
+
+def real_pictures() -> dict[int, bytes]:
+    """Pictures by label, of classes that ImageNet-A and ImageNet-R share."""
+    if not SAMPLE.is_dir():
+        pytest.skip(f"no ImageNet pictures in {SAMPLE}")
+    labels = sorted(set(SUBSETS["imagenet_a"]) & set(SUBSETS["imagenet_r"]))[:3]
+    return {label: next((SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in labels}
+
+
+@pytest.mark.parametrize("resize", ["model", "native"])
+def test_every_layout_is_scored_as_its_pictures_are_one_by_one(imagenet_run, tmp_path, resize):
+    pictures = real_pictures()
+    sets = write_sets(tmp_path, pictures)
+    cropped = {label: as_cropped_jpeg(picture) for label, picture in pictures.items()}
+    for name in ("stylized", "imagenet_c"):
+        for path in sets[name].rglob("*.JPEG"):
+            path.write_bytes(cropped[SYNSETS.index(path.parent.name)])
+    names = list(sets) if resize == "model" else ["stylized", "imagenet_c"]
+    evaluate(
+        f"--model_dir={imagenet_run}",
+        f"--benchmarks={','.join(names)}",
+        *(f"--benchmark_dir={name}={sets[name]}" for name in names),
+        f"--robustness_resize={resize}",
+        f"--evaluation_dir={tmp_path / 'evaluation'}",
+        "--eval_batch_size=2",
+    )
+    parts = parts_in(tmp_path / "evaluation")
+    corrupted = {key for key in parts if key.startswith("imagenet_c/")}
+    assert corrupted == {
+        f"imagenet_c/{part}" for part in ("gaussian_noise/1", "gaussian_noise/2", "fog/5", "speckle_noise/3")
+    }
+    model = read_model(imagenet_run)
+    size = 32
+    whole = [preprocess_eval(picture, size) for picture in pictures.values()]
+    # Distributed at 224 px: no second crop.
+    uncropped = [preprocess_eval(picture, size if resize == "model" else 224, "none") for picture in cropped.values()]
+    for key, part in parts.items():
+        images = uncropped if key.split("/")[0] in ("stylized", "imagenet_c") else whole
+        logits = model(tf.stack(images), training=False).numpy()
+        labels = np.array(list(pictures))
+        expected = float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(3), labels]))
+        assert part["images"] == 3
+        assert part["scores"]["main"]["loss"] == pytest.approx(expected, rel=1e-4), key
+        if key in SUBSETS:
+            columns = np.array(SUBSETS[key])
+            hits = columns[logits[:, columns].argmax(axis=1)] == labels
+            assert part["scores"]["main"]["top1_of_200"] == pytest.approx(hits.mean())
+    if resize == "native":
+        assert parts["stylized"]["settings"]["input_image_size"] == 224
+
+
+def as_cropped_jpeg(picture: bytes) -> bytes:
+    """As ImageNet-C's authors made theirs: the short side to 256 px, the central 224, JPEG."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    scale = 256 / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)))
+    left, top = (image.width - 224) // 2, (image.height - 224) // 2
+    buffer = io.BytesIO()
+    image.crop((left, top, left + 224, top + 224)).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def read_model(folder: Path) -> tf.keras.Model:
+    weights = open_weights(str(folder))
+    recipe = weights.facts.recipe
+    model, _ = weights.read(lambda: build_model(recipe.network, recipe.data.num_label_classes, recipe.branches))
+    return model
+
+
+def test_a_bad_picture_ends_the_evaluation_or_is_counted(imagenet_run, tmp_path, capsys):
+    for name, content in (("good.png", None), ("bad.png", b"no picture")):
+        path = tmp_path / "imagenet-a" / SYNSETS[6] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content or tf.io.encode_png(np.full((40, 40, 3), 90, np.uint8)).numpy())
+    asked = (
+        f"--model_dir={imagenet_run}",
+        "--benchmarks=imagenet_a",
+        f"--benchmark_dir=imagenet_a={tmp_path}",
+        f"--evaluation_dir={tmp_path / 'evaluation'}",
+    )
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(*asked)
+    assert stopped.value.code == 2
+    assert f"{SYNSETS[6]}/bad.png: cannot be read or decoded" in capsys.readouterr().err
+    evaluate(*asked, "--bad_images=skip")
+    part = parts_in(tmp_path / "evaluation")["imagenet_a"]
+    assert (part["images"], part["bad_images"]) == (1, 1)
+
+
+def test_two_replicas_answer_like_one(two_replicas):
+    recipe = override(small_recipe(), {"cadence.eval_batch_size": 24})
+    source = open_source(recipe.data, None)
+    one = next(iter(plan_passes(recipe, source, BenchmarkSpec(("clean",)), {})))
+    answers = []
+    for strategy in (one_cpu(), two_replicas):
+        with strategy.scope():
+            model = small_model()
+        batches = strategy.distribute_datasets_from_function(
+            lambda context: eval_dataset(source, recipe, context, num_images=31)
+        )
+        answers.append(collector_for(strategy, model, one).collect(batches, 31)[0])
+    for branch, of_one in answers[0].items():
+        assert of_one.scores() == pytest.approx(answers[1][branch].scores(), rel=1e-5)
+        assert sorted(of_one.labels) == sorted(answers[1][branch].labels)
+
+
+def test_passes_of_each_benchmark():
+    recipe = named_recipe("efficientnet-b3", "imagenet", "advprop")
+    spec = BenchmarkSpec(("stylized", "pgd"), resize="native", norm="l2", num_steps=4, restarts=2)
+    planned = plan_passes(recipe, None, spec, {"stylized": None})
+    assert [one.key for one in planned] == ["stylized", "pgd/l2/32", "pgd/l2/64", "pgd/l2/128", "pgd/l2/255"]
+    assert planned[0].recipe.network.input_image_size == 224
+    assert planned[0].recipe.data.eval_crop == "none"
+    assert planned[1].recipe.network.input_image_size == 300
+    assert planned[1].attack.step_size_px == pytest.approx(2.5 * 32 / 4)
+    assert len({one.kind for one in planned[1:]}) == 1
+    assert len(plan_passes(recipe, None, BenchmarkSpec(("corruptions",)), {})) == 15 * 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--benchmarks=pdg",), "unknown benchmark 'pdg'; known: clean, pgd, corruptions, imagenet"),
+        (("--benchmarks=",), "--benchmarks= is empty"),
+        (("--benchmarks=clean,clean",), "benchmarks clean, clean repeats one"),
+        (("--benchmarks=clean", "--pgd_steps=3"), "--pgd_steps would have no effect: pgd alone read"),
+        (("--benchmarks=pgd", "--pgd_steps=0"), "pgd num_steps 0: at least 1"),
+        (("--benchmarks=pgd", "--pgd_epsilons=0,1"), "pgd epsilon 0 px: above 0"),
+        (("--benchmarks=pgd", "--pgd_epsilons=300"), "attack epsilon 300 px is outside"),
+        (("--benchmarks=pgd", "--pgd_epsilons=1,1"), "pgd_epsilons 1, 1 repeats one"),
+        (("--benchmarks=clean", "--benchmark_images=0"), "benchmark_images 0: at least 1"),
+        (("--benchmarks=clean", "--robustness_resize=native"), "imagenet_c and stylized alone read it"),
+        (("--benchmarks=imagenet_a", "--benchmark_dir=/data"), "--benchmark_dir=/data: NAME=PATH is needed"),
+        (("--benchmarks=clean", "--benchmark_dir=imagenet_a=/data"), "it is none of the benchmarks"),
+        (("--benchmarks=clean", "--benchmark_dir=coco=/data"), "benchmark_dir of 'coco'; known: imagenet"),
+        (
+            ("--benchmarks=imagenet_a", "--benchmark_dir=imagenet_a=a", "--benchmark_dir=imagenet_a=b"),
+            "names two folders of imagenet_a",
+        ),
+        (("--benchmarks=imagenet_a", "--data_dir=/data"), "--data_dir would have no effect: clean and pgd and corr"),
+        (("--benchmarks=imagenet_a", "--benchmark_dir=imagenet_a=/none/a"), "imagenet_a: no folder /none/a"),
+        (("--evaluation_dir=/tmp",), "--evaluation_dir would have no effect without --benchmarks"),
+        (("--benchmarks=clean", "--evaluation_dir=/proc/none"), "evaluation_dir /proc/none"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(digits_run, arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(f"--model_dir={digits_run}", *arguments)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stopped.value.code == 2
+    assert error.startswith("error: ")
+    assert message in error
+
+
+def test_imagenets_classes_are_not_those_of_digits(digits_run, tmp_path, capsys):
+    (tmp_path / SYNSETS[6]).mkdir()
+    (tmp_path / SYNSETS[6] / "a.jpeg").write_bytes(b"never read")
+    with pytest.raises(SystemExit):
+        evaluate(f"--model_dir={digits_run}", "--benchmarks=imagenet_a", f"--benchmark_dir=imagenet_a={tmp_path}")
+    assert "imagenet_a shows classes of ImageNet, this network knows 10 others" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--mode=train",), "is a SavedModel, which --mode=eval alone reads; train needs a checkpoint"),
+        (("--mode=eval", "--noema"), "--ema would have no effect on a SavedModel"),
+        (("--mode=eval", "--width_coefficient=0.5"), "--width_coefficient would have no effect"),
+        (("--mode=eval", "--model=efficientnet-b1"), "--model=efficientnet-b1 contradicts"),
+    ],
+)
+def test_what_a_saved_model_cannot_do_is_refused(digits_run, arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_main(f"--init_checkpoint={digits_run / 'saved_model' / '1'}", *arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_saved_models_of_others_are_refused(tmp_path, capsys):
+    tf.saved_model.save(tf.Module(), str(tmp_path))
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(f"--init_checkpoint={tmp_path}")
+    assert stopped.value.code == 2
+    assert "is a SavedModel without export.json" in capsys.readouterr().err
