@@ -4,6 +4,9 @@
 .PHONY: help demo test lint format clean
 
 PYTEST_ARGS ?=
+# A process per core, but no more than four (each takes some 3 GB at its largest); -n 0 in PYTEST_ARGS for one in all. A
+# file stays in one process: its tests share runs and exports.
+WORKERS := -n logical --maxprocesses=4 --dist=loadfile
 # 3 hides what TensorFlow's C++ side logs: 2.15 calls three harmless lines at start-up errors. Exceptions still show. To
 # see why a GPU is not used, TF_CPP_MIN_LOG_LEVEL=0.
 TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -30,7 +33,7 @@ demo: $(INSTALLED)
 
 test: lint
 	@echo '== pytest'
-	@$(IN_VENV) -m pytest $(PYTEST_ARGS)
+	@$(IN_VENV) -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	@echo '== ruff check, ruff format --check'

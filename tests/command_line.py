@@ -1,9 +1,20 @@
-"""The command line, run in this process."""
+"""The command line: run in this process, or in one of its own."""
 
+import contextlib
+import os
+import random
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 from absl import flags as absl_flags
 
 import flags
 import main
+
+ROOT = Path(__file__).parents[1]
 
 
 def set_flags(*arguments: str) -> absl_flags.FlagValues:
@@ -20,3 +31,48 @@ def run_main(*arguments: str) -> None:
     """`python main.py` with these arguments."""
     set_flags(*arguments)
     main.main(["main.py"])
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture) -> tuple[str, str]:
+    """`python main.py` with these arguments; returns what it says on standard output and standard error."""
+    capsys.readouterr()
+    run_main(*arguments)
+    return capsys.readouterr()
+
+
+def refused(*arguments: str, capsys: pytest.CaptureFixture) -> str:
+    """The one line on standard error with which `python main.py` leaves with code 2."""
+    with pytest.raises(SystemExit) as left:
+        run(*arguments, capsys=capsys)
+    assert left.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def start_main(*arguments: str, two_blocks: bool = False, **environment: str) -> subprocess.Popen:
+    """`python main.py` in a process of its own; on networks of two blocks if asked."""
+    return subprocess.Popen(
+        [sys.executable, *(("-m", "tests.two_blocks") if two_blocks else ("main.py",)), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_addresses(count: int) -> list[str]:
+    """Local addresses whose ports nobody uses.
+
+    Below those that the system hands out: one of these could be taken before the process that it is meant for has
+    started, by a test beside this one.
+    """
+    ports = iter(random.SystemRandom().sample(range(20_000, 32_768), 1000))
+    addresses = []
+    with contextlib.ExitStack() as sockets:
+        while len(addresses) < count:
+            port = next(ports)
+            with contextlib.suppress(OSError):
+                sockets.enter_context(socket.create_server(("localhost", port)))
+                addresses.append(f"localhost:{port}")
+    return addresses

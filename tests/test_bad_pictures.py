@@ -2,11 +2,7 @@
 
 import io
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +15,9 @@ from efficientnet_advprop.data.bad_pictures import read_or_mark, with_stand_ins
 from efficientnet_advprop.data.shards import damaged_records
 from efficientnet_advprop.evaluation import CleanAccuracy, run_all
 from efficientnet_advprop.recipes import InputOptions, named_recipe, override
+from tests.command_line import run, start_main
 from tests.small import one_cpu, small_model
 
-ROOT = Path(__file__).parents[1]
 SKIP = InputOptions(bad_images="skip")
 
 
@@ -249,18 +245,11 @@ def test_check_data_of_a_sound_folder_draws_a_contact_sheet(folder, capsys):
     assert sheet.shape[1] > 1000
 
 
-def command(*arguments):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(
-        [sys.executable, "main.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-
-
-def test_the_command_line(folder):
-    run = folder.parent / "run"
+def test_the_command_line(folder, two_blocks, capsys):
+    model_dir = folder.parent / "run"
     arguments = (
         f"--data_dir={folder}",
-        f"--model_dir={run}",
+        f"--model_dir={model_dir}",
         "--width_coefficient=0.25",
         "--depth_coefficient=0.2",
         "--input_image_size=16",
@@ -270,18 +259,19 @@ def test_the_command_line(folder):
         "--eval_batch_size=3",
         "--lr_warmup_epochs=0",
     )
-    stopped = command(*arguments)
+    stopped = start_main(*arguments, two_blocks=True)
+    _, errors = stopped.communicate()
     assert stopped.returncode == 2
-    last = stopped.stderr.splitlines()[-1]
+    last = errors.splitlines()[-1]
     assert re.match(rf"error: bad picture: {folder}/train/\w+/a\.png: cannot be read or decoded", last)
-    assert "Traceback" not in stopped.stderr
-    skipped = command(*arguments, "--bad_images=skip")
-    assert skipped.returncode == 0, skipped.stderr
-    assert "epoch 1: 2 bad pictures, others stood in" in skipped.stdout
-    assert re.search(r"bad_images +2\n", skipped.stdout) and re.search(r"eval_images +6\n", skipped.stdout)
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert "Traceback" not in errors
+    out, _ = run(*arguments, "--bad_images=skip", capsys=capsys)
+    assert "epoch 1: 2 bad pictures, others stood in" in out
+    assert re.search(r"bad_images +2\n", out) and re.search(r"eval_images +6\n", out)
+    lines = [json.loads(line) for line in (model_dir / "metrics.jsonl").read_text().splitlines()]
     assert sum(line["bad_images"] for line in lines if line["kind"] == "train") == 4
     assert lines[-1]["kind"] == "eval" and lines[-1]["bad_images"] == 2
-    checked = command("--mode=check_data", f"--data_dir={folder}", f"--model_dir={run}")
-    assert checked.returncode == 1
-    assert "4 things are wrong" in checked.stdout
+    with pytest.raises(SystemExit) as left:
+        run("--mode=check_data", f"--data_dir={folder}", f"--model_dir={model_dir}", capsys=capsys)
+    assert left.value.code == 1
+    assert "4 things are wrong" in capsys.readouterr().out

@@ -5,9 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +13,9 @@ import tensorflow as tf
 
 import flags
 from efficientnet_advprop.recipes import from_json
-from tests.command_line import run_main
+from tests.command_line import free_addresses, refused, run, run_main, start_main
 
-ROOT = Path(__file__).parents[1]
 NARROW = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=16", "--train_batch_size=16")
-
-
-def start(*arguments: str, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "main.py", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @dataclasses.dataclass
@@ -40,7 +25,7 @@ class Done:
 
 
 def command(*arguments: str, check_code: int = 0) -> Done:
-    process = start(*arguments)
+    process = start_main(*arguments)
     done = Done(*process.communicate())
     assert process.returncode == check_code, done.stdout + done.stderr
     return done
@@ -76,45 +61,46 @@ def test_a_run_leaves_what_it_promises(finished_run):
     assert re.search(r"step 12/12 +loss: clean \d+\.\d+ adversarial \d+\.\d+", done.stderr)
 
 
-def test_the_same_command_again_shows_the_finished_run(finished_run):
+def test_the_same_command_again_shows_the_finished_run(finished_run, capsys):
     folder, _ = finished_run
     before = (folder / "summary.json").read_bytes()
-    done = command("--advprop", f"--model_dir={folder}", "--train_steps=12", *NARROW)
-    assert "this run is finished" in done.stdout
-    assert "top1_main" in done.stdout
+    out, _ = run("--advprop", f"--model_dir={folder}", "--train_steps=12", *NARROW, capsys=capsys)
+    assert "this run is finished" in out
+    assert "top1_main" in out
     assert (folder / "summary.json").read_bytes() == before
 
 
-def test_a_finished_run_refuses_another_export(finished_run, tmp_path):
+def test_a_finished_run_refuses_another_export(finished_run, tmp_path, capsys):
     folder, _ = finished_run
     command_line = ("--advprop", f"--model_dir={folder}", "--train_steps=12", *NARROW)
     for flag in (f"--export_dir={tmp_path}", "--export_branch=auxiliary"):
-        assert "is finished: --mode=export exports it" in command(*command_line, flag, check_code=2).stderr
+        assert "is finished: --mode=export exports it" in refused(*command_line, flag, capsys=capsys)
 
 
-def test_another_recipe_in_a_used_folder_is_refused_with_the_difference(finished_run):
+def test_another_recipe_in_a_used_folder_is_refused_with_the_difference(finished_run, capsys):
     folder, _ = finished_run
     before = sorted(path.name for path in folder.rglob("*"))
-    done = command("--advprop", f"--model_dir={folder}", "--train_steps=12", "--seed=5", *NARROW, check_code=2)
-    assert re.fullmatch(r"error: .*another recipe \(seed: 0 -> 5\).*\n", done.stderr)
+    line = refused("--advprop", f"--model_dir={folder}", "--train_steps=12", "--seed=5", *NARROW, capsys=capsys)
+    assert re.fullmatch(r"error: .*another recipe \(seed: 0 -> 5\).*", line)
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
-def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run):
+def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run, capsys):
     folder, _ = finished_run
     summary = json.loads((folder / "summary.json").read_text())
-    done = command("--mode=eval", f"--model_dir={folder}", "--eval_batch_size=90", "--eval_branch=auxiliary")
-    assert "top1_pgd through the auxiliary branch" in done.stdout
+    evaluate = ("--mode=eval", f"--model_dir={folder}")
+    out, _ = run(*evaluate, "--eval_batch_size=90", "--eval_branch=auxiliary", capsys=capsys)
+    assert "top1_pgd through the auxiliary branch" in out
     for name in ("top1_main", "top1_auxiliary", "top5_main"):
-        assert re.search(rf"{name} +{100 * summary[name]:.2f} %", done.stdout), name
-    refused = command("--mode=eval", f"--model_dir={folder}", "--width_coefficient=1.0", check_code=2)
-    assert "network.width_coefficient: 0.25 -> 1.0" in refused.stderr
+        assert re.search(rf"{name} +{100 * summary[name]:.2f} %", out), name
+    line = refused(*evaluate, "--width_coefficient=1.0", capsys=capsys)
+    assert "network.width_coefficient: 0.25 -> 1.0" in line
 
 
-def test_export_writes_the_next_version_with_the_same_values(finished_run):
+def test_export_writes_the_next_version_with_the_same_values(finished_run, capsys):
     folder, _ = finished_run
-    done = command("--mode=export", f"--model_dir={folder}", "--checkpoint=best")
-    assert "noise" not in done.stdout  # compared on the digits
+    out, _ = run("--mode=export", f"--model_dir={folder}", "--checkpoint=best", capsys=capsys)
+    assert "noise" not in out  # compared on the digits
     images = tf.constant(np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3)), tf.float32)
     first, second = (
         tf.saved_model.load(str(folder / "saved_model" / version)).signatures["serving_default"](images=images)
@@ -129,17 +115,19 @@ def test_export_writes_the_next_version_with_the_same_values(finished_run):
 
 def test_other_runtimes_are_compared_in_a_table(finished_run, tmp_path, capsys):
     folder, _ = finished_run
-    run_main("--mode=export", f"--model_dir={folder}", "--export_format=tflite", f"--export_dir={tmp_path}")
-    out = capsys.readouterr().out
+    out, _ = run(
+        "--mode=export", f"--model_dir={folder}", "--export_format=tflite", f"--export_dir={tmp_path}", capsys=capsys
+    )
     assert re.search(r"^int8\.tflite +[\d.e-]+ +\d+\.\d\d % +[\d.]+ +[\d.]+$", out, re.M), out
     assert re.search(rf"^tflite: {tmp_path}/tflite/1, ", out, re.M)
     assert os.listdir(tmp_path) == ["tflite"]  # nothing that TensorFlow Serving would take for a version
 
 
-def test_another_branch_is_exported_loudly(finished_run, tmp_path):
+def test_another_branch_is_exported_loudly(finished_run, tmp_path, capsys):
     folder, _ = finished_run
-    done = command("--mode=export", f"--model_dir={folder}", "--export_branch=auxiliary", f"--export_dir={tmp_path}")
-    assert "ATTENTION: this exports the auxiliary branch" in done.stdout
+    export = ("--mode=export", f"--model_dir={folder}", f"--export_dir={tmp_path}")
+    out, _ = run(*export, "--export_branch=auxiliary", capsys=capsys)
+    assert "ATTENTION: this exports the auxiliary branch" in out
     assert os.listdir(tmp_path) == ["auxiliary"]  # not the next version that TensorFlow Serving takes up
     version = tmp_path / "auxiliary" / "1"
     card = (version / "model_card.md").read_text()
@@ -150,9 +138,9 @@ def test_another_branch_is_exported_loudly(finished_run, tmp_path):
     assert not any("main" in name for name in variables)
 
 
-def test_sigterm_leaves_a_run_that_the_same_command_finishes(tmp_path):
+def test_sigterm_leaves_a_run_that_the_same_command_finishes(tmp_path, capsys):
     arguments = ("--advprop", "--mode=train", f"--model_dir={tmp_path}", "--iterations_per_loop=1", *NARROW)
-    process = start(*arguments, "--train_steps=400")
+    process = start_main(*arguments, "--train_steps=400", two_blocks=True)
     for line in process.stderr:
         if line.startswith("first 1 step(s) done"):
             break
@@ -164,9 +152,8 @@ def test_sigterm_leaves_a_run_that_the_same_command_finishes(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == int(stopped[1])
     # Another length is another recipe under this schedule; the run itself is not waited for.
-    refused = command(*arguments, "--train_steps=401", check_code=2)
-    assert "train_steps: 400 -> 401" in refused.stderr
-    resumed = start(*arguments, "--train_steps=400")
+    assert "train_steps: 400 -> 401" in refused(*arguments, "--train_steps=401", capsys=capsys)
+    resumed = start_main(*arguments, "--train_steps=400", two_blocks=True)
     for line in resumed.stdout:
         if line.startswith("resuming at step"):
             break
@@ -177,24 +164,19 @@ def test_sigterm_leaves_a_run_that_the_same_command_finishes(tmp_path):
 
 def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
     """Each in a process of its own: they meet in every gradient, save, evaluation and decision."""
-    with socket.socket() as first, socket.socket() as second:
-        for free in (first, second):
-            free.bind(("localhost", 0))
-        workers = [f"localhost:{free.getsockname()[1]}" for free in (first, second)]
+    workers = free_addresses(2)
     arguments = ("--advprop", f"--model_dir={tmp_path}", "--train_steps=6", "--iterations_per_loop=2", *NARROW)
     processes = [
-        start(
+        start_main(
             *arguments,
             "--steps_per_eval=4",
             "--use_bfloat16",
-            # At 16 px a depthwise kernel strides over a map of one pixel: there TensorFlow's bfloat16 kernel for CPUs
-            # leaves parts of its weight gradient unwritten.
-            "--input_image_size=32",
+            two_blocks=True,
             TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}),
         )
         for index in range(2)
     ]
-    (chief_out, chief_err), (other_out, other_err) = (process.communicate(timeout=400) for process in processes)
+    (chief_out, chief_err), (other_out, other_err) = (process.communicate(timeout=600) for process in processes)
     assert [process.returncode for process in processes] == [0, 0], chief_err + other_err
     assert "2 CPU replicas on 2 hosts; precision mixed_bfloat16" in chief_out
     assert "top1_main" in chief_out
@@ -253,7 +235,7 @@ def test_a_users_mistake_is_one_line_and_code_2(arguments, message, tmp_path, ca
 
 
 def test_help_shows_the_flags():
-    process = start("--help")
+    process = start_main("--help")
     shown, _ = process.communicate()
     for flag in flags.definitions.RECIPE_FLAGS:
         assert f"--{flag.name}:" in shown or f"--[no]{flag.name}:" in shown, flag.name

@@ -15,10 +15,11 @@ from efficientnet_advprop.evaluation import logits_of_batches
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import load_official_checkpoint, open_weights
 from efficientnet_advprop.recipes import NetworkSpec, RecipeError, WeightsFacts, named_recipe, network_spec
-from tests.command_line import run_main, set_flags
+from tests.command_line import refused, run, set_flags
 from tests.small import randomize_norms
 from tests.test_tfrecord import write_split
 from tests.test_weights import official_tensors, write_tf1
+from tests.two_blocks import two_block_networks
 
 SMALL = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=32")
 
@@ -28,9 +29,15 @@ def small_b0() -> NetworkSpec:
     return dataclasses.replace(network_spec("efficientnet-b0"), **small)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_networks():
+    with two_block_networks():
+        yield
+
+
 @pytest.fixture(scope="module")
 def official(tmp_path_factory) -> str:
-    """A narrow B0 of 1,000 classes, laid out as the official AdvProp files are; its raw values are all 7."""
+    """A narrow and short B0 of 1,000 classes, laid out as the official AdvProp files are; its raw values are all 7."""
     tf.keras.utils.set_random_seed(0)
     model = build_model("efficientnet-b0", 1000, width_coefficient=0.25, depth_coefficient=0.2)
     randomize_norms(model)
@@ -71,21 +78,6 @@ def write_imagenet(folder) -> None:
     folder.mkdir()
     write_split(folder, "train", (4,))
     write_split(folder, "validation", (3,))
-
-
-def run(*arguments: str, capsys) -> tuple[str, str]:
-    """Runs the command line in this process; returns standard output and standard error."""
-    capsys.readouterr()
-    run_main(*arguments)
-    return capsys.readouterr()
-
-
-def refused(*arguments: str, capsys) -> str:
-    with pytest.raises(SystemExit) as left:
-        run(*arguments, capsys=capsys)
-    assert left.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
 
 
 def test_official_checkpoint_in_saved_model_out(official, tmp_path, capsys):

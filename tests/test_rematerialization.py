@@ -37,7 +37,7 @@ def test_remat_changes_neither_gradients_nor_statistics(images, statistics, comp
     assert_equal_values(values(remat), values(plain), rtol=1e-5, atol=1e-6)
 
 
-def test_remat_on_two_replicas(images, two_replicas):
+def test_remat_on_two_replicas(images, two_replicas, two_blocks):
     with two_replicas.scope():
         plain, remat = small_model(), small_model(remat=True)
         copy_weights(plain, remat)

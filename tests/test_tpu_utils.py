@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -16,9 +15,9 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 import tpu_utils
+from tests.command_line import ROOT, free_addresses
 from tpu_utils import DeviceError
 
-ROOT = pathlib.Path(__file__).parents[1]
 TWO_WORKERS = {"worker": ["localhost:1", "localhost:2"]}
 
 needs_two_cpus = pytest.mark.skipif(
@@ -258,13 +257,6 @@ print(json.dumps([tpu_utils.describe(strategy), tpu_utils.is_chief(strategy), fl
 """
 
 
-def free_addresses(count):
-    """Local addresses with ports that nobody uses."""
-    with contextlib.ExitStack() as sockets:
-        servers = [sockets.enter_context(socket.create_server(("localhost", 0))) for _ in range(count)]
-        return [f"localhost:{server.getsockname()[1]}" for server in servers]
-
-
 def test_two_processes_reduce_together():
     cluster = {"worker": free_addresses(2)}
     with contextlib.ExitStack() as workers:
@@ -279,7 +271,7 @@ def test_two_processes_reduce_together():
             )
             processes.append(workers.enter_context(process))
             workers.callback(process.kill)  # a worker without its peer ignores SIGTERM
-        outputs = [process.communicate(timeout=60)[0] for process in processes]
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
     description = "MultiWorkerMirroredStrategy, 2 CPU replicas on 2 hosts"
     assert [json.loads(output) for output in outputs] == [[description, True, 3.0], [description, False, 3.0]]
 

@@ -237,7 +237,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
 
 
 def test_sigterm_saves_and_says_where(tmp_path):
-    recipe = small_recipe(train_steps=50, cadence__iterations_per_loop=1)
+    recipe = small_recipe("vanilla", train_steps=50, cadence__iterations_per_loop=1)
     previous = signal.getsignal(signal.SIGTERM)
 
     class Killer(Notes):
@@ -291,9 +291,8 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
 
 def test_evaluations_checkpoints_and_the_best_one(tmp_path):
-    recipe = small_recipe(
-        train_steps=7, cadence__iterations_per_loop=5, cadence__steps_per_eval=2, cadence__keep_checkpoint_max=2
-    )
+    cadence = {"cadence__iterations_per_loop": 5, "cadence__steps_per_eval": 2, "cadence__keep_checkpoint_max": 2}
+    recipe = small_recipe("vanilla", train_steps=7, **cadence)
     accuracies = iter([0.3, 0.6, 0.6, 0.5])
     state, notes = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": next(accuracies)})
     assert [step for step, _ in notes.trained] == [2, 4, 6, 7]
@@ -313,7 +312,7 @@ def test_evaluations_checkpoints_and_the_best_one(tmp_path):
 
 
 def test_a_process_killed_between_checkpoint_and_evaluation_owes_the_evaluation(tmp_path):
-    recipe = small_recipe(train_steps=4, cadence__iterations_per_loop=2, cadence__steps_per_eval=2)
+    recipe = small_recipe("vanilla", train_steps=4, cadence__iterations_per_loop=2, cadence__steps_per_eval=2)
 
     def killed():
         raise KeyboardInterrupt
@@ -327,8 +326,8 @@ def test_a_process_killed_between_checkpoint_and_evaluation_owes_the_evaluation(
 
 
 def test_checkpoints_without_a_record_of_the_newest_are_not_overwritten(tmp_path):
-    recipe = small_recipe(train_steps=1)
-    run_training(recipe, tmp_path)
+    recipe = small_recipe("vanilla", train_steps=1)
+    checkpoints_of(new_state(recipe, one_cpu()), recipe, tmp_path).save()
     (tmp_path / "checkpoints" / "checkpoint").unlink()
     with pytest.raises(RecipeError, match="does not name a whole one"):
         run_training(recipe, tmp_path)
@@ -336,7 +335,7 @@ def test_checkpoints_without_a_record_of_the_newest_are_not_overwritten(tmp_path
 
 def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path):
     recipe = small_recipe(train_steps=1)
-    run_training(recipe, tmp_path)
+    checkpoints_of(new_state(recipe, one_cpu()), recipe, tmp_path).save()
     wider = small_recipe(train_steps=1, network__width_coefficient=0.5)
     vanilla = small_recipe("vanilla", train_steps=1)
     folder = str(tmp_path)

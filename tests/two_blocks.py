@@ -1,0 +1,29 @@
+"""EfficientNets of two blocks (one without and one with expansion), which are traced in a second or two.
+
+`python -m tests.two_blocks` is `python main.py` on them.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from efficientnet_advprop.models import efficientnet
+
+
+@contextlib.contextmanager
+def two_block_networks() -> Iterator[None]:
+    """All EfficientNets that are built have two blocks, were they described with one a stage."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(efficientnet, "_B0_STAGES", efficientnet._B0_STAGES[:2])
+        yield
+
+
+if __name__ == "__main__":
+    from absl import app
+
+    import flags
+    import main
+
+    with two_block_networks():
+        app.run(main.main, flags_parser=flags.parse_flags)
