@@ -14,7 +14,7 @@ from efficientnet_advprop.robustness.titles import benchmark_of
 
 _MEANING = (
     "gradients may be masked or vanish, or the steps be too few; accuracy under this attack then overstates how robust "
-    "the network is"
+    "the network is (or, where larger balls leave little, the network is nearly linear in this one)"
 )
 
 
