@@ -124,8 +124,8 @@ def test_flags_hold_for_every_run_that_reads_them():
     assert (vanilla.train_epochs, advprop.train_epochs, budget.train_epochs) == (2.5, 2.5, 12.5)
     assert advprop.attack.num_steps == 3
     assert settings.options.model_dir == "runs/study-digits"
-    assert set(settings.command.split()) == {"python", "main.py", *arguments}
-    assert set_flags(*settings.command.split()[2:]).schemes == ["vanilla", "advprop"]
+    assert set(settings.options.command.split()) == {"python", "main.py", *arguments}
+    assert set_flags(*settings.options.command.split()[2:]).schemes == ["vanilla", "advprop"]
 
 
 def test_rows_by_hand():
