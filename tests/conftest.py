@@ -1,5 +1,6 @@
 """Two logical CPU devices, so that replicas can be tested anywhere."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 import tpu_utils
 from tests.two_blocks import two_block_networks
@@ -16,9 +18,24 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
-
 # As runs do where there is no GPU: a fifth of the tests' time.
 tpu_utils.set_graph_optimizer(False)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is no garbage: collections need not look at it."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def file_without_leftovers() -> Iterator[None]:
+    """A file's graphs go with it: registered gradients hold them (see studying), several GB over all files."""
+    yield
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
+    tf.keras.backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture

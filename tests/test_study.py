@@ -1,5 +1,6 @@
 """Studies: plan, statistics and report by hand; a study end to end, stopped and continued."""
 
+import dataclasses
 import json
 import math
 
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import flags
-from efficientnet_advprop import studying
+from efficientnet_advprop import run, studying
 from efficientnet_advprop.data import evaluation_pictures, open_source
 from efficientnet_advprop.estimates import Estimate
 from efficientnet_advprop.evaluation import (
@@ -20,7 +21,16 @@ from efficientnet_advprop.evaluation import (
     running_statistics,
 )
 from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
-from efficientnet_advprop.recipes import DataFacts, InputOptions, RecipeError, StudySpec, named_recipe, override, plan
+from efficientnet_advprop.recipes import (
+    EVALUATION_ATTACK,
+    DataFacts,
+    InputOptions,
+    RecipeError,
+    StudySpec,
+    named_recipe,
+    override,
+    plan,
+)
 from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
 from efficientnet_advprop.reporting.study_figures import rescaled
 from efficientnet_advprop.reporting.study_report import study_tables
@@ -283,14 +293,17 @@ def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, mon
     trained = []
     evaluate = studying._evaluate
 
-    def stop_in_the_second(run):
-        trained.append((run.recipe.scheme, run.recipe.seed))
+    def stop_in_the_second(cell):
+        trained.append((cell.recipe.scheme, cell.recipe.seed))
         if len(trained) == 2:
             raise KeyboardInterrupt
-        return evaluate(run)
+        return evaluate(cell)
 
     monkeypatch.setattr(studying, "_evaluate", stop_in_the_second)
-    monkeypatch.setattr(corrupted, "SEVERITIES", (3,))  # a fifth of the time
+    # Two steps of ten, a few pictures at one severity of five: nothing here is about their number.
+    monkeypatch.setattr(run, "EVALUATION_ATTACK", dataclasses.replace(EVALUATION_ATTACK, num_steps=2))
+    monkeypatch.setattr(studying, "MOST_CORRUPTED_IMAGES", 24)
+    monkeypatch.setattr(corrupted, "SEVERITIES", (3,))
     with pytest.raises(SystemExit) as left:
         run_main(*TINY, "--seeds=1", f"--model_dir={stopped}")
     assert left.value.code == 130
