@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from efficientnet_advprop.files import write_whole
 from efficientnet_advprop.recipes import RecipeError
 from efficientnet_advprop.reporting import comparison_in_words, write_comparison_figures, write_comparison_report
 from efficientnet_advprop.robustness import RESULTS_FILE, EvaluatedRun, EvaluationResults, compare, published_results
@@ -36,7 +37,7 @@ def run_comparison(runs: Sequence[str], folder: str, published: bool, command: s
     values = {"command": command, **comparison.as_values()}
     if published:
         values["published"] = [dataclasses.asdict(result) for result in published_results(comparison.models)]
-    run_folder.write_text(os.path.join(folder, COMPARISON_FILE), json.dumps(values, indent=1) + "\n")
+    write_whole(os.path.join(folder, COMPARISON_FILE), json.dumps(values, indent=1) + "\n")
     report = write_comparison_report(folder, comparison, published, command, figures)
     print(comparison_in_words(comparison))
     return report

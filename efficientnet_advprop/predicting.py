@@ -1,5 +1,6 @@
 """Prediction of picture files, from finding them to the files with the results."""
 
+import io
 import json
 import os
 import sys
@@ -10,10 +11,10 @@ import tensorflow as tf
 
 from efficientnet_advprop.data import find_pictures, read_pictures
 from efficientnet_advprop.evaluation import logits_of_batches, top_classes
+from efficientnet_advprop.files import write_whole
 from efficientnet_advprop.recipes import RecipeError
 from efficientnet_advprop.reporting import progress_bar
 from efficientnet_advprop.run import Run
-from efficientnet_advprop.training.model_dir import write_array, write_text
 
 PREDICTIONS_FILE = "predictions.json"
 
@@ -48,8 +49,10 @@ def predict(run: Run) -> dict[str, Any]:
         "skipped": skipped,
     }
     if run.options.output:
-        write_array(run.options.output, logits)
-    write_text(os.path.join(run.options.model_dir, PREDICTIONS_FILE), json.dumps(results, indent=2) + "\n")
+        array = io.BytesIO()
+        np.save(array, logits)
+        write_whole(run.options.output, array.getvalue())
+    write_whole(os.path.join(run.options.model_dir, PREDICTIONS_FILE), json.dumps(results, indent=2) + "\n")
     return results
 
 

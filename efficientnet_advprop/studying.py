@@ -1,17 +1,16 @@
 """A study from its first run to the report: trains and evaluates what has no result yet, then compares all."""
 
 import dataclasses
-import gc
+import functools
 import logging
 import os
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework import ops
 
-from efficientnet_advprop.data import Source, evaluation_pictures
+import tpu_utils
+from efficientnet_advprop.data import Source, eval_dataset, evaluation_pictures
 from efficientnet_advprop.evaluation import (
     CorruptedAccuracy,
     corrupted_dataset,
@@ -61,7 +60,7 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> str
     strategy = None
     for number, cell in enumerate(missing, start=1):
         print(f"\nrun {number} of {len(missing)}: {cell.key}", flush=True)
-        gradients_before = set(_registered_gradients())
+        gradients_before = tpu_utils.registered_gradients()
         run = _prepared(cell, options, source, strategy)
         strategy = run.strategy
         seconds = run.train(with_evaluation=False)
@@ -71,7 +70,7 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> str
         results.add(cell, values, seconds)
         run_folder.remove_checkpoints(run.options.model_dir)
         del run
-        _free_memory(gradients_before)
+        tpu_utils.release_graphs(gradients_before)
         write_study_report(folder, cells, results.of(cells), options.command, figures=())  # for who stops here
     figures = write_study_figures(folder, cells, results.of(cells))
     return write_study_report(folder, cells, results.of(cells), options.command, figures)
@@ -96,11 +95,15 @@ def _evaluate(run: Run) -> dict[str, float]:
     """Accuracies of the averaged weights: clean through every branch, under attack, on corrupted pictures."""
     num_images = min(MOST_CORRUPTED_IMAGES, run.recipe.data.num_eval_images)
 
+    # Read once, for thirty passes; a study runs in one process.
+    @functools.cache
+    def clean_pictures() -> tf.data.Dataset:
+        context = tf.distribute.InputContext(num_replicas_in_sync=run.strategy.num_replicas_in_sync)
+        return eval_dataset(run.source, run.recipe, context, run.options.input, num_images).cache()
+
     def batches(name: str, severity: int) -> tf.distribute.DistributedDataset:
         return run.strategy.distribute_datasets_from_function(
-            lambda context: corrupted_dataset(
-                run.source, run.recipe, context, run.options.input, num_images, name, severity
-            )
+            lambda context: corrupted_dataset(clean_pictures(), context, name, severity)
         )
 
     corrupted = CorruptedAccuracy(run.strategy, run.evaluated_model, batches, num_images)
@@ -124,24 +127,3 @@ def _observe(run: Run) -> dict[str, np.ndarray]:
 def _is_not_about_retracing(record: logging.LogRecord) -> bool:
     """TensorFlow takes the steps of the sixth run for a function that is traced again and again by mistake."""
     return "triggered tf.function retracing" not in record.getMessage()
-
-
-def _registered_gradients() -> dict[str, Any]:
-    """TensorFlow's register of gradients, by name, in which each swish of each graph that is traced gets its own."""
-    return ops.gradient_registry._registry
-
-
-def _free_memory(gradients_before: Collection[str]) -> None:
-    """Let go of the last run's graphs and variables, which Keras holds on to and which refer to each other.
-
-    Args:
-        gradients_before: names of the gradients that were registered before the run.
-    """
-    tf.keras.backend.clear_session()
-    # A registered gradient keeps its graph: 0.4 GB for a run of a small B0. The run's graphs are gone, so theirs have
-    # no readers; there is no public way to let go of them.
-    gradients = _registered_gradients()
-    for name in gradients.keys() - set(gradients_before):
-        if name.startswith("CustomGradient-"):  # not those of modules that were imported meanwhile
-            del gradients[name]
-    gc.collect()

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
-from tensorflow.python.framework import ops
 
 import tpu_utils
 from tests.two_blocks import two_block_networks
@@ -29,13 +28,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def file_without_leftovers() -> Iterator[None]:
-    """A file's graphs go with it: registered gradients hold them (see studying), several GB over all files."""
+    """A file's graphs go with it: several GB over all files."""
+    gradients_before = tpu_utils.registered_gradients()
     yield
-    gradients = ops.gradient_registry._registry
-    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
-        del gradients[name]
-    tf.keras.backend.clear_session()
-    gc.collect()
+    tpu_utils.release_graphs(gradients_before)
 
 
 @pytest.fixture

@@ -1,34 +1,27 @@
-"""Benchmarks through the command line: passes, resumption, SavedModels, test sets of ImageNet, refusals."""
+"""Benchmarks through the command line: passes, resumption, SavedModels, refusals; ImageNet's sets have a file too."""
 
-import io
 import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 import efficientnet_advprop.benchmarking.evaluation as benchmarking
 import efficientnet_advprop.benchmarking.passes as passes
 from efficientnet_advprop.benchmarking import plan_passes
 from efficientnet_advprop.benchmarking.answering import collector_for
-from efficientnet_advprop.data import eval_dataset, open_source, preprocess_eval
+from efficientnet_advprop.data import eval_dataset, open_source
 from efficientnet_advprop.data.class_names import imagenet_synsets
-from efficientnet_advprop.models import build_model
-from efficientnet_advprop.models.weights import open_weights
 from efficientnet_advprop.recipes import BenchmarkSpec, named_recipe, override
-from efficientnet_advprop.robustness import RESULTS_FILE, SUBSETS
+from efficientnet_advprop.robustness import RESULTS_FILE
 from tests.command_line import run_main
 from tests.small import one_cpu, small_model, small_recipe
 from tests.two_blocks import two_block_networks
 
 SYNSETS = imagenet_synsets()
-SIZE = 48
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample" / "val"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,18 +37,6 @@ def digits_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("digits") / "run"
     small = ("--input_image_size=16", "--train_epochs=8", "--base_learning_rate=0.05", "--width_coefficient=0.5")
     run_main("--advprop", "--model=efficientnet-b0", f"--model_dir={folder}", *small)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def imagenet_run(tmp_path_factory) -> Path:
-    """A network of a thousand classes after one step."""
-    folder = tmp_path_factory.mktemp("imagenet") / "run"
-    # A classifier that tells classes apart although nothing was learned.
-    small = ("--num_label_classes=1000", "--train_steps=1", "--train_batch_size=2", "--num_eval_images=4")
-    small = (*small, f"--input_image_size={SIZE}", "--classifier_init_scale=300", "--base_learning_rate=0.001")
-    small = (*small, "--eval_crop=pad32")
-    run_main("--mode=train", "--dataset=fake", "--model=efficientnet-b0", f"--model_dir={folder}", *small)
     return folder
 
 
@@ -156,40 +137,6 @@ def test_parts_of_other_settings_are_dropped_before_new_ones_join_them(digits_ru
     assert sorted(parts_in(tmp_path)) == ["pgd/linf/2", "pgd/linf/2/auxiliary"]
 
 
-def test_the_same_set_elsewhere_is_the_same_and_another_set_is_not(imagenet_run, tmp_path, capsys):
-    png = tf.io.encode_png(np.full((40, 40, 3), 90, np.uint8)).numpy()
-    for folder, names in (("a", ("1.png", "2.png")), ("b", ("1.png", "2.png")), ("c", ("1.png", "3.png"))):
-        for name in names:
-            path = tmp_path / folder / SYNSETS[6] / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png)
-    for folder, made in (("a", 0), ("b", 1), ("c", 0)):
-        evaluate(
-            f"--model_dir={imagenet_run}",
-            "--benchmarks=imagenet_sketch",
-            f"--benchmark_dir=imagenet_sketch={tmp_path / folder}",
-            f"--evaluation_dir={tmp_path / 'evaluation'}",
-        )
-        assert f"1 passes over pictures, {made} of them made before" in capsys.readouterr().out
-
-
-def test_a_missing_folder_is_named(imagenet_run, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        evaluate(f"--model_dir={imagenet_run}", "--benchmarks=imagenet_a", "--benchmark_dir=imagenet_a=/none/a")
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.strip().endswith("error: imagenet_a: no folder /none/a")
-
-
-def test_whole_pictures_are_refused_where_cropped_ones_belong(imagenet_run, tmp_path, capsys):
-    path = tmp_path / "val" / SYNSETS[6] / "whole.png"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(tf.io.encode_png(np.zeros((30, 40, 3), np.uint8)).numpy())
-    with pytest.raises(SystemExit) as stopped:
-        evaluate(f"--model_dir={imagenet_run}", "--benchmarks=stylized", f"--benchmark_dir=stylized={tmp_path}")
-    assert stopped.value.code == 2
-    assert "stylized shows squares of 224 px; " in capsys.readouterr().err
-
-
 def test_other_weights_in_the_same_folder_are_refused(digits_run, tmp_path, capsys):
     asked = ("--benchmarks=clean", "--benchmark_images=2", f"--evaluation_dir={tmp_path}")
     evaluate(f"--model_dir={digits_run}", *asked)
@@ -199,124 +146,6 @@ def test_other_weights_in_the_same_folder_are_refused(digits_run, tmp_path, caps
     assert stopped.value.code == 2
     assert "is of other weights (weights averaged, " in capsys.readouterr().err
     assert (tmp_path / RESULTS_FILE).read_bytes() == before
-
-
-def write_sets(folder: Path, pictures: dict[int, bytes]) -> dict[str, Path]:
-    """The folders that the authors of each set distribute, with these pictures by label."""
-    inside = {
-        "imagenet": "val",
-        "imagenet_v2": "imagenetv2-matched-frequency-format-val",
-        "imagenet_a": "imagenet-a",
-        "imagenet_r": "imagenet-r",
-        "imagenet_sketch": "sketch",
-        "stylized": "val",
-        "imagenet_c": "",
-    }
-    parts = {"imagenet_c": ("gaussian_noise/1", "gaussian_noise/2", "fog/5", "speckle_noise/3")}
-    for name, inner in inside.items():
-        for part in parts.get(name, ("",)):
-            for label, picture in pictures.items():
-                class_folder = str(label) if name == "imagenet_v2" else SYNSETS[label]
-                path = folder / name / inner / part / class_folder / "picture.JPEG"
-                path.parent.mkdir(parents=True)
-                path.write_bytes(picture)
-    return {name: folder / name for name in inside}
-
-
-def real_pictures(model) -> dict[int, bytes]:
-    """Pictures by label, of classes that ImageNet-A and ImageNet-R share.
-
-    The first picture's label is what the network takes it for among these, so that an answer may be right.
-    """
-    if not SAMPLE.is_dir():
-        pytest.skip(f"no ImageNet pictures in {SAMPLE}")
-    shared = sorted(set(SUBSETS["imagenet_a"]) & set(SUBSETS["imagenet_r"]))
-    pictures = [next((SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in shared[:3]]
-    logits = model(preprocess_eval(pictures[0], SIZE)[tf.newaxis], training=False).numpy()[0]
-    columns = np.array(shared)
-    right = int(columns[logits[columns].argmax()])
-    others = [label for label in shared if label != right][:2]
-    return dict(zip([right, *others], pictures, strict=True))
-
-
-@pytest.mark.parametrize("resize", ["model", "native"])
-def test_every_layout_is_scored_as_its_pictures_are_one_by_one(imagenet_run, tmp_path, resize):
-    model = read_model(imagenet_run)
-    pictures = real_pictures(model)
-    sets = write_sets(tmp_path, pictures)
-    cropped = {label: as_cropped_jpeg(picture) for label, picture in pictures.items()}
-    for name in ("stylized", "imagenet_c"):
-        for path in sets[name].rglob("*.JPEG"):
-            path.write_bytes(cropped[SYNSETS.index(path.parent.name)])
-    names = list(sets) if resize == "model" else ["stylized", "imagenet_c"]
-    evaluate(
-        f"--model_dir={imagenet_run}",
-        f"--benchmarks={','.join(names)}",
-        *(f"--benchmark_dir={name}={sets[name]}" for name in names),
-        f"--robustness_resize={resize}",
-        f"--evaluation_dir={tmp_path / 'evaluation'}",
-        "--eval_batch_size=2",
-    )
-    parts = parts_in(tmp_path / "evaluation")
-    corrupted = {key for key in parts if key.startswith("imagenet_c/")}
-    assert corrupted == {
-        f"imagenet_c/{part}" for part in ("gaussian_noise/1", "gaussian_noise/2", "fog/5", "speckle_noise/3")
-    }
-    whole = [preprocess_eval(picture, SIZE) for picture in pictures.values()]
-    # Distributed at 224 px: no second crop.
-    uncropped = [preprocess_eval(picture, SIZE if resize == "model" else 224, "none") for picture in cropped.values()]
-    for key, part in parts.items():
-        images = uncropped if key.split("/")[0] in ("stylized", "imagenet_c") else whole
-        logits = model(tf.stack(images), training=False).numpy()
-        labels = np.array(list(pictures))
-        number = len(labels)
-        expected = float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(number), labels]))
-        assert part["images"] == number
-        assert part["scores"]["main"]["loss"] == pytest.approx(expected, rel=1e-4), key
-        if key in SUBSETS:
-            columns = np.array(SUBSETS[key])
-            hits = columns[logits[:, columns].argmax(axis=1)] == labels
-            assert part["scores"]["main"]["top1_of_200"] == pytest.approx(hits.mean())
-    if resize == "native":
-        assert parts["stylized"]["settings"]["input_image_size"] == 224
-
-
-def as_cropped_jpeg(picture: bytes) -> bytes:
-    """As ImageNet-C's authors made theirs: the short side to 256 px, the central 224, JPEG."""
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
-    scale = 256 / min(image.size)
-    image = image.resize((round(image.width * scale), round(image.height * scale)))
-    left, top = (image.width - 224) // 2, (image.height - 224) // 2
-    buffer = io.BytesIO()
-    image.crop((left, top, left + 224, top + 224)).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
-
-
-def read_model(folder: Path) -> tf.keras.Model:
-    weights = open_weights(str(folder))
-    recipe = weights.facts.recipe
-    model, _ = weights.read(lambda: build_model(recipe.network, recipe.data.num_label_classes, recipe.branches))
-    return model
-
-
-def test_a_bad_picture_ends_the_evaluation_or_is_counted(imagenet_run, tmp_path, capsys):
-    for name, content in (("good.png", None), ("bad.png", b"no picture")):
-        path = tmp_path / "imagenet-a" / SYNSETS[6] / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content or tf.io.encode_png(np.full((40, 40, 3), 90, np.uint8)).numpy())
-    asked = (
-        f"--model_dir={imagenet_run}",
-        "--benchmarks=imagenet_a",
-        f"--benchmark_dir=imagenet_a={tmp_path}",
-        f"--evaluation_dir={tmp_path / 'evaluation'}",
-    )
-    with pytest.raises(SystemExit) as stopped:
-        evaluate(*asked)
-    assert stopped.value.code == 2
-    assert f"{SYNSETS[6]}/bad.png: cannot be read or decoded" in capsys.readouterr().err
-    evaluate(*asked, "--bad_images=skip")
-    part = parts_in(tmp_path / "evaluation")["imagenet_a"]
-    assert (part["images"], part["bad_images"]) == (1, 1)
 
 
 def test_two_replicas_answer_like_one(two_replicas):
@@ -362,6 +191,10 @@ def test_passes_of_each_benchmark():
         (("--benchmarks=pgd", "--pgd_epsilons=1,1"), "pgd_epsilons 1, 1 repeats one"),
         (("--benchmarks=clean", "--benchmark_images=0"), "benchmark_images 0: at least 1"),
         (("--benchmarks=clean", "--robustness_resize=native"), "imagenet_c and stylized alone read it"),
+        (
+            ("--benchmarks=stylized", "--robustness_resize=native", "--input_image_size=16"),
+            "--input_image_size would have no effect: --robustness_resize=native",
+        ),
         (("--benchmarks=imagenet_a", "--benchmark_dir=/data"), "--benchmark_dir=/data: NAME=PATH is needed"),
         (("--benchmarks=clean", "--benchmark_dir=imagenet_a=/data"), "it is none of the benchmarks"),
         (("--benchmarks=clean", "--benchmark_dir=coco=/data"), "benchmark_dir of 'coco'; known: imagenet"),

@@ -1,5 +1,6 @@
 """Rules of benchmarks by hand: scores, subsets of classes, results that last, attacks that seem too weak."""
 
+import dataclasses
 import json
 
 import pytest
@@ -96,7 +97,7 @@ def test_results_come_back_as_they_were(tmp_path):
     assert (first.evaluated, first.parts) == (None, {})
     first.start(EVALUATED)
     confusions = {"main": [("cat", "dog", 3)]}
-    finished = part(branches(0.8, 0.7), bad_images=2, confusions=confusions, attack={"num_steps": 3, "ranges": (1, 2)})
+    finished = part(branches(0.8, 0.7), bad_images=2, confusions=confusions, attack="PGD-3")
     first.add("imagenet_c/fog/3", finished)
     first.add("pgd/linf/4", part(0.1))
     again = EvaluationResults(str(tmp_path))
@@ -108,7 +109,7 @@ def test_results_come_back_as_they_were(tmp_path):
     assert not again.has("imagenet_c/fog/3", {**finished.settings, "images": 1})
     assert not again.has("imagenet_c/fog/4", finished.settings)
     assert list(again.parts_of("imagenet_c")) == ["imagenet_c/fog/3"]
-    assert again.scores_of("imagenet_c", "auxiliary", "top1") == {("fog", "3"): 0.7}
+    assert again.scores_of("imagenet_c", "auxiliary", "top1") == {"imagenet_c/fog/3": 0.7}
     assert again.scores_of("imagenet_c", "auxiliary", "top1_of_200") == {}
     assert not list(tmp_path.glob("*.tmp"))
 
@@ -133,6 +134,9 @@ def test_a_part_with_other_fields_is_a_damaged_file(tmp_path):
 def test_results_of_other_weights_are_refused(tmp_path):
     results = results_in(tmp_path, {"clean": part(0.5)})
     results.start(EVALUATED)
+    same_words = dataclasses.replace(EVALUATED, digest="0")
+    with pytest.raises(RecipeError, match="is of other weights \\(digest fedcba9876543210, now 0\\)"):
+        results.start(same_words)
     other = {"step": 12, "recipe": "f"}
     with pytest.raises(RecipeError, match="is of other weights \\(step 218949, now 12\\): --evaluation_dir"):
         results.start(type(EVALUATED)(**{**vars(EVALUATED), **other}))
@@ -166,6 +170,14 @@ def test_curves_are_by_norm_and_in_the_order_of_epsilon(tmp_path):
     point = curves["linf"][1]
     assert (point.clean, point.noise, point.one_step, point.pgd) == (0.91, 0.9, 0.3, 0.1)
     assert (point.branch, point.images) == ("main", 5_000)
+    # Another branch is another curve, not another point.
+    both = parts | attacked("linf", [(4, 0.9, 0.6, 0.5)], branch="auxiliary")
+    curves = attack_curves(results_in(tmp_path / "both", both))
+    assert {curve: [point.pgd for point in points] for curve, points in curves.items()} == {
+        "linf": [0.7, 0.1],
+        "l2": [0.4],
+        "linf, auxiliary branch": [0.5],
+    }
     assert attack_curves(results_in(tmp_path / "none", {"clean": part(0.9)})) == {}
 
 

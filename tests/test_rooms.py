@@ -15,16 +15,17 @@ MAY_IMPORT = {
     "recipes": set(),
     "randomness": set(),
     "estimates": set(),
+    "files": set(),
     "batch_norm": set(),
     "models": {"recipes", "batch_norm"},
     "attacks": {"recipes"},
     "data": {"recipes", "randomness"},
-    "training": {"recipes", "attacks", "randomness"},
+    "training": {"recipes", "attacks", "files", "randomness"},
     "evaluation": {"recipes", "data", "attacks", "randomness", "robustness"},
     "export": {"recipes", "models", "data"},
-    "study": {"recipes", "estimates"},
-    "robustness": {"recipes", "estimates"},
-    "reporting": {"recipes", "estimates", "study", "robustness"},
+    "study": {"recipes", "estimates", "files"},
+    "robustness": {"recipes", "estimates", "files"},
+    "reporting": {"recipes", "estimates", "files", "study", "robustness"},
     "check_data": {"data", "recipes", "reporting"},
     # Assembles the others.
     "benchmarking": {
@@ -40,9 +41,9 @@ MAY_IMPORT = {
     },
     "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
     "exporting": {"data", "export", "models", "recipes", "reporting", "run", "training"},
-    "predicting": {"data", "evaluation", "recipes", "reporting", "run", "training"},
-    "comparing": {"recipes", "reporting", "robustness", "training"},
-    "studying": {"data", "evaluation", "recipes", "reporting", "run", "study", "training"},
+    "predicting": {"data", "evaluation", "files", "recipes", "reporting", "run", "training"},
+    "comparing": {"files", "recipes", "reporting", "robustness", "training"},
+    "studying": {"tpu_utils", "data", "evaluation", "recipes", "reporting", "run", "study", "training"},
 }
 
 

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 import flags
+import tpu_utils
 from efficientnet_advprop import run, studying
-from efficientnet_advprop.data import evaluation_pictures, open_source
+from efficientnet_advprop.data import eval_dataset, evaluation_pictures, open_source
 from efficientnet_advprop.estimates import Estimate
 from efficientnet_advprop.evaluation import (
     CorruptedAccuracy,
@@ -24,7 +25,6 @@ from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corru
 from efficientnet_advprop.recipes import (
     EVALUATION_ATTACK,
     DataFacts,
-    InputOptions,
     RecipeError,
     StudySpec,
     named_recipe,
@@ -232,7 +232,7 @@ def test_corrupted_accuracy_counts_each_corruption_of_each_picture(monkeypatch):
 
     def batches(name, severity):
         context = tf.distribute.InputContext()
-        return corrupted_dataset(source, recipe, context, InputOptions(), number, name, severity)
+        return corrupted_dataset(eval_dataset(source, recipe, context, num_images=number), context, name, severity)
 
     values = run_all([CorruptedAccuracy(one_cpu(), SumOfPixels(), batches, number)])
     images, labels = evaluation_pictures(source, recipe, number)
@@ -255,7 +255,8 @@ def test_hosts_and_batches_corrupt_each_picture_alike():
 
     def pictures(hosts, host):
         context = tf.distribute.InputContext(hosts, host, num_replicas_in_sync=hosts)
-        batches = corrupted_dataset(source, recipe, context, InputOptions(), 7, "gaussian_noise", 3)
+        clean = eval_dataset(source, recipe, context, num_images=7)
+        batches = corrupted_dataset(clean, context, "gaussian_noise", 3)
         return np.concatenate([batch["images"][batch["mask"] > 0] for batch in batches.as_numpy_iterator()])
 
     one = pictures(1, 0)
@@ -319,10 +320,9 @@ def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, mon
     assert "resuming at step 2 of 2" in output
     assert not list(stopped.glob("cells/*/checkpoints"))
 
-    registered = studying._registered_gradients()
-    gradients_before = set(registered)
+    gradients_before = tpu_utils.registered_gradients()
     run_main(*TINY, "--seeds=2", f"--model_dir={whole}")
-    assert set(registered) == gradients_before  # no graph of a finished run stays
+    assert tpu_utils.registered_gradients() == gradients_before  # no graph of a finished run stays
     results = cells_of(whole)
     assert len(results) == 6
     assert {key: cell for key, cell in results.items() if cell["seed"] == 0} == cells_of(stopped)

@@ -11,7 +11,13 @@ import tensorflow as tf
 
 import efficientnet_advprop
 from efficientnet_advprop.models import build_model
-from efficientnet_advprop.models.weights import OfficialWeights, RunWeights, load_official_checkpoint, open_weights
+from efficientnet_advprop.models.weights import (
+    OfficialWeights,
+    RunWeights,
+    digest_of,
+    load_official_checkpoint,
+    open_weights,
+)
 from efficientnet_advprop.models.weights.official import official_names
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, preprocessing_of_path
 from efficientnet_advprop.training.checkpoints import Checkpoints
@@ -361,3 +367,11 @@ def test_a_runs_checkpoint_for_other_classes_keeps_the_new_classifier(run_folder
     (note,) = open_weights(folder).load(model, skip_other_classifier=True)
     assert "another number of classes (3 here)" in note
     np.testing.assert_array_equal(model.weights_by_path()["stem.kernel"], averaged["stem.kernel"])
+
+
+def test_a_digest_tells_weights_by_their_values_and_not_by_their_place(tmp_path):
+    def written(name, value):
+        return tf.train.Checkpoint(kernel=tf.Variable([1.0, value])).write(str(tmp_path / name))
+
+    one, same, other = (digest_of(written(name, value)) for name, value in (("a", 2.0), ("b", 2.0), ("c", 3.0)))
+    assert one == same != other

@@ -1,8 +1,9 @@
-"""Devices: strategies for TPU, GPU and CPU on one host or many, precision, batch arithmetic, XLA checks."""
+"""Devices: strategies for TPU, GPU and CPU on one host or many, precision, batch arithmetic, graphs, XLA checks."""
 
 from tpu_utils.batches import per_replica_batch_size
 from tpu_utils.cluster import any_worker, is_chief, number_of_chief
 from tpu_utils.errors import DeviceError
+from tpu_utils.graphs import registered_gradients, release_graphs
 from tpu_utils.grappler import set_graph_optimizer
 from tpu_utils.precision import set_precision
 from tpu_utils.strategy import STRATEGIES, connect, describe
@@ -18,6 +19,8 @@ __all__ = [
     "lower_to_hlo",
     "number_of_chief",
     "per_replica_batch_size",
+    "registered_gradients",
+    "release_graphs",
     "set_graph_optimizer",
     "set_precision",
 ]

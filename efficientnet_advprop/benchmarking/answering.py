@@ -8,6 +8,7 @@ from efficientnet_advprop.evaluation import (
     Batch,
     logits_after_one_step,
     logits_at_random_point,
+    through_branches,
     worst_logits,
 )
 from efficientnet_advprop.randomness import replica_seed
@@ -24,12 +25,7 @@ def collector_for(strategy: tf.distribute.Strategy, model: tf.keras.Model, one: 
     """
     if one.attack is not None:
         return _under_attack(strategy, model, one)
-
-    def through_branches(batch: Batch, number: tf.Tensor) -> dict[str, tf.Tensor]:
-        del number
-        return {branch: model(batch[IMAGES_VIEW], training=False, branch=branch) for branch in model.branches}
-
-    return AnswerCollector(strategy, through_branches, one.classes)
+    return AnswerCollector(strategy, through_branches(model, model.branches), one.classes)
 
 
 def _under_attack(strategy: tf.distribute.Strategy, model: tf.keras.Model, one: BenchmarkPass) -> AnswerCollector:

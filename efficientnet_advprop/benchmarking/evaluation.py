@@ -24,7 +24,7 @@ from efficientnet_advprop.reporting import (
     write_evaluation_figures,
     write_evaluation_report,
 )
-from efficientnet_advprop.robustness import Evaluated, EvaluationResults, Part
+from efficientnet_advprop.robustness import Evaluated, EvaluationResults, Part, series_of
 from efficientnet_advprop.run import Run
 
 _CONFUSIONS = 15
@@ -69,13 +69,9 @@ def run_benchmarks(run: Run, sets: Mapping[str, Any]) -> str:
 
 def _outdated(results: EvaluationResults, passes: Sequence[BenchmarkPass]) -> list[str]:
     """Parts of the passes' benchmarks with other settings: one score or curve must not be made of both."""
-
-    def group(key: str) -> tuple[str, ...]:
-        benchmark, *rest = key.split("/")
-        return (benchmark, rest[0], *rest[2:]) if benchmark == "pgd" else (benchmark,)
-
-    settings = {group(one.key): one.settings for one in passes}
-    return [key for key in results.parts if group(key) in settings and not results.has(key, settings[group(key)])]
+    settings = {series_of(one.key): one.settings for one in passes}
+    of_passes = [key for key in results.parts if series_of(key) in settings]
+    return [key for key in of_passes if not results.has(key, settings[series_of(key)])]
 
 
 def _make_pass(run: Run, one: BenchmarkPass, collector: AnswerCollector) -> Part:
@@ -88,9 +84,8 @@ def _make_pass(run: Run, one: BenchmarkPass, collector: AnswerCollector) -> Part
     num_images = min(run.options.benchmarks.num_images or total, total)
 
     def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        if one.corruption is None:
-            return eval_dataset(source, recipe, context, run.options.input, num_images)
-        return corrupted_dataset(source, recipe, context, run.options.input, num_images, *one.corruption)
+        batches = eval_dataset(source, recipe, context, run.options.input, num_images)
+        return batches if one.corruption is None else corrupted_dataset(batches, context, *one.corruption)
 
     batches: Iterable[Batch] = run.strategy.distribute_datasets_from_function(dataset)
     if run.is_chief:

@@ -21,7 +21,6 @@ from efficientnet_advprop.recipes import (
     CROPPED_BENCHMARKS,
     CROPPED_PX,
     IMAGENET_BENCHMARKS,
-    MAIN_BRANCH,
     AttackSpec,
     BenchmarkSpec,
     Recipe,
@@ -29,7 +28,15 @@ from efficientnet_advprop.recipes import (
     override,
     refuse_other_classes,
 )
-from efficientnet_advprop.robustness import EXTRA, EXTRA_ALEXNET_ERRORS, GROUPS, SEVERITIES, SUBSETS
+from efficientnet_advprop.robustness import (
+    EXTRA,
+    EXTRA_ALEXNET_ERRORS,
+    GROUPS,
+    SEVERITIES,
+    SUBSETS,
+    attack_key,
+    corruption_key,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,17 +148,17 @@ def _passes_of(
     elif name == "corruptions":
         for corruption in CORRUPTIONS:
             for severity in SEVERITIES:
-                key = f"{name}/{corruption}/{severity}"
+                key = corruption_key(name, corruption, severity)
                 yield BenchmarkPass(key, settings, lambda: own, recipe, corruption=(corruption, severity))
     elif name == "pgd":
         branch = recipe.cadence.eval_branch
         settings |= {"branch": branch, "attack": spec.attack_in_words(), "restarts": spec.restarts, "seed": recipe.seed}
         for attack in spec.attacks():
-            key = "/".join((name, attack.norm, f"{attack.epsilon_px:g}", *([branch] if branch != MAIN_BRANCH else [])))
+            key = attack_key(attack.norm, attack.epsilon_px, branch)
             yield BenchmarkPass(key, settings, lambda: own, recipe, attack=attack)
     elif name == "imagenet_c":
         for (corruption, severity), opened in sets[name].items():
-            yield BenchmarkPass(f"{name}/{corruption}/{severity}", settings, opened, recipe)
+            yield BenchmarkPass(corruption_key(name, corruption, severity), settings, opened, recipe)
     else:
         yield BenchmarkPass(name, settings, lambda: sets[name], recipe)
 

@@ -1,7 +1,7 @@
 """Evaluators, each of which passes over the evaluation pictures once and yields (name, value); and predictions."""
 
 from efficientnet_advprop.evaluation.accuracy import CleanAccuracy, Evaluator, PgdAccuracy, run_all
-from efficientnet_advprop.evaluation.answers import AnswerCollector, Answers, Batch
+from efficientnet_advprop.evaluation.answers import AnswerCollector, Answers, Batch, through_branches
 from efficientnet_advprop.evaluation.corrupted import CorruptedAccuracy, corrupted_dataset
 from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, require_libraries
 from efficientnet_advprop.evaluation.examples import AdversarialExamples, adversarial_examples
@@ -28,6 +28,7 @@ __all__ = [
     "require_libraries",
     "run_all",
     "running_statistics",
+    "through_branches",
     "top_classes",
     "worst_logits",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import IMAGES_VIEW, RecipeError
 
 Batch = Mapping[str, tf.Tensor]
 # A replica's batch, the batch's number, arguments of the pass -> logits [B, K] by what answered: a branch, or a kind of
@@ -16,6 +16,16 @@ Respond = Callable[..., dict[str, tf.Tensor]]
 
 _TOP = 5
 _LABELS, _MASK, _BAD = "labels", "mask", "bad"
+
+
+def through_branches(model: tf.keras.Model, branches: Sequence[str]) -> Respond:
+    """What a network says of pictures as they are, in inference mode, by branch."""
+
+    def respond(batch: Batch, number: tf.Tensor) -> dict[str, tf.Tensor]:
+        del number
+        return {branch: model(batch[IMAGES_VIEW], training=False, branch=branch) for branch in branches}
+
+    return respond
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,32 +5,24 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.data import Source, eval_dataset, whole_pixels
-from efficientnet_advprop.evaluation.answers import AnswerCollector, Batch
+from efficientnet_advprop.data import whole_pixels
+from efficientnet_advprop.evaluation.answers import AnswerCollector, Batch, through_branches
 from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
-from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH, InputOptions, Recipe
+from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH
 from efficientnet_advprop.robustness import SEVERITIES
 
 
 def corrupted_dataset(
-    source: Source,
-    recipe: Recipe,
-    context: tf.distribute.InputContext,
-    options: InputOptions,
-    num_images: int | None,
-    name: str,
-    severity: int,
+    batches: tf.data.Dataset, context: tf.distribute.InputContext, name: str, severity: int
 ) -> tf.data.Dataset:
-    """`eval_dataset` with every picture corrupted as the network would have got it, rounded to whole pixel values.
+    """Evaluation batches of this host with every picture corrupted, as the network would have got it.
 
-    A picture's seed is its place among those of the pass, so that hosts and batches change nothing.
+    A picture is rounded to whole pixel values first. Its seed is its place among those of the pass, so that hosts and
+    batches change nothing.
 
     Args:
-        source: as for `eval_dataset`, like the next four.
-        recipe: likewise.
-        context: likewise.
-        options: likewise.
-        num_images: likewise.
+        batches: of `data.eval_dataset`.
+        context: that they were made for.
         name: of the corruption.
         severity: 1 to 5.
     """
@@ -47,7 +39,6 @@ def corrupted_dataset(
         return {**batch, IMAGES_VIEW: tf.ensure_shape(changed, images.shape)}
 
     # One call at a time: some corruptions draw from NumPy's global state. The next batch is made meanwhile.
-    batches = eval_dataset(source, recipe, context, options, num_images)
     return batches.enumerate().map(corrupted).prefetch(tf.data.AUTOTUNE)
 
 
@@ -70,11 +61,7 @@ class CorruptedAccuracy:
         batches: Callable[[str, int], Iterable[Batch]],
         num_images: int,
     ) -> None:
-        def respond(batch: Batch, number: tf.Tensor) -> dict[str, tf.Tensor]:
-            del number
-            return {MAIN_BRANCH: model(batch[IMAGES_VIEW], training=False, branch=MAIN_BRANCH)}
-
-        self._collector = AnswerCollector(strategy, respond)
+        self._collector = AnswerCollector(strategy, through_branches(model, (MAIN_BRANCH,)))
         self._batches, self._num_images = batches, num_images
 
     def run(self) -> Iterator[tuple[str, float]]:

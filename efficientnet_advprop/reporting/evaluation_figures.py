@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.reporting.evaluation_tables import (
     ATTACKED,
+    KINDS,
     branches_of,
     main_first,
     measured_benchmarks,
@@ -134,18 +135,18 @@ def write_attack_curves(path: str, curves: Mapping[str, Sequence[AttackPoint]], 
 
     Args:
         path: of the PNG.
-        curves: points by norm, in the order of their epsilon.
+        curves: points in the order of their epsilon, by what to call them.
         title: above all.
     """
     figure, axes = panels(1, len(curves), title, height=3.6, sharey=True)
-    for axis, (norm, points) in zip(axes[0], curves.items(), strict=True):
+    for axis, (name_of_curve, points) in zip(axes[0], curves.items(), strict=True):
         for kind, name in ATTACKED.items():
             top1 = {point.epsilon_px: getattr(point, kind) for point in points}
             percents = [math.nan if share is None else 100 * share for share in top1.values()]
             axis.plot(list(top1), percents, marker="o", color=_ATTACK_COLORS[kind], label=name)
         if points[0].clean is not None:
             axis.axhline(100 * points[0].clean, color="grey", linestyle="--", label="clean")
-        axis.set_title(norm, fontsize=9)
+        axis.set_title(name_of_curve, fontsize=9)
         axis.set_xlabel("epsilon, px")
     axes[0][0].set(ylabel="top-1, %", ylim=(0, 100))
     legend_below(figure, axes[0][0].get_legend_handles_labels()[0])
@@ -169,7 +170,7 @@ def write_confusions(path: str, confusions: Mapping[str, Sequence[tuple[str, str
         bars = axis.barh(range(len(pairs)), [times for *_, times in pairs], color="tab:blue")
         axis.bar_label(bars, padding=2, fontsize=7)
         axis.set_yticks(range(len(pairs)), labels, fontsize=7)
-        axis.set_title(ATTACKED.get(answered, f"{answered} branch"), fontsize=9)
+        axis.set_title(KINDS.get(answered, f"{answered} branch"), fontsize=9)
         axis.set_ylim(len(pairs) - 0.4, -0.6)
         axis.margins(x=0.08)
     axes[-1][0].set_xlabel("pictures")

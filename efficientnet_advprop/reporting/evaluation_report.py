@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 
 from efficientnet_advprop.recipes import IMAGENET_IMAGES
 from efficientnet_advprop.reporting.evaluation_tables import (
+    about_resizing,
     attack_table,
     benchmark_table,
     branches_of,
     confusion_table,
     corruption_table,
     group_table,
+    input_size,
     measured_benchmarks,
 )
 from efficientnet_advprop.reporting.markdown import bullets, percent, with_captions, write_report
@@ -32,10 +34,6 @@ from efficientnet_advprop.robustness import (
 
 REPORT_FILE = "report.md"
 _PARTS_TOLD_APART = 8
-_RESIZES = {
-    "model": "The pictures of 224 px were resized to the network's input of {size} px (`resize`: model).",
-    "native": "The network ran on the pictures at their own 224 px, whatever its input size (`resize`: native).",
-}
 
 
 def write_evaluation_report(
@@ -62,7 +60,7 @@ def write_evaluation_report(
         title = TITLES[benchmark]
         parts.append(f"## {title[0].upper()}{title[1:]}")
         parts.append(_settings_in_words(results.parts_of(benchmark)))
-        parts += _about_resizing(results, benchmark)
+        parts += about_resizing(results, benchmark)
         if benchmark in CORRUPTED:
             parts += _about_corruptions(results, benchmark)
         elif benchmark == "pgd":
@@ -158,7 +156,7 @@ def _score_in_words(score: CorruptionScore, normalized: bool) -> str:
 
 
 def _about_made_corruptions(results: EvaluationResults) -> str:
-    sizes = {_input_size(results, part) for part in results.parts_of("corruptions").values()}
+    sizes = {input_size(results, part) for part in results.parts_of("corruptions").values()}
     strengths = {"CIFAR-10-C" if size < CIFAR_STRENGTHS_BELOW_PX else "ImageNet-C" for size in sizes}
     return (
         "Made on the fly from the evaluation pictures: this is NOT ImageNet-C, there is no CE, and no mean of it is an "
@@ -173,20 +171,10 @@ def _about_attacks(results: EvaluationResults) -> list[str]:
         "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean picture (FGSM). "
         "PGD: pictures that no restart and no iterate turns. clean: the same pictures as they are."
     ]
-    for norm, points in attack_curves(results).items():
-        texts += [f"### {norm}", attack_table(results, points)]
+    for name, points in attack_curves(results).items():
+        texts += [f"### {name}", attack_table(results, points)]
     warnings = masked_gradient_warnings(results)
     return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
-
-
-def _about_resizing(results: EvaluationResults, benchmark: str) -> list[str]:
-    """How pictures of one size reached a network of another, where that was a choice."""
-    chosen = {
-        (part.settings["resize"], _input_size(results, part))
-        for part in results.parts_of(benchmark).values()
-        if "resize" in part.settings
-    }
-    return [_RESIZES[resize].format(size=size) for resize, size in sorted(chosen) if resize in _RESIZES]
 
 
 def _about_confusions(parts: Mapping[str, Part]) -> list[str]:
@@ -195,7 +183,3 @@ def _about_confusions(parts: Mapping[str, Part]) -> list[str]:
         return []
     sums = " Each pass keeps its commonest alone, so that sums over passes are the least they can be."
     return [f"The commonest confusions.{sums if len(parts) > 1 else ''}", table]
-
-
-def _input_size(results: EvaluationResults, part: Part) -> int:
-    return part.settings.get("input_image_size", results.evaluated.input_image_size)

@@ -18,13 +18,20 @@ from efficientnet_advprop.robustness import (
     attack_curves,
     benchmark_of,
     commonest_confusions,
+    corruption_key,
     incomplete_parts,
     masked_gradient_warnings,
     score_of,
 )
 
 ATTACKED = {"noise": "noise", "one_step": "one step", "pgd": "PGD"}
+# Kinds of pictures, where it is not branches that answer.
+KINDS = {"clean": "clean", **ATTACKED}
 _CONFUSIONS_SHOWN = 10
+_RESIZES = {
+    "model": "The pictures of 224 px were resized to the network's input of {size} px (`resize`: model).",
+    "native": "The network ran on the pictures at their own 224 px, whatever its input size (`resize`: native).",
+}
 _SUMMARY_HEADERS = (
     "shares in %",
     "branch",
@@ -40,9 +47,14 @@ _SUMMARY_HEADERS = (
 
 
 def evaluation_table(results: EvaluationResults) -> str:
-    """The last thing an evaluation prints: every benchmark through every branch, and what speaks against an attack."""
+    """The last thing an evaluation prints: every benchmark through every branch, and what has to be known beside it."""
+    notes = [
+        f"{TITLES[benchmark]}: {note}"
+        for benchmark in measured_benchmarks(results)
+        for note in about_resizing(results, benchmark)
+    ]
     warnings = (f"warning: {warning}" for warning in masked_gradient_warnings(results))
-    return "\n".join([benchmark_table(results, PLAIN), *warnings])
+    return "\n".join([benchmark_table(results, PLAIN), *notes, *warnings])
 
 
 def benchmark_table(results: EvaluationResults, style: str = MARKDOWN) -> str:
@@ -78,6 +90,21 @@ def main_first(branches: Iterable[str]) -> list[str]:
     """Each once: main, auxiliary, others as they come."""
     known = (MAIN_BRANCH, AUXILIARY_BRANCH)
     return sorted(dict.fromkeys(branches), key=lambda branch: known.index(branch) if branch in known else len(known))
+
+
+def about_resizing(results: EvaluationResults, benchmark: str) -> list[str]:
+    """How pictures of one size reached a network of another, where that was a choice."""
+    chosen = {
+        (part.settings["resize"], input_size(results, part))
+        for part in results.parts_of(benchmark).values()
+        if "resize" in part.settings
+    }
+    return [_RESIZES[resize].format(size=size) for resize, size in sorted(chosen) if resize in _RESIZES]
+
+
+def input_size(results: EvaluationResults, part: Part) -> int:
+    """Side of the pictures that the network was shown, in pixels."""
+    return part.settings.get("input_image_size", results.evaluated.input_image_size)
 
 
 def corruption_table(score: CorruptionScore, extra: bool, normalized: bool) -> str:
@@ -125,7 +152,7 @@ def confusion_table(parts: Iterable[Part]) -> str:
     """The commonest confusions of a benchmark through each branch; empty where none was kept."""
     confusions = commonest_confusions(parts, _CONFUSIONS_SHOWN)
     rows = [
-        (ATTACKED.get(answered, answered), true, taken_for, f"{times:,}")
+        (KINDS.get(answered, answered), true, taken_for, f"{times:,}")
         for answered in main_first(confusions)
         for true, taken_for, times in confusions[answered]
     ]
@@ -153,7 +180,8 @@ def _corrupted_row(results: EvaluationResults, benchmark: str, branch: str) -> t
     means = []
     for metric in ("top1", "top5", "loss"):
         values = results.scores_of(benchmark, branch, metric)
-        wanted = [values.get((name, str(level))) for name in IMAGENET_C_CORRUPTIONS for level in SEVERITIES]
+        keys = (corruption_key(benchmark, name, level) for name in IMAGENET_C_CORRUPTIONS for level in SEVERITIES)
+        wanted = [values.get(key) for key in keys]
         means.append(None if None in wanted else statistics.fmean(wanted))
     parts = list(results.parts_of(benchmark).values())
     if benchmark == "imagenet_c" and incomplete_parts(results):

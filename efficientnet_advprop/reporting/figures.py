@@ -1,13 +1,14 @@
 """What the figures share: size, bars with errors, a PNG that is whole or not there."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.figure
 import numpy as np
-import tensorflow as tf
 
 from efficientnet_advprop.estimates import Estimate
+from efficientnet_advprop.files import write_whole
 
 FIGURES_FOLDER = "figures"
 _DOTS_PER_INCH = 110
@@ -55,7 +56,6 @@ def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Any]) -> No
 
 def save(figure: matplotlib.figure.Figure, path: str) -> None:
     """Write the PNG, local or gs://, whole or not at all."""
-    temporary = f"{path}.tmp"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        figure.savefig(file, dpi=_DOTS_PER_INCH, format="png")
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=_DOTS_PER_INCH, format="png")
+    write_whole(path, png.getvalue())

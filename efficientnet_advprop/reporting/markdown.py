@@ -5,9 +5,9 @@ import os
 from collections.abc import Sequence
 
 import tabulate
-import tensorflow as tf
 
 from efficientnet_advprop.estimates import Estimate
+from efficientnet_advprop.files import write_whole
 
 MARKDOWN = "github"
 PLAIN = "simple"
@@ -49,10 +49,7 @@ def with_captions(figures: Sequence[tuple[str, str]]) -> list[str]:
 
 def write_report(path: str, parts: Sequence[str]) -> str:
     """Write the parts of a report, the empty ones left out; whole or not at all. Returns the path."""
-    temporary = f"{path}.tmp"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write("\n\n".join(part for part in parts if part) + "\n")
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    write_whole(path, "\n\n".join(part for part in parts if part) + "\n")
     return path
 
 

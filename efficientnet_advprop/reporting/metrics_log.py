@@ -6,6 +6,7 @@ import time
 
 import tensorflow as tf
 
+from efficientnet_advprop.files import write_whole
 from efficientnet_advprop.recipes import RecipeError
 
 METRICS_FILE = "metrics.jsonl"
@@ -33,10 +34,7 @@ class MetricsLog:
         kept = [line for line in _read_lines(self._path) if line["step"] <= start_step]
         self.last_evaluated_step = max((line["step"] for line in kept if line["kind"] == "eval"), default=0)
         self.train_seconds = max((line.get("train_seconds", 0.0) for line in kept), default=0.0)
-        temporary = f"{self._path}.tmp"
-        with tf.io.gfile.GFile(temporary, "w") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in kept))
-        tf.io.gfile.rename(temporary, self._path, overwrite=True)
+        write_whole(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._writers = {
             kind: tf.summary.create_file_writer(os.path.join(model_dir, "tensorboard", kind))
             for kind in ("train", "eval")

@@ -17,20 +17,12 @@ _SECONDS_BETWEEN_LINES = 10.0
 def progress_bar(
     items: Iterable[Item], total: int, unit: str, description: str | None = None, stream: TextIO = sys.stderr
 ) -> Iterator[Item]:
-    """The items, with a bar on a terminal while they are taken; nothing is shown anywhere else."""
-    quiet = not stream.isatty()
-    return iter(
-        tqdm.tqdm(
-            items,
-            total=total,
-            unit=unit,
-            desc=description,
-            file=stream,
-            dynamic_ncols=True,
-            disable=quiet,
-            leave=not description,
-        )
-    )
+    """The items, with a bar on a terminal while they are taken; nothing is shown anywhere else.
+
+    A bar with a description is one of many, and goes when it is full.
+    """
+    options = {"desc": description, "leave": description is None, "disable": not stream.isatty()}
+    return iter(tqdm.tqdm(items, total=total, unit=unit, file=stream, dynamic_ncols=True, **options))
 
 
 class ProgressDisplay:

@@ -18,10 +18,11 @@ from efficientnet_advprop.robustness.imagenet_c import (
     score_of,
 )
 from efficientnet_advprop.robustness.measurements import Column
+from efficientnet_advprop.robustness.part_keys import attack_key, benchmark_of, corruption_key, series_of
 from efficientnet_advprop.robustness.published import Published, published_results
 from efficientnet_advprop.robustness.results import RESULTS_FILE, Evaluated, EvaluationResults, Part
 from efficientnet_advprop.robustness.settings import in_words
-from efficientnet_advprop.robustness.titles import CORRUPTED, TITLES, benchmark_of
+from efficientnet_advprop.robustness.titles import CORRUPTED, TITLES
 
 __all__ = [
     "CIFAR_STRENGTHS_BELOW_PX",
@@ -47,13 +48,16 @@ __all__ = [
     "Part",
     "Published",
     "attack_curves",
+    "attack_key",
     "benchmark_of",
     "commonest_confusions",
     "compare",
+    "corruption_key",
     "corruption_score",
     "in_words",
     "incomplete_parts",
     "masked_gradient_warnings",
     "published_results",
     "score_of",
+    "series_of",
 ]

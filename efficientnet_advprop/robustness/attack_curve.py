@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 
 from efficientnet_advprop.recipes import MAIN_BRANCH
+from efficientnet_advprop.robustness.part_keys import ATTACKED, attack_of
 from efficientnet_advprop.robustness.results import EvaluationResults, Part
-from efficientnet_advprop.robustness.titles import benchmark_of
 
 _MEANING = (
     "gradients may be masked or vanish, or the steps be too few; accuracy under this attack then overstates how robust "
@@ -44,13 +44,18 @@ class AttackPoint:
     one_step: float | None
     pgd: float | None
 
+    @property
+    def curve(self) -> str:
+        """What it is a point of."""
+        return self.norm if self.branch == MAIN_BRANCH else f"{self.norm}, {self.branch} branch"
+
 
 def attack_curves(results: EvaluationResults) -> dict[str, list[AttackPoint]]:
-    """By norm, what was measured at each epsilon, from the smallest on."""
-    points = [_point(key, part) for key, part in results.parts.items() if benchmark_of(key) == "pgd"]
+    """What was measured at each epsilon, from the smallest on, by norm, and branch if it is not the main one."""
+    points = [_point(key, part) for key, part in results.parts_of(ATTACKED).items()]
     return {
-        norm: sorted((point for point in points if point.norm == norm), key=lambda point: point.epsilon_px)
-        for norm in dict.fromkeys(point.norm for point in points)
+        curve: sorted((point for point in points if point.curve == curve), key=lambda point: point.epsilon_px)
+        for curve in dict.fromkeys(point.curve for point in points)
     }
 
 
@@ -61,21 +66,18 @@ def masked_gradient_warnings(results: EvaluationResults) -> list[str]:
     more than chance would, and left something to take.
     """
     warnings = []
-    for norm, points in attack_curves(results).items():
+    for curve, points in attack_curves(results).items():
         for point in points:
             signs = _signs(point, points)
             if signs:
-                warnings.append(f"{norm}, epsilon {point.epsilon_px:g} px: {' and '.join(signs)}: {_MEANING}.")
+                warnings.append(f"{curve}, epsilon {point.epsilon_px:g} px: {' and '.join(signs)}: {_MEANING}.")
     return warnings
 
 
 def _point(key: str, part: Part) -> AttackPoint:
-    _, norm, epsilon, *_ = key.split("/")
     return AttackPoint(
         key,
-        norm,
-        float(epsilon),
-        part.settings.get("branch", MAIN_BRANCH),
+        *attack_of(key),
         part.images,
         *(part.scores.get(answered, {}).get("top1") for answered in ("clean", "noise", "one_step", "pgd")),
     )
@@ -100,7 +102,7 @@ def _signs(point: AttackPoint, points: Sequence[AttackPoint]) -> list[str]:
 def _accuracy_before(point: AttackPoint, points: Sequence[AttackPoint]) -> float:
     """The best that is known of the attacked pictures: as they are, after noise in any ball, under this attack."""
     known = [point.pgd, point.clean]
-    known += [other.noise for other in points if (other.branch, other.images) == (point.branch, point.images)]
+    known += [other.noise for other in points if other.images == point.images]
     return max(accuracy for accuracy in known if accuracy is not None)
 
 

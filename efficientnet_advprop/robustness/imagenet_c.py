@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Mapping
 
 from efficientnet_advprop.recipes import IMAGENET_IMAGES
+from efficientnet_advprop.robustness.part_keys import corruption_of
 from efficientnet_advprop.robustness.results import EvaluationResults
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -123,7 +124,7 @@ def score_of(results: EvaluationResults, benchmark: str, branch: str) -> Corrupt
         branch: that answered.
     """
     top1 = results.scores_of(benchmark, branch, "top1")
-    return corruption_score({(name, int(severity)): 1 - share for (name, severity), share in top1.items()})
+    return corruption_score({corruption_of(key): 1 - share for key, share in top1.items()})
 
 
 def incomplete_parts(results: EvaluationResults) -> list[str]:

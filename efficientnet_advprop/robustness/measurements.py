@@ -9,9 +9,10 @@ from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH
 from efficientnet_advprop.recipes.attack_spec import NORMS
 from efficientnet_advprop.robustness.attack_curve import attack_curves
 from efficientnet_advprop.robustness.imagenet_c import IMAGENET_C_CORRUPTIONS, score_of
+from efficientnet_advprop.robustness.part_keys import ATTACKED, attack_of, benchmark_of, corruption_of
 from efficientnet_advprop.robustness.results import EvaluationResults, Part
 from efficientnet_advprop.robustness.settings import differences_in_words
-from efficientnet_advprop.robustness.titles import CORRUPTED, TITLES, benchmark_of
+from efficientnet_advprop.robustness.titles import CORRUPTED, TITLES
 
 # (part, branch, metric), in the order of tables. The auxiliary branch is about clean pictures alone.
 _PLAIN = (
@@ -55,8 +56,11 @@ class Column:
     @property
     def title(self) -> str:
         """Its name in tables."""
-        benchmark, *rest = self.part.split("/")
-        words = [f"{TITLES[benchmark]} {rest[0]}, epsilon {rest[1]} px" if rest else TITLES[benchmark]]
+        benchmark = benchmark_of(self.part)
+        words = [TITLES[benchmark]]
+        if self.strength:
+            norm, epsilon_px = self.strength
+            words = [f"{TITLES[benchmark]} {norm}, epsilon {epsilon_px:g} px"]
         if self.branch != MAIN_BRANCH:
             words.append(f"{self.branch} branch")
         if self.metric == "top1" and benchmark in ("imagenet_a", "imagenet_r"):
@@ -79,8 +83,7 @@ class Column:
     @property
     def strength(self) -> tuple[str, float] | None:
         """Norm and epsilon in pixels of an attack; None of anything else."""
-        benchmark, *rest = self.part.split("/")
-        return (rest[0], float(rest[1])) if benchmark == "pgd" else None
+        return attack_of(self.part)[:2] if benchmark_of(self.part) == ATTACKED else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +115,7 @@ def measurements(results: EvaluationResults) -> tuple[dict[Column, Measurement],
             if parts:
                 notes.append(f"{TITLES[benchmark]} is partial, without {'; '.join(score.missing())}: not compared")
             continue
-        parts = {key: part for key, part in parts.items() if key.split("/")[1] in IMAGENET_C_CORRUPTIONS}
+        parts = {key: part for key, part in parts.items() if corruption_of(key)[0] in IMAGENET_C_CORRUPTIONS}
         for metric in _OF_CORRUPTED[benchmark]:
             found[Column(benchmark, MAIN_BRANCH, metric)] = _measurement(results, getattr(score, metric), parts)
     for points in attack_curves(results).values():

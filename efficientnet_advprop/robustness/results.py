@@ -7,8 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from efficientnet_advprop.files import write_whole
 from efficientnet_advprop.recipes import RecipeError
-from efficientnet_advprop.robustness.titles import benchmark_of
+from efficientnet_advprop.robustness.part_keys import benchmark_of
 
 RESULTS_FILE = "results.json"
 
@@ -73,7 +74,7 @@ class Part:
 class EvaluationResults:
     """`results.json` of an evaluation: longer by one part at a time.
 
-    Parts are named BENCHMARK, or BENCHMARK/CORRUPTION/SEVERITY, or pgd/NORM/EPSILON.
+    Parts are named as `part_keys` tells.
 
     Args:
         folder: of the evaluation.
@@ -121,15 +122,12 @@ class EvaluationResults:
         self.parts[key] = part
         if not write:
             return
-        values = {
-            "evaluated": dataclasses.asdict(self.evaluated),
-            "parts": {name: dataclasses.asdict(self.parts[name]) for name in self.parts},
-        }
-        tf.io.gfile.makedirs(os.path.dirname(self.path))
-        temporary = f"{self.path}.tmp"
-        with tf.io.gfile.GFile(temporary, "w") as file:
-            file.write(json.dumps(values, indent=1) + "\n")
-        tf.io.gfile.rename(temporary, self.path, overwrite=True)
+        # A line for each part: there may be a hundred, with many numbers each.
+        parts = ",\n".join(
+            f"{json.dumps(name)}: {json.dumps(dataclasses.asdict(self.parts[name]))}" for name in self.parts
+        )
+        evaluated = json.dumps(dataclasses.asdict(self.evaluated))
+        write_whole(self.path, f'{{"evaluated": {evaluated},\n"parts": {{\n{parts}\n}}}}\n')
 
     def parts_of(self, benchmark: str) -> dict[str, Part]:
         """The parts of a benchmark such as "imagenet_c", by their whole names."""
@@ -139,8 +137,8 @@ class EvaluationResults:
         """Forget a part that is not to be read together with those to come."""
         del self.parts[key]
 
-    def scores_of(self, benchmark: str, answered: str, metric: str) -> dict[tuple[str, ...], float]:
-        """One metric of all parts of a benchmark, by the rest of their names.
+    def scores_of(self, benchmark: str, answered: str, metric: str) -> dict[str, float]:
+        """One metric of all parts of a benchmark that have it, by the parts' names.
 
         Args:
             benchmark: such as "imagenet_c".
@@ -148,7 +146,7 @@ class EvaluationResults:
             metric: likewise.
         """
         return {
-            tuple(key.split("/")[1:]): part.scores[answered][metric]
+            key: part.scores[answered][metric]
             for key, part in self.parts_of(benchmark).items()
             if metric in part.scores.get(answered, {})
         }

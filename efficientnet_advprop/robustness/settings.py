@@ -6,12 +6,6 @@ from typing import Any
 
 def in_words(value: Any) -> str:
     """One setting."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {in_words(inner)}" for name, inner in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(in_words, value))
-    if isinstance(value, float):
-        return f"{value:g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return "none" if value is None else str(value)
@@ -22,9 +16,6 @@ def differences_in_words(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
     found = {}
     for name in dict.fromkeys((*ours, *theirs)):
         mine, other = ours.get(name), theirs.get(name)
-        if isinstance(mine, Mapping) and isinstance(other, Mapping):
-            inner = differences_in_words(mine, other)
-            found.update({f"{name} {field}": f"{name} {words}" for field, words in inner.items()})
-        elif mine != other:
+        if mine != other:
             found[name] = f"{name} {in_words(mine)} against {in_words(other)}"
     return found

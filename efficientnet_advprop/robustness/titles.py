@@ -14,8 +14,3 @@ TITLES = {
 }
 # Benchmarks of many parts, BENCHMARK/CORRUPTION/SEVERITY.
 CORRUPTED = ("imagenet_c", "corruptions")
-
-
-def benchmark_of(key: str) -> str:
-    """The benchmark that a part belongs to, by the part's name."""
-    return key.partition("/")[0]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.files import write_whole
 from efficientnet_advprop.recipes import Cell
 
 IMAGES = "images"
@@ -32,12 +33,7 @@ def write_observation(folder: str, key: str, arrays: Mapping[str, np.ndarray]) -
     """
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
-    path = _path(folder, key)
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    temporary = f"{path}.tmp"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(content.getvalue())
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    write_whole(_path(folder, key), content.getvalue())
 
 
 def read_observation(folder: str, key: str) -> dict[str, np.ndarray] | None:

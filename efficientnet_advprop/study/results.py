@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from efficientnet_advprop.files import write_whole
 from efficientnet_advprop.recipes import Cell, RecipeError, digest
 
 RESULTS_FILE = "results.json"
@@ -79,10 +80,7 @@ class Results:
             cell.model, cell.row, recipe.seed, dict(values), passes, seconds, digest(recipe)
         )
         text = json.dumps({"cells": {key: dataclasses.asdict(self._by_key[key]) for key in self._by_key}}, indent=1)
-        temporary = f"{self._path}.tmp"
-        with tf.io.gfile.GFile(temporary, "w") as file:
-            file.write(text + "\n")
-        tf.io.gfile.rename(temporary, self._path, overwrite=True)
+        write_whole(self._path, text + "\n")
 
     def of(self, cells: Sequence[Cell]) -> list[CellResult]:
         """The results of those of these cells that are finished, in their order."""

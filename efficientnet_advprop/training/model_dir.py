@@ -4,9 +4,9 @@ import json
 import os
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.files import write_whole
 from efficientnet_advprop.recipes import Recipe, RecipeError, differences, from_json, to_json
 
 RECIPE_FILE = "recipe.json"
@@ -87,7 +87,7 @@ def recorded_recipe(model_dir: str) -> Recipe:
 
 def write_summary(model_dir: str, summary: dict[str, Any]) -> None:
     """Record the end of a run."""
-    write_text(os.path.join(model_dir, SUMMARY_FILE), json.dumps(summary, indent=2) + "\n")
+    write_whole(os.path.join(model_dir, SUMMARY_FILE), json.dumps(summary, indent=2) + "\n")
 
 
 def read_summary(model_dir: str) -> dict[str, Any] | None:
@@ -140,32 +140,9 @@ def write_or_refuse(what: str, folder: str, name: str, text: str) -> None:
         RecipeError: when the folder cannot be written; `what` names the flag.
     """
     try:
-        write_text(os.path.join(folder, name), text)
+        write_whole(os.path.join(folder, name), text)
     except (tf.errors.OpError, OSError) as error:
         raise RecipeError(f"{what} {folder} cannot be written: {first_line(error)}") from error
-
-
-def write_text(path: str, text: str) -> None:
-    """Write a file whole or not at all: under a temporary name, then renamed."""
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    temporary = f"{path}.tmp"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(text)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
-
-
-def write_array(path: str, array: np.ndarray) -> None:
-    """Write an array in NumPy's format, whole or not at all, to the very name given."""
-    if os.path.dirname(path):
-        tf.io.gfile.makedirs(os.path.dirname(path))
-    temporary = f"{path}.tmp"
-    try:
-        with tf.io.gfile.GFile(temporary, "wb") as file:
-            np.save(file, array)
-        tf.io.gfile.rename(temporary, path, overwrite=True)
-    finally:
-        if tf.io.gfile.exists(temporary):
-            tf.io.gfile.remove(temporary)
 
 
 def first_line(error: Exception) -> str:

@@ -6,10 +6,9 @@ Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Com
 
 from efficientnet_advprop.evaluation.corruptions.libraries import require_libraries
 from efficientnet_advprop.evaluation.corruptions.table import (
-    CORRUPTION_GROUPS,
     CORRUPTIONS,
     STUDY_CORRUPTIONS,
     corrupt,
 )
 
-__all__ = ["CORRUPTIONS", "CORRUPTION_GROUPS", "STUDY_CORRUPTIONS", "corrupt", "require_libraries"]
+__all__ = ["CORRUPTIONS", "STUDY_CORRUPTIONS", "corrupt", "require_libraries"]

@@ -1,0 +1,22 @@
+"""Files that are whole or not there, on local and remote disks."""
+
+import os
+
+import tensorflow as tf
+
+
+def write_whole(path: str, content: str | bytes) -> None:
+    """Write a file under a temporary name, then rename it; the folder is made where it is missing.
+
+    What fails or is killed leaves the file as it was.
+    """
+    if os.path.dirname(path):
+        tf.io.gfile.makedirs(os.path.dirname(path))
+    temporary = f"{path}.tmp"
+    try:
+        with tf.io.gfile.GFile(temporary, "w" if isinstance(content, str) else "wb") as file:
+            file.write(content)
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    finally:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
