@@ -110,6 +110,17 @@ def test_attackers_are_their_definitions(method, norm, epsilon_px, step_size_px,
     np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("length", [1e-30, 1e-10, 1e30])
+def test_an_l2_step_has_its_length_however_small_or_large_the_gradient(length):
+    """The squares of a small gradient are 0 in float32, those of a large one infinite."""
+    images = tf.fill((1, 4, 4, 3), 100.0)
+    weights = np.random.default_rng(1).normal(size=images.shape).astype(np.float32)
+    spec = AttackSpec(norm="l2", epsilon_px=9.0, step_size_px=3.0, num_steps=1, random_start=False)
+    moved = perturb(linear_loss((length * weights).astype(np.float32)), images, spec, SEED)
+    np.testing.assert_allclose(moved, perturb(linear_loss(weights), images, spec, SEED), atol=1e-4)
+    assert np.linalg.norm(moved - images) == pytest.approx(3, rel=1e-4)
+
+
 @pytest.mark.parametrize("method", ["pgd", "gd"])
 def test_steps_go_on_from_the_random_start(method):
     """The closed form from where a flat loss stays: the same seed draws the same start."""
