@@ -215,7 +215,10 @@ def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
     cells, options = settings.cells, settings.options
     check_options(source, options.input)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, cells[0].recipe))
-    print(f"report: {run_study(cells, options, source)}")
+    report, diverged = run_study(cells, options, source)
+    print(f"report: {report}")
+    if diverged:
+        fail(f"{len(diverged)} of {len(cells)} runs diverged: {', '.join(diverged)}", exit_code=1)
 
 
 def compare(values: absl_flags.FlagValues) -> None:

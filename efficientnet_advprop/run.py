@@ -41,6 +41,31 @@ from efficientnet_advprop.training.state import TrainState, create_train_state
 _STRIP_PICTURES = 8
 
 
+def connect(options: RunOptions) -> tf.distribute.Strategy:
+    """The devices that the options ask for, connected."""
+    return tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
+
+
+def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bool, evaluation: bool) -> None:
+    """Refuse batches that the replicas cannot share equally.
+
+    Raises:
+        RecipeError: naming the flag and the numbers.
+    """
+    sizes = {}
+    if training:
+        sizes["train_batch_size"] = (recipe.train_batch_size, recipe.micro_batches)
+    if evaluation:
+        sizes["eval_batch_size"] = (recipe.cadence.eval_batch_size, 1)
+    for flag, (size, micro_batches) in sizes.items():
+        try:
+            per_replica = tpu_utils.per_replica_batch_size(size, strategy.num_replicas_in_sync, micro_batches)
+        except tpu_utils.DeviceError as error:
+            raise RecipeError(f"--{flag}: {error}") from error
+        if flag == "train_batch_size" and recipe.scheme == FAST_ADVPROP:
+            recipe.num_fast_adversarial(per_replica)
+
+
 class Run:
     """The parts of one run, assembled.
 
@@ -64,9 +89,7 @@ class Run:
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.recipe, self.options, self.source, self.weights = recipe, options, source, weights
-        self.strategy = strategy or tpu_utils.connect(
-            options.strategy, options.tpu, options.tpu_zone, options.gcp_project
-        )
+        self.strategy = strategy or connect(options)
         if not tf.config.list_physical_devices("GPU"):
             # As the official trainer does: on a deep network Grappler takes a minute before the first step and makes no
             # step faster. GPUs keep it for its choice of memory layouts.
@@ -180,18 +203,7 @@ class Run:
         Raises:
             RecipeError: naming the flag and the numbers.
         """
-        sizes = {}
-        if training:
-            sizes["train_batch_size"] = (self.recipe.train_batch_size, self.recipe.micro_batches)
-        if evaluation:
-            sizes["eval_batch_size"] = (self.recipe.cadence.eval_batch_size, 1)
-        for flag, (size, micro_batches) in sizes.items():
-            try:
-                per_replica = tpu_utils.per_replica_batch_size(size, self.strategy.num_replicas_in_sync, micro_batches)
-            except tpu_utils.DeviceError as error:
-                raise RecipeError(f"--{flag}: {error}") from error
-            if flag == "train_batch_size" and self.recipe.scheme == FAST_ADVPROP:
-                self.recipe.num_fast_adversarial(per_replica)
+        check_batches(self.recipe, self.strategy, training, evaluation)
 
     def _make_model(self) -> tf.keras.Model:
         return build_model(
@@ -318,9 +330,10 @@ class Run:
 
     def draw_examples(self) -> str:
         """Draw the strip of adversarial pictures: the attack of training, or that of evaluation if there is none."""
-        attacks = [(term.branch, term.attack) for phase in self.recipe.phases for term in phase.terms if term.attack]
-        attacks = [(branch, spec) for branch, spec in attacks if spec.perturbs]
-        branch, spec = attacks[0] if attacks else (self.recipe.cadence.eval_branch, EVALUATION_ATTACK)
+        branch, spec = self.recipe.cadence.eval_branch, EVALUATION_ATTACK
+        if self.recipe.attacking_terms:
+            term = self.recipe.attacking_terms[0]
+            branch, spec = term.branch, term.attack
         examples = adversarial_examples(
             self.strategy,
             self.evaluated_model,

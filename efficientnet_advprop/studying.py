@@ -18,27 +18,32 @@ from efficientnet_advprop.evaluation import (
     run_all,
     running_statistics,
 )
-from efficientnet_advprop.recipes import MOST_CORRUPTED_IMAGES, Cell, RecipeError, RunOptions
+from efficientnet_advprop.recipes import MOST_CORRUPTED_IMAGES, Cell, RecipeError, RunOptions, digest
 from efficientnet_advprop.reporting import write_study_figures, write_study_report
-from efficientnet_advprop.run import Run
-from efficientnet_advprop.study import IMAGES, Results, observed_cells, write_observation
+from efficientnet_advprop.run import Run, check_batches, connect
+from efficientnet_advprop.study import IMAGES, CellResult, Results, cells_to_observe, write_observation
 from efficientnet_advprop.training import model_dir as run_folder
 
 _CELLS_FOLDER = "cells"
 _OBSERVED_PICTURES = 4
 _OBSERVED_LAYERS = 5
+_BAD_IMAGES = "bad_images"  # a count among the accuracies
 
 
-def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> str:
-    """Run the cells that have no result yet, and write report and figures; returns the report's path.
+def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> tuple[str, list[str]]:
+    """Run the cells that have no result yet, and write report and figures.
 
     A finished run leaves its values in `results.json`, its recipe and metrics in `cells/KEY`, and what figures show of
-    it in `observations`; its checkpoints are removed. A run that was stopped goes on from its own.
+    it in `observations`; its checkpoints are removed. A run that was stopped goes on from its own. One that diverges is
+    recorded as such, and the others follow.
 
     Args:
         cells: the runs, in their order.
         options: where and how; `model_dir` is the study's folder.
         source: of the pictures.
+
+    Returns:
+        The report's path, and the keys of the runs that diverged.
 
     Raises:
         RecipeError: when the folder holds a run, or results or a run under way of other recipes.
@@ -47,48 +52,84 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> str
     if run_folder.holds_run(folder):
         raise RecipeError(f"{folder} holds a run: a study needs another --model_dir")
     run_folder.require_writable("model_dir", folder)
-    results = Results(folder)
-    missing = results.missing(cells)
+    strategy = connect(options)
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise RecipeError("--mode=study runs in one process: unset TF_CONFIG")
     for cell in cells:
-        if cell in missing:
-            run_folder.check(_cell_folder(folder, cell), cell.recipe)
-        else:  # killed after its result was written
+        check_batches(cell.recipe, strategy, training=True, evaluation=True)
+        run_folder.check(_cell_folder(folder, cell), cell.recipe)
+    results = Results(folder)
+    missing = results.missing(cells, tpu_utils.set_precision(options.use_bfloat16, strategy))
+    for cell in cells:
+        if cell not in missing:  # killed after its result was written
             run_folder.remove_checkpoints(_cell_folder(folder, cell))
     print(f"study: {len(cells)} runs, {len(cells) - len(missing)} of them finished before", flush=True)
     tf.get_logger().addFilter(_is_not_about_retracing)
-    observed = {cell.key for cell in observed_cells(cells)}
-    strategy = None
+    observed = cells_to_observe(folder, cells, missing)
     for number, cell in enumerate(missing, start=1):
         print(f"\nrun {number} of {len(missing)}: {cell.key}", flush=True)
         gradients_before = tpu_utils.registered_gradients()
-        run = _prepared(cell, options, source, strategy)
-        strategy = run.strategy
-        seconds = run.train(with_evaluation=False)
-        values = _evaluate(run)
-        if cell.key in observed:
-            write_observation(folder, cell.key, _observe(run))
-        results.add(cell, values, seconds)
-        run_folder.remove_checkpoints(run.options.model_dir)
-        del run
+        _run_cell(cell, options, source, strategy, results, is_observed=cell in observed)
         tpu_utils.release_graphs(gradients_before)
-        write_study_report(folder, cells, results.of(cells), options.command, figures=())  # for who stops here
-    figures = write_study_figures(folder, cells, results.of(cells))
-    return write_study_report(folder, cells, results.of(cells), options.command, figures)
+        _publish(cells, results, options)  # for who stops here
+    diverged = [cell.key for cell in cells for result in results.of([cell]) if result.diverged]
+    return _publish(cells, results, options), diverged
+
+
+def _run_cell(
+    cell: Cell,
+    options: RunOptions,
+    source: Source,
+    strategy: tf.distribute.Strategy,
+    results: Results,
+    is_observed: bool,
+) -> None:
+    """Train and evaluate one run, and record what it came to."""
+    study_folder, folder = options.model_dir, _cell_folder(options.model_dir, cell)
+    run = Run(cell.recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
+    run.record_recipe()
+    values: dict[str, float] = {}
+    diverged = None
+    try:
+        run.train(with_evaluation=False)
+    except FloatingPointError as error:
+        diverged = str(error)
+        print(f"{cell.key} diverged: {diverged}; the next run follows", flush=True)
+    else:
+        values = _evaluate(run)
+        if is_observed:
+            write_observation(study_folder, cell.key, _observe(run))
+    recipe = cell.recipe
+    results.add(
+        cell,
+        CellResult(
+            cell.model,
+            cell.row,
+            recipe.seed,
+            {name: value for name, value in values.items() if name != _BAD_IMAGES},
+            int(values.get(_BAD_IMAGES, 0)),
+            recipe.total_steps
+            / recipe.steps_per_epoch
+            * recipe.passes_per_image(num_replicas=strategy.num_replicas_in_sync),
+            run.log.train_seconds,
+            run.precision,
+            digest(recipe),
+            diverged,
+        ),
+    )
+    run_folder.write_summary(folder, {"step": run.state.step, **values})
+    run_folder.remove_checkpoints(folder)
+
+
+def _publish(cells: Sequence[Cell], results: Results, options: RunOptions) -> str:
+    """Write figures and report of the runs finished so far; returns the report's path."""
+    folder, finished = options.model_dir, results.of(cells)
+    figures = write_study_figures(folder, cells, finished)
+    return write_study_report(folder, cells, finished, options.command, figures)
 
 
 def _cell_folder(folder: str, cell: Cell) -> str:
     return os.path.join(folder, _CELLS_FOLDER, cell.key)
-
-
-def _prepared(cell: Cell, options: RunOptions, source: Source, strategy: tf.distribute.Strategy | None) -> Run:
-    """A run of this cell, on devices that are connected already if one ran before."""
-    folder = _cell_folder(options.model_dir, cell)
-    run = Run(cell.recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
-    if isinstance(run.strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise RecipeError("--mode=study runs in one process: unset TF_CONFIG")
-    run.check_batches(training=True, evaluation=True)
-    run.record_recipe()
-    return run
 
 
 def _evaluate(run: Run) -> dict[str, float]:

@@ -177,6 +177,7 @@ def _unread(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, str]:
     readers = (
         ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
         *((f"attack.{field}", recipe.attack.perturbs, "attack is none") for field in _READ_BY_ATTACKS),
+        ("attack.epsilon_px", recipe.attack.has_ball, "attack gd without a random start has no ball"),
         *((f"term_weights.{term}", term in terms, f"scheme {recipe.scheme} has no {term} term") for term in _WEIGHED),
         ("clean_from_epoch", recipe.scheme == "adversarial_then_clean", scheme),
         ("fast_adversarial_share", recipe.scheme == FAST_ADVPROP, scheme),

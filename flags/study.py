@@ -8,7 +8,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import (
-    EQUAL_BUDGET,
+    BASELINE,
     Cell,
     DataFacts,
     Recipe,
@@ -64,7 +64,7 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
     )
     cells = plan(spec, make_recipe)
     refuse_unread([cell.recipe for cell in cells], changes)
-    if spec.attack_epsilons_px and all(cell.row in (*spec.schemes, EQUAL_BUDGET) for cell in cells):
+    if spec.attack_epsilons_px and all(cell.recipe.scheme in (BASELINE, cell.row) for cell in cells):
         raise RecipeError(f"--attack_epsilons would have no effect: no strength to choose in {', '.join(spec.schemes)}")
     model_dir = values.model_dir or os.path.join("runs", f"study-{dataset}")
     return StudySettings(tuple(cells), run_options(values, model_dir))

@@ -312,6 +312,20 @@ def test_passes_are_those_of_the_papers_over_all_phases(scheme, changes, passes,
     assert recipe.passes_per_image(attack_step=0.5) == pytest.approx(cheaper, abs=1e-4)
 
 
+def test_fast_advprop_counts_what_each_replica_attacks():
+    recipe = named_recipe("efficientnet-b0", "digits", "fast_advprop")
+    assert recipe.train_batch_size == 32
+    assert recipe.passes_per_image() == 1 + 6 / 32
+    assert recipe.passes_per_image(num_replicas=8) == 1 + 1 / 4
+
+
+def test_terms_that_attack_are_those_whose_attack_moves_images():
+    for scheme, expected in (("vanilla", []), ("joint", ["main"]), ("fine_grained", ["auxiliary"])):
+        recipe = named_recipe("efficientnet-b0", "digits", scheme)
+        assert [term.branch for term in recipe.attacking_terms] == expected
+    assert not override(recipe, {"attack.method": "none"}).attacking_terms
+
+
 def test_compared_values_are_those_that_decide_a_whole_run():
     recipe = named_recipe("efficientnet-b0", "digits", "advprop")
     values = compared_values(recipe)

@@ -31,6 +31,10 @@ def parsed(*arguments: str) -> flags.Settings:
         (("--advprop", "--attack=none", "--attack_steps=3"), "--attack_steps would have no effect: attack is none"),
         (("--advprop", "--augmented_weight=2"), "no effect: scheme advprop has no augmented term"),
         (("--scheme=adversarial", "--clean_weight=2"), "no effect: scheme adversarial has no clean term"),
+        (
+            ("--advprop", "--attack=gd", "--attack_random_start=false", "--attack_epsilon=3"),
+            "--attack_epsilon would have no effect: attack gd without a random start has no ball",
+        ),
         (("--advprop", "--clean_from_epoch=2"), "--clean_from_epoch would have no effect: scheme is advprop"),
         (("--advprop", "--fast_adversarial_share=0.3"), "--fast_adversarial_share would have no effect"),
         (

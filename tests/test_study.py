@@ -1,8 +1,7 @@
-"""Studies: plan, statistics and report by hand; a study end to end, stopped and continued."""
+"""Studies: plan, what is kept of runs, what is measured of them; a study end to end, stopped and continued."""
 
 import dataclasses
 import json
-import math
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import flags
 import tpu_utils
 from efficientnet_advprop import run, studying
 from efficientnet_advprop.data import eval_dataset, evaluation_pictures, open_source
-from efficientnet_advprop.estimates import Estimate
 from efficientnet_advprop.evaluation import (
     CorruptedAccuracy,
     corrupted,
@@ -32,11 +30,10 @@ from efficientnet_advprop.recipes import (
     plan,
 )
 from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
-from efficientnet_advprop.reporting.study_figures import rescaled
-from efficientnet_advprop.reporting.study_report import study_tables
-from efficientnet_advprop.study import BRANCH_GAP, CellResult, Results, rows_of
+from efficientnet_advprop.study import IMAGES, Results, cells_to_observe, read_observations, write_observation
 from tests.command_line import run_main, set_flags
 from tests.small import one_cpu, small_model, small_recipe
+from tests.studies import finished, make_recipe
 
 DIGITS = DataFacts("digits", 10, 1437, 360)
 TINY = (
@@ -51,15 +48,6 @@ TINY = (
 )
 
 
-def make_recipe(model, scheme, changes):
-    return override(named_recipe(model, "digits", scheme), changes)
-
-
-def result(row, seed, main, auxiliary=None, passes=1.0, seconds=10.0):
-    branches = {"top1_main": main} | ({} if auxiliary is None else {"top1_auxiliary": auxiliary})
-    return CellResult("b0", row, seed, {**branches, "top1_blur": 0.25}, passes, seconds, "")
-
-
 def test_all_rows_come_with_the_first_seed_first():
     spec = StudySpec(("efficientnet-b0",), ("vanilla", "adversarial", "fast_advprop", "advprop"), 2, (1.0, 4.0))
     cells = plan(spec, make_recipe)
@@ -70,13 +58,15 @@ def test_all_rows_come_with_the_first_seed_first():
         "fast_advprop",  # one step by definition
         "advprop, epsilon 1",
         "advprop, epsilon 4",
-        "vanilla, equal budget",
+        "vanilla, 3 passes",  # PGD1 and two training passes
+        "vanilla, 7 passes",  # PGD5 and two
     ]
     assert [(cell.row, cell.recipe.seed) for cell in cells] == [(row, seed) for seed in (0, 1) for row in rows]
     assert [cell.recipe.attack.num_steps for cell in cells[4:6]] == [1, 5]
-    assert cells[6].recipe.scheme == "vanilla"
-    assert cells[6].recipe.train_epochs == 8 * 7  # PGD5 and two training passes
-    assert cells[6].key == "efficientnet-b0-vanilla-equal-budget-seed-0"
+    assert [cell.has_equal_budget for cell in cells[:8]] == [False] * 6 + [True] * 2
+    assert [cell.recipe.scheme for cell in cells[6:8]] == ["vanilla"] * 2
+    assert [cell.recipe.train_epochs for cell in cells[6:8]] == [8 * 3, 8 * 7]
+    assert cells[6].key == "efficientnet-b0-vanilla-3-passes-seed-0"
     assert len({cell.key for cell in cells}) == len(cells)
 
 
@@ -106,6 +96,8 @@ def test_strengths_are_the_papers_and_a_length_grows_whichever_way_it_is_given()
         (["--schemes=vanilla", "--attack_steps=3"], "--attack_steps would have no effect: scheme vanilla makes no"),
         (["--schemes=vanilla", "--attack_epsilons=1,2"], "--attack_epsilons would have no effect"),
         (["--schemes=vanilla,advprop", "--attack_epsilons=1", "--attack_steps=3"], "--attack_steps contradicts it"),
+        (["--schemes=vanilla,advprop", "--attack_epsilons=1,4", "--attack=none"], "--attack_epsilons would have no"),
+        (["--schemes=vanilla,fast_advprop", "--train_batch_size=2"], "fast_adversarial_share 0.2 makes 0 of"),
         (["--schemes=vanilla", "--train_epochs=nan"], "train_epochs nan"),
     ],
 )
@@ -138,69 +130,42 @@ def test_flags_hold_for_every_run_that_reads_them():
     assert set_flags(*settings.options.command.split()[2:]).schemes == ["vanilla", "advprop"]
 
 
-def test_rows_by_hand():
-    rows = rows_of(
-        [
-            result("vanilla", 0, 0.80, seconds=8),
-            result("advprop", 0, 0.84, 0.83, passes=3, seconds=20),
-            result("vanilla", 1, 0.90, seconds=12),
-            result("advprop", 1, 0.92, 0.88, passes=3, seconds=30),
-            result("vanilla", 2, 0.70, seconds=10),  # without a partner
-        ],
-        "vanilla",
-    )
-    vanilla, advprop = rows
-    assert (vanilla.name, vanilla.runs, vanilla.cost) == ("vanilla", 3, 1)
-    assert vanilla.values["top1_main"].mean == pytest.approx(0.8)
-    assert vanilla.values["top1_main"].standard_error == pytest.approx(0.1 / math.sqrt(3))
-    assert (advprop.runs, advprop.cost, advprop.seconds.mean) == (2, 3, 25)
-    assert advprop.differences["top1_main"].mean == pytest.approx(0.03)  # of 0.04 and 0.02
-    assert advprop.differences["top1_main"].standard_error == pytest.approx(0.01)
-    assert "top1_auxiliary" not in advprop.differences
-    assert advprop.values[BRANCH_GAP].mean == pytest.approx(0.025)  # of 0.01 and 0.04
-    assert advprop.values[BRANCH_GAP].standard_error == pytest.approx(0.015)
-    (accuracies, differences, single) = (table for _, table in study_tables(rows))
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in accuracies.splitlines()]
-    assert cells[0] == ["", "runs", "top1_main", "top1_auxiliary", "main over auxiliary", "cost", "seconds a run"]
-    assert cells[2] == ["vanilla", "3", "80.00 ± 5.77", "", "", "1.00", "10"]
-    assert cells[3] == ["advprop", "2", "88.00 ± 4.00", "85.50 ± 2.50", "+2.50 ± 1.50", "3.00", "25"]
-    assert "+3.00 ± 1.00" in differences
-    assert "blur" in single
-
-
-def test_one_run_has_no_standard_error_and_a_row_without_baseline_no_differences():
-    assert math.isnan(Estimate.of([0.5]).standard_error)
-    (row,) = rows_of([result("advprop", 0, 0.5, 0.5)], "vanilla")
-    assert row.differences == {}
-    assert math.isnan(row.cost)
-    assert " 50.00 " in study_tables([row])[0][1]
-
-
-def test_results_are_kept_by_recipe(tmp_path):
+def test_results_are_kept_by_recipe_and_precision(tmp_path):
     spec = StudySpec(("efficientnet-b0",), ("vanilla", "advprop"), 1)
     cells = plan(spec, make_recipe)
     results = Results(str(tmp_path))
-    assert results.missing(cells) == cells
-    results.add(cells[1], {"top1_main": 0.5}, 12.0)
+    assert results.missing(cells, "float32") == cells
+    results.add(cells[1], finished(cells[1], seconds=12.0))
     again = Results(str(tmp_path))
-    assert again.missing(cells) == [cells[0], cells[2]]
+    assert again.missing(cells, "float32") == [cells[0], cells[2]]
     (kept,) = again.of(cells)
-    assert (kept.row, kept.seconds) == ("advprop", 12)
-    assert kept.passes == pytest.approx(3 * 359 * 32 / 1437)
+    assert kept == finished(cells[1], seconds=12.0)
     other = plan(spec, lambda model, scheme, changes: make_recipe(model, scheme, {**changes, "label_smoothing": 0.0}))
     with pytest.raises(RecipeError, match="holds efficientnet-b0-advprop-seed-0 with another recipe"):
-        again.missing(other)
+        again.missing(other, "float32")
+    with pytest.raises(RecipeError, match="holds efficientnet-b0-advprop-seed-0 in float32, not mixed_bfloat16"):
+        again.missing(cells, "mixed_bfloat16")
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(RecipeError, match=r"results\.json cannot be read"):
         Results(str(tmp_path))
 
 
-def test_gradients_are_shown_within_three_deviations():
-    gradient = np.zeros((10, 10, 3), np.float32)
-    gradient[0, 0, 0], gradient[0, 0, 1] = 1, -1  # 12 deviations away
-    shown = rescaled(gradient)
-    assert (shown[0, 0, 0], shown[0, 0, 1], shown[5, 5, 0]) == (1, 0, 0.5)
-    assert rescaled(np.ones((2, 2, 3), np.float32)).tolist() == np.full((2, 2, 3), 0.5).tolist()
+def test_two_processes_lose_no_result_of_each_other(tmp_path):
+    cells = plan(StudySpec(("efficientnet-b0",), ("vanilla", "advprop"), 1), make_recipe)
+    one, other = Results(str(tmp_path)), Results(str(tmp_path))
+    one.add(cells[0], finished(cells[0]))
+    other.add(cells[1], finished(cells[1]))
+    assert len(Results(str(tmp_path)).of(cells)) == 2
+
+
+def test_the_first_run_of_a_kind_is_looked_at_unless_one_was_before(tmp_path):
+    cells = plan(StudySpec(("efficientnet-b0",), ("vanilla", "joint", "advprop"), 2), make_recipe)
+    vanilla, _, advprop, _ = cells[:4]
+    assert cells_to_observe(str(tmp_path), cells, cells) == [vanilla, advprop]
+    assert cells_to_observe(str(tmp_path), cells, cells[4:]) == [cells[4], cells[6]]  # the first seed's are lost
+    write_observation(str(tmp_path), advprop.key, {"images": np.zeros((1, 2, 2, 3), np.uint8)})
+    assert cells_to_observe(str(tmp_path), cells, cells) == [vanilla]
+    assert list(read_observations(str(tmp_path), cells)) == [advprop]
 
 
 def test_evaluation_pictures_are_evenly_spaced():
@@ -339,4 +304,32 @@ def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, mon
     with pytest.raises(SystemExit) as left:
         run_main(*TINY, "--seeds=1", "--label_smoothing=0", f"--model_dir={stopped}")
     assert left.value.code == 2
-    assert "holds efficientnet-b0-vanilla-seed-0 with another recipe" in capsys.readouterr().err
+    assert "vanilla-seed-0 was started with another recipe (label_smoothing: 0.1 -> 0.0)" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        run_main(*TINY, "--seeds=1", "--use_bfloat16", f"--model_dir={stopped}")
+    assert left.value.code == 2
+    assert "holds efficientnet-b0-vanilla-seed-0 in float32, not mixed_bfloat16" in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_is_recorded_and_the_next_follows(two_blocks, tmp_path, monkeypatch, capsys):
+    def train(state, recipe, *rest):
+        if recipe.scheme == "advprop":
+            raise FloatingPointError("not finite in steps 1 to 2: loss/adversarial")
+
+    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(studying, "_evaluate", lambda run: {"top1_main": 0.5, "top1_pgd": 0.25, "top1_corrupted": 0.4})
+    monkeypatch.setattr(studying, "_observe", lambda run: {IMAGES: np.zeros((1, 2, 2, 3), np.uint8)})
+    monkeypatch.setattr(studying, "write_study_figures", lambda *arguments: [])
+    for _ in range(2):  # the second time nothing is trained again
+        with pytest.raises(SystemExit) as left:
+            run_main(*TINY, "--seeds=1", f"--model_dir={tmp_path}")
+        assert left.value.code == 1
+        told = capsys.readouterr()
+        assert "1 of 3 runs diverged: efficientnet-b0-advprop-seed-0" in told.err
+    assert "3 of them finished before" in told.out
+    assert [result["diverged"] for result in cells_of(tmp_path).values()] == [
+        None,
+        "not finite in steps 1 to 2: loss/adversarial",
+        None,
+    ]
+    assert "**Diverged**, in no table: efficientnet-b0, advprop, seed 0" in (tmp_path / "report.md").read_text()

@@ -52,7 +52,7 @@ from efficientnet_advprop.recipes.schemes import (
     scheme_phases,
     views_of,
 )
-from efficientnet_advprop.recipes.study_spec import BASELINE, EQUAL_BUDGET, MOST_CORRUPTED_IMAGES, Cell, StudySpec, plan
+from efficientnet_advprop.recipes.study_spec import BASELINE, MOST_CORRUPTED_IMAGES, Cell, StudySpec, plan
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord, refuse_other_classes
 
 __all__ = [
@@ -63,7 +63,6 @@ __all__ = [
     "BENCHMARKS",
     "CROPPED_BENCHMARKS",
     "CROPPED_PX",
-    "EQUAL_BUDGET",
     "EVALUATION_ATTACK",
     "FAST_ADVPROP",
     "IMAGENET_BENCHMARKS",

@@ -44,6 +44,11 @@ class AttackSpec:
         """Whether it moves images at all."""
         return self.method != "none"
 
+    @property
+    def has_ball(self) -> bool:
+        """Whether epsilon decides where images may start or go."""
+        return self.method != "gd" or self.random_start
+
     def validate(self) -> None:
         """Refuse what cannot be run.
 

@@ -13,6 +13,7 @@ from efficientnet_advprop.recipes.schemes import (
     FAST_ADVPROP,
     Phase,
     SchemeSettings,
+    Term,
     TermWeights,
     branches_of,
     scheme_phases,
@@ -145,14 +146,22 @@ class Recipe:
         """The views that a training batch needs."""
         return views_of(self.phases)
 
-    def passes_per_image(self, attack_step: float = 1.0) -> float:
+    @property
+    def attacking_terms(self) -> tuple[Term, ...]:
+        """The terms whose attack moves images, in the order of the phases."""
+        terms = (term for phase in self.phases for term in phase.terms)
+        return tuple(term for term in terms if term.attack and term.attack.perturbs)
+
+    def passes_per_image(self, attack_step: float = 1.0, num_replicas: int = 1) -> float:
         """Forward and backward passes per clean image, over the run's mean; vanilla's is 1.
 
         Args:
             attack_step: what one step of an attack counts for; 1 is the papers' count (AdvProp with K steps: K + 2).
+            num_replicas: that share a batch; the number that Fast AdvProp attacks is rounded on each.
         """
         if self.scheme == FAST_ADVPROP:  # its attack step is one of its training passes
-            return 1 + self.num_fast_adversarial(self.train_batch_size) / self.train_batch_size
+            per_replica = self.train_batch_size // num_replicas
+            return 1 + self.num_fast_adversarial(per_replica) / per_replica
         epochs = self.total_steps / self.steps_per_epoch
         passes = start = 0.0
         for phase in self.phases:

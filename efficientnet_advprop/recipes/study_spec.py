@@ -10,7 +10,6 @@ from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.schemes import FAST_ADVPROP
 
 BASELINE = "vanilla"
-EQUAL_BUDGET = f"{BASELINE}, equal budget"
 _BUDGET_SCHEME = "advprop"
 # Corruptions are made one picture at a time, 30 of each: more pictures would take longer than the training.
 MOST_CORRUPTED_IMAGES = 2000
@@ -75,6 +74,11 @@ class Cell:
         return self.recipe.network.name
 
     @property
+    def has_equal_budget(self) -> bool:
+        """Whether it is vanilla training with another scheme's number of passes."""
+        return self.recipe.scheme == BASELINE and self.row != BASELINE
+
+    @property
     def key(self) -> str:
         """Its name among all cells, fit for a folder."""
         row = self.row.replace(", ", "-").replace(" ", "-")
@@ -84,8 +88,8 @@ class Cell:
 def plan(spec: StudySpec, make_recipe: MakeRecipe) -> list[Cell]:
     """The cells of a study, all rows with the first seed first, so that a study cut short compares few runs of all.
 
-    Where AdvProp is compared, vanilla gets a second row, with as many forward and backward passes as AdvProp has with
-    its strongest attack.
+    Where AdvProp is compared, vanilla gets a second row, with as many forward and backward passes as AdvProp has: one
+    for each number of passes, where AdvProp is trained with attacks of several lengths.
 
     Raises:
         RecipeError: for values that cannot be run.
@@ -104,8 +108,7 @@ def _cells(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Cell]:
     cells = []
     for scheme in spec.schemes:
         recipe = make_recipe(model, scheme, {})
-        attacks = any(term.attack for phase in recipe.phases for term in phase.terms)
-        if attacks and spec.attack_epsilons_px and scheme != FAST_ADVPROP:
+        if recipe.attacking_terms and spec.attack_epsilons_px and scheme != FAST_ADVPROP:
             cells.extend(
                 Cell(f"{scheme}, epsilon {epsilon:g}", make_recipe(model, scheme, attack_of_strength(epsilon)))
                 for epsilon in spec.attack_epsilons_px
@@ -113,9 +116,9 @@ def _cells(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Cell]:
         else:
             cells.append(Cell(scheme, recipe))
     budgets = [cell.recipe.passes_per_image() for cell in cells if cell.recipe.scheme == _BUDGET_SCHEME]
-    if budgets:
-        cells.append(Cell(EQUAL_BUDGET, lengthened(make_recipe(model, BASELINE, {}), max(budgets))))
-    return cells
+    baseline = make_recipe(model, BASELINE, {})
+    longer = [Cell(f"{BASELINE}, {budget:g} passes", lengthened(baseline, budget)) for budget in dict.fromkeys(budgets)]
+    return [*cells, *longer]
 
 
 def attack_of_strength(epsilon_px: float) -> dict[str, Any]:

@@ -31,19 +31,20 @@ def write_branch_gaps(path: str, rows: Sequence[Row], title: str) -> None:
 
 
 def write_attack_strengths(
-    path: str, by_scheme: Mapping[str, Sequence[tuple[float, Row]]], baseline: Row, title: str
+    path: str, by_scheme: Mapping[str, Sequence[tuple[float, Row]]], baseline: Row | None, title: str
 ) -> None:
     """Draw top-1 against the strength of the training attack.
 
     Args:
         path: of the PNG.
         by_scheme: (epsilon in pixels, row) of each scheme.
-        baseline: drawn across, as it knows no attack.
+        baseline: drawn across, as it knows no attack; None where all its runs diverged.
         title: above all.
     """
     figure, axes = panels(1, len(_MEASURES), title, height=3.2)
     for axis, (name, measure) in zip(axes[0], _MEASURES.items(), strict=True):
-        axis.axhline(100 * baseline.values[name].mean, color="grey", linestyle="--", label=baseline.name)
+        if baseline is not None:
+            axis.axhline(100 * baseline.values[name].mean, color="grey", linestyle="--", label=baseline.name)
         for scheme, rows in by_scheme.items():
             estimates = [row.values[name] for _, row in rows]
             axis.errorbar([epsilon for epsilon, _ in rows], *in_percent(estimates), marker="o", label=scheme)

@@ -15,7 +15,7 @@ from efficientnet_advprop.reporting.study_figures import (
     write_gradients,
     write_running_statistics,
 )
-from efficientnet_advprop.study import BRANCH_GAP, IMAGES, CellResult, Row, observed_cells, read_observation, rows_of
+from efficientnet_advprop.study import BRANCH_GAP, IMAGES, CellResult, Row, read_observations, rows_of
 
 _ERRORS = "Lines are standard errors over seeds; axes do not start at 0."
 
@@ -33,10 +33,15 @@ def write_study_figures(folder: str, cells: Sequence[Cell], results: Sequence[Ce
     for model in dict.fromkeys(cell.model for cell in cells):
         rows = rows_of([result for result in results if result.model == model], BASELINE)
         of_model = [cell for cell in cells if cell.model == model]
-        figures += _figures_of_rows(folder, model, of_model, rows)
-        observed = {cell: read_observation(folder, cell.key) for cell in observed_cells(of_model)}
-        figures += _figures_of_runs(folder, model, {cell: seen for cell, seen in observed.items() if seen is not None})
+        if rows:
+            figures += _figures_of_rows(folder, model, of_model, rows)
+        figures += _figures_of_runs(folder, model, read_observations(folder, of_model))
     return figures
+
+
+def gradients_figure(model: str) -> str:
+    """The path of a model's gradients inside a study's folder."""
+    return f"{FIGURES_FOLDER}/{model}-gradients.png"
 
 
 def _figures_of_rows(folder: str, model: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -51,7 +56,7 @@ def _figures_of_rows(folder: str, model: str, cells: Sequence[Cell], rows: Seque
     by_scheme = _rows_by_strength(cells, rows)
     if by_scheme:
         name = f"{FIGURES_FOLDER}/{model}-attack-strength.png"
-        (baseline,) = (row for row in rows if row.name == BASELINE)
+        baseline = next((row for row in rows if row.name == BASELINE), None)
         write_attack_strengths(os.path.join(folder, name), by_scheme, baseline, model)
         figures.append((name, f"{model}: top-1 against the strength of the training attack. {_ERRORS}"))
     return figures
@@ -62,8 +67,7 @@ def _rows_by_strength(cells: Sequence[Cell], rows: Sequence[Row]) -> dict[str, l
     row_of_name = {row.name: row for row in rows}
     by_scheme: dict[str, dict[float, Row]] = {}
     for cell in cells:
-        attacks = any(term.attack for phase in cell.recipe.phases for term in phase.terms)
-        if attacks and cell.recipe.scheme != FAST_ADVPROP:
+        if cell.recipe.attacking_terms and cell.recipe.scheme != FAST_ADVPROP and cell.row in row_of_name:
             by_scheme.setdefault(cell.recipe.scheme, {})[cell.recipe.attack.epsilon_px] = row_of_name[cell.row]
     return {scheme: sorted(found.items()) for scheme, found in by_scheme.items() if len(found) > 1}
 
@@ -79,7 +83,7 @@ def _figures_of_runs(
         for branch in cell.recipe.branches
     }
     if gradients:
-        name = f"{FIGURES_FOLDER}/{model}-gradients.png"
+        name = gradients_figure(model)
         images = next(iter(observed.values()))[IMAGES]
         write_gradients(os.path.join(folder, name), images, gradients, model)
         figures.append(

@@ -2,14 +2,20 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from efficientnet_advprop.recipes import BASELINE, EQUAL_BUDGET, EVALUATION_ATTACK, MOST_CORRUPTED_IMAGES, Cell, Recipe
+from efficientnet_advprop.estimates import Estimate
+from efficientnet_advprop.recipes import BASELINE, EVALUATION_ATTACK, MOST_CORRUPTED_IMAGES, Cell, Recipe
 from efficientnet_advprop.reporting.markdown import bullets, percent, table, with_captions, write_report
-from efficientnet_advprop.study import BRANCH_GAP, CellResult, Row, rows_of
+from efficientnet_advprop.reporting.study_gallery import gradients_figure
+from efficientnet_advprop.study import BRANCH_GAP, SIGNIFICANCE, CellResult, Row, rows_of
 
 _REPORT_FILE = "report.md"
 _ACCURACIES = ("top1_main", "top1_auxiliary", "top1_augmented", "top1_pgd", "top1_corrupted")
+_ADVPROP = "advprop"
+_MODELS_CAPTION = (
+    f"Top-1 of {BASELINE} on clean pictures, and points over it of the other rows, through the main branch."
+)
 
 
 def write_study_report(
@@ -32,24 +38,31 @@ def write_study_report(
     parts = [
         f"# Schemes compared on {data.dataset}",
         f"```\n{command}\n```",
-        bullets(_notes(cells, results)),
+        bullets(_notes(cells, results, figures)),
     ]
-    for model in dict.fromkeys(result.model for result in results):
-        rows = rows_of([result for result in results if result.model == model], BASELINE)
+    models = list(dict.fromkeys(result.model for result in results))
+    for model in models:
+        tables = study_tables([result for result in results if result.model == model])
         recipe = next(cell.recipe for cell in cells if cell.model == model and cell.row == BASELINE)
         parts.append(f"## {model}\n\n{_training_in_words(recipe)}")
-        parts += [f"{caption}\n\n{numbers}" for caption, numbers in study_tables(rows)]
+        parts += [f"{caption}\n\n{numbers}" for caption, numbers in tables]
+    if len(models) > 1:
+        parts.append(f"## Models beside each other\n\n{_MODELS_CAPTION}\n\n{models_table(results)}")
     return write_report(os.path.join(folder, _REPORT_FILE), [*parts, *with_captions(figures)])
 
 
-def _notes(cells: Sequence[Cell], results: Sequence[CellResult]) -> list[str]:
+def _notes(cells: Sequence[Cell], results: Sequence[CellResult], figures: Sequence[tuple[str, str]]) -> list[str]:
     """What has to be known to read the tables."""
     data = cells[0].recipe.data
     corrupted = min(data.num_eval_images, MOST_CORRUPTED_IMAGES)
+    num_pictures = data.num_eval_images - max(result.bad_images for result in results)
     notes = [
         f"{len(results)} of {len(cells)} runs are finished. Numbers are means over runs with different seeds, with "
-        "the standard error behind ±; differences are between runs of the same seed.",
-        f"Evaluated on {data.num_eval_images:,} pictures, of which one is {100 / data.num_eval_images:.2f} points, "
+        "the standard error behind ±; differences are between runs of the same seed. All seeds train and are evaluated "
+        "on the same pictures: the error is that of initial weights, order, augmentation and attacks alone.",
+        "In bold: differences that a t-test over the seeds tells from 0 (two-sided, "
+        f"{100 * SIGNIFICANCE:g} %, each by itself: of twenty without an effect one is bold).",
+        f"Evaluated on {num_pictures:,} pictures, of which one is {100 / num_pictures:.2f} points, "
         "with the averaged weights of the last step.",
         f"`top1_pgd`: {EVALUATION_ATTACK.summary()}, through the main branch.",
         f"`top1_corrupted`: the mean over six corruptions and five severities on {corrupted:,} evenly spaced "
@@ -57,8 +70,24 @@ def _notes(cells: Sequence[Cell], results: Sequence[CellResult]) -> list[str]:
         "`cost`: forward and backward passes in those of vanilla, an attack step counted as one; seconds are those of "
         "training on the clock, tracing included.",
     ]
-    if any(cell.row == EQUAL_BUDGET for cell in cells):
-        notes.append(f"`{EQUAL_BUDGET}`: trained longer, until it has made as many passes as the costliest AdvProp.")
+    budgets = dict.fromkeys(cell.row for cell in cells if cell.has_equal_budget)
+    notes += [
+        f"`{row}`: vanilla at equal budget, as many passes as {_ADVPROP} makes, by longer training." for row in budgets
+    ]
+    bad_images = max(result.bad_images for result in results)
+    if bad_images:
+        notes.append(f"{bad_images:,} evaluation pictures could not be read and are left out.")
+    notes += [
+        f"**Diverged**, in no table: {result.model}, {result.row}, seed {result.seed}: {result.diverged}."
+        for result in results
+        if result.diverged
+    ]
+    drawn = [path for path, _ in figures]
+    notes += [
+        f"{model}: gradients and running statistics are not drawn, as `observations/` holds none of its runs."
+        for model in dict.fromkeys(result.model for result in results)
+        if gradients_figure(model) not in drawn
+    ]
     return notes
 
 
@@ -73,29 +102,81 @@ def _training_in_words(recipe: Recipe) -> str:
     )
 
 
-def study_tables(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """(caption, Markdown table) of one model's rows: accuracies and costs, differences, single corruptions."""
-    shown = [name for name in _ACCURACIES if any(name in row.values for row in rows)]
-    single = [name for name in rows[0].values if name.startswith("top1_") and name not in shown]
+def study_tables(results: Sequence[CellResult]) -> list[tuple[str, str]]:
+    """(caption, Markdown table) of one model's finished runs: accuracies and costs, differences, single corruptions."""
+    rows = rows_of(results, BASELINE)
+    if not rows:
+        return []
+    names = list(dict.fromkeys(name for row in rows for name in row.values if name.startswith("top1_")))
+    shown = [name for name in _ACCURACIES if name in names]
+    single = [name for name in names if name not in shown]
     accuracies = [
         (
             row.name,
             row.runs,
             *(percent(row.values.get(name)) for name in shown),
-            percent(row.values.get(BRANCH_GAP), signed=True),
+            _difference(row, row.values, BRANCH_GAP),
             "" if math.isnan(row.cost) else f"{row.cost:.2f}",
             f"{row.seconds.mean:.0f}",
         )
         for row in rows
     ]
-    differences = [(row.name, *(percent(row.differences.get(name), signed=True) for name in shown)) for row in rows]
-    corruptions = [(row.name, *(percent(row.values.get(name)) for name in single)) for row in rows]
     headers = ("", "runs", *shown, "main over auxiliary", "cost", "seconds a run")
-    tables = [
+    return [
         ("Top-1 in percent.", table(accuracies, headers)),
-        ("Points over vanilla, pairs of the same seed.", table(differences, ("", *shown))),
+        *(
+            (f"Points over {other}, pairs of the same seed.", _differences(rows_of(results, other), other, shown))
+            for other in (BASELINE, _ADVPROP)
+            if any(row.name == other for row in rows)
+        ),
+        *(
+            (
+                ("Each corruption, mean over its severities, in percent.", _single_corruptions(rows, single)),
+                (f"Each corruption, points over {BASELINE}.", _differences(rows, BASELINE, single)),
+            )
+            if single
+            else ()
+        ),
     ]
-    if single:
-        names = (name.removeprefix("top1_") for name in single)
-        tables.append(("Each corruption, mean over its severities, in percent.", table(corruptions, ("", *names))))
-    return tables
+
+
+def _single_corruptions(rows: Sequence[Row], names: Sequence[str]) -> str:
+    cells = [(row.name, *(percent(row.values.get(name)) for name in names)) for row in rows]
+    return table(cells, ("", *map(_short, names)))
+
+
+def _differences(rows: Sequence[Row], baseline: str, names: Sequence[str]) -> str:
+    """The differences of all rows but the one that they are compared with."""
+    cells = [
+        (row.name, *(_difference(row, row.differences, name) for name in names)) for row in rows if row.name != baseline
+    ]
+    return table(cells, ("", *map(_short, names)))
+
+
+def _difference(row: Row, values: Mapping[str, Estimate], name: str) -> str:
+    """A difference in points, in bold where the seeds tell it from 0."""
+    text = percent(values.get(name), signed=True)
+    return f"**{text}**" if name in row.told_apart else text
+
+
+def _short(name: str) -> str:
+    """An accuracy as a column is headed, a corruption by its name alone."""
+    return name if name in _ACCURACIES else name.removeprefix("top1_")
+
+
+def models_table(results: Sequence[CellResult]) -> str:
+    """Points over each model's own vanilla on clean pictures, a line a model: what strength suits what capacity."""
+    by_model: dict[str, dict[str, Row]] = {}
+    for model in dict.fromkeys(result.model for result in results):
+        rows = rows_of([result for result in results if result.model == model], BASELINE)
+        by_model[model] = {row.name: row for row in rows}
+    names = [name for name in dict.fromkeys(name for rows in by_model.values() for name in rows) if name != BASELINE]
+    cells = [
+        (
+            model,
+            percent(rows[BASELINE].values["top1_main"]) if BASELINE in rows else "",
+            *(_difference(rows[name], rows[name].differences, "top1_main") if name in rows else "" for name in names),
+        )
+        for model, rows in by_model.items()
+    ]
+    return table(cells, ("", BASELINE, *names))

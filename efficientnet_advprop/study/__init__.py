@@ -1,17 +1,18 @@
 """What a study of schemes keeps and computes: results of runs, means and paired differences; trains nothing itself."""
 
-from efficientnet_advprop.study.observations import IMAGES, observed_cells, read_observation, write_observation
+from efficientnet_advprop.study.observations import IMAGES, cells_to_observe, read_observations, write_observation
 from efficientnet_advprop.study.results import CellResult, Results
-from efficientnet_advprop.study.statistics import BRANCH_GAP, Row, rows_of
+from efficientnet_advprop.study.statistics import BRANCH_GAP, SIGNIFICANCE, Row, rows_of
 
 __all__ = [
     "BRANCH_GAP",
     "IMAGES",
+    "SIGNIFICANCE",
     "CellResult",
     "Results",
     "Row",
-    "observed_cells",
-    "read_observation",
+    "cells_to_observe",
+    "read_observations",
     "rows_of",
     "write_observation",
 ]

@@ -15,12 +15,34 @@ OBSERVATIONS_FOLDER = "observations"
 _OBSERVED_SCHEMES = ("vanilla", "adversarial", "advprop")
 
 
-def observed_cells(cells: Sequence[Cell]) -> list[Cell]:
-    """The runs that are looked at: of vanilla, adversarial training and AdvProp the first of each model."""
+def cells_to_observe(folder: str, cells: Sequence[Cell], missing: Sequence[Cell]) -> list[Cell]:
+    """The runs to look at: of vanilla, adversarial training and AdvProp the first of each model that is to be trained.
+
+    Args:
+        folder: of the study.
+        cells: all of them; where one of a kind was looked at before, no other has to be.
+        missing: those that are to be trained.
+    """
+    seen = {_kind(cell) for cell in cells if _exists(folder, cell.key)}
+    first: dict[tuple[str, str], Cell] = {}
+    for cell in missing:
+        if _kind(cell) not in seen and cell.recipe.scheme in _OBSERVED_SCHEMES:
+            first.setdefault(_kind(cell), cell)
+    return list(first.values())
+
+
+def read_observations(folder: str, cells: Sequence[Cell]) -> dict[Cell, dict[str, np.ndarray]]:
+    """What was kept of the runs that were looked at: of each kind the first.
+
+    Args:
+        folder: of the study.
+        cells: all of them.
+    """
     first: dict[tuple[str, str], Cell] = {}
     for cell in cells:
-        first.setdefault((cell.model, cell.recipe.scheme), cell)
-    return [cell for (_, scheme), cell in first.items() if scheme in _OBSERVED_SCHEMES]
+        if _exists(folder, cell.key):
+            first.setdefault(_kind(cell), cell)
+    return {cell: _read(folder, cell.key) for cell in first.values()}
 
 
 def write_observation(folder: str, key: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -36,10 +58,16 @@ def write_observation(folder: str, key: str, arrays: Mapping[str, np.ndarray]) -
     write_whole(_path(folder, key), content.getvalue())
 
 
-def read_observation(folder: str, key: str) -> dict[str, np.ndarray] | None:
-    """The arrays of a run by name; None when there are none."""
-    if not tf.io.gfile.exists(_path(folder, key)):
-        return None
+def _kind(cell: Cell) -> tuple[str, str]:
+    """Model and scheme: runs of one kind differ in their seed, or in a strength that is not looked at."""
+    return cell.model, cell.recipe.scheme
+
+
+def _exists(folder: str, key: str) -> bool:
+    return tf.io.gfile.exists(_path(folder, key))
+
+
+def _read(folder: str, key: str) -> dict[str, np.ndarray]:
     with tf.io.gfile.GFile(_path(folder, key), "rb") as file:
         return dict(np.load(io.BytesIO(file.read())))
 

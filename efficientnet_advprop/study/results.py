@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -21,19 +21,25 @@ class CellResult:
         model: the network.
         row: the cell's.
         seed: the run's.
-        values: accuracies by name, as fractions.
+        values: accuracies and losses by name, accuracies as fractions; empty for a run that diverged.
+        bad_images: evaluation pictures that could not be read, and count in no accuracy.
         passes: forward and backward passes over the training pictures, naively counted, over the whole run.
         seconds: of training, on the wall.
+        precision: of the computation, such as "float32".
         recipe: digest of what was computed.
+        diverged: where its training ended, when a loss or a weight was no longer finite; None for a whole run.
     """
 
     model: str
     row: str
     seed: int
     values: dict[str, float]
+    bad_images: int
     passes: float
     seconds: float
+    precision: str
     recipe: str
+    diverged: str | None = None
 
 
 class Results:
@@ -52,38 +58,36 @@ class Results:
         self._path = os.path.join(folder, RESULTS_FILE)
         self._by_key = _read(self._path)
 
-    def missing(self, cells: Sequence[Cell]) -> list[Cell]:
+    def missing(self, cells: Sequence[Cell], precision: str) -> list[Cell]:
         """The cells without a result, in their order.
 
+        Args:
+            cells: all that are planned.
+            precision: that they are to be run in.
+
         Raises:
-            RecipeError: when the result of one is of another recipe.
+            RecipeError: when the result of one is of another recipe or precision.
         """
         for cell in cells:
             recorded = self._by_key.get(cell.key)
-            if recorded is not None and recorded.recipe != digest(cell.recipe):
+            if recorded is None:
+                continue
+            if recorded.precision != precision:
+                raise RecipeError(f"{self._path} holds {cell.key} in {recorded.precision}, not {precision}")
+            if recorded.recipe != digest(cell.recipe):
                 raise RecipeError(
                     f"{self._path} holds {cell.key} with another recipe: give its values again, or another --model_dir"
                 )
         return [cell for cell in cells if cell.key not in self._by_key]
 
-    def add(self, cell: Cell, values: Mapping[str, float], seconds: float) -> None:
-        """Record a finished run.
-
-        Args:
-            cell: that was run.
-            values: its accuracies by name.
-            seconds: of its training.
-        """
-        recipe = cell.recipe
-        passes = recipe.total_steps / recipe.steps_per_epoch * recipe.passes_per_image()
-        self._by_key[cell.key] = CellResult(
-            cell.model, cell.row, recipe.seed, dict(values), passes, seconds, digest(recipe)
-        )
+    def add(self, cell: Cell, result: CellResult) -> None:
+        """Record a finished run, beside those that another process may have recorded meanwhile."""
+        self._by_key = {**_read(self._path), cell.key: result}
         text = json.dumps({"cells": {key: dataclasses.asdict(self._by_key[key]) for key in self._by_key}}, indent=1)
         write_whole(self._path, text + "\n")
 
     def of(self, cells: Sequence[Cell]) -> list[CellResult]:
-        """The results of those of these cells that are finished, in their order."""
+        """The results of those of these cells that have one, in their order."""
         return [self._by_key[cell.key] for cell in cells if cell.key in self._by_key]
 
 
