@@ -1,7 +1,6 @@
 """A study from its first run to the report: trains and evaluates what has no result yet, then compares all."""
 
 import dataclasses
-import functools
 import logging
 import os
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from efficientnet_advprop.data import Source, eval_dataset, evaluation_pictures
 from efficientnet_advprop.evaluation import (
     CorruptedAccuracy,
     corrupted_dataset,
+    kept_in_memory,
     loss_gradients,
     run_all,
     running_statistics,
@@ -55,6 +55,7 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> tup
     strategy = connect(options)
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise RecipeError("--mode=study runs in one process: unset TF_CONFIG")
+    tpu_utils.refuse_other_hosts(strategy, "the corruptions of a study")
     for cell in cells:
         check_batches(cell.recipe, strategy, training=True, evaluation=True)
         run_folder.check(_cell_folder(folder, cell), cell.recipe)
@@ -136,15 +137,12 @@ def _evaluate(run: Run) -> dict[str, float]:
     """Accuracies of the averaged weights: clean through every branch, under attack, on corrupted pictures."""
     num_images = min(MOST_CORRUPTED_IMAGES, run.recipe.data.num_eval_images)
 
-    # Read once, for thirty passes; a study runs in one process.
-    @functools.cache
-    def clean_pictures() -> tf.data.Dataset:
-        context = tf.distribute.InputContext(num_replicas_in_sync=run.strategy.num_replicas_in_sync)
-        return eval_dataset(run.source, run.recipe, context, run.options.input, num_images).cache()
+    context = tf.distribute.InputContext(num_replicas_in_sync=run.strategy.num_replicas_in_sync)
+    clean = kept_in_memory(eval_dataset(run.source, run.recipe, context, run.options.input, num_images))
 
     def batches(name: str, severity: int) -> tf.distribute.DistributedDataset:
         return run.strategy.distribute_datasets_from_function(
-            lambda context: corrupted_dataset(clean_pictures(), context, name, severity)
+            lambda context: corrupted_dataset(clean, context, name, severity)
         )
 
     corrupted = CorruptedAccuracy(run.strategy, run.evaluated_model, batches, num_images)

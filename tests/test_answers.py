@@ -95,6 +95,18 @@ def test_bad_pictures_are_counted_and_no_answers():
     assert answers["main"].scores()["top1"] == 0.5
 
 
+def test_what_is_not_finite_is_wrong_and_in_the_padding_nothing():
+    """Classes 0 and 1 of NaN alone would be the likeliest of a sort."""
+    strategy, nan = one_cpu(), float("nan")
+    logits = tf.constant([[2.0, 1.0, 0.0], [nan, nan, nan], [0.0, np.inf, 0.0], [0.0, 0.0, 1.0], [nan, nan, nan]])
+    mask = tf.constant([1.0, 1.0, 1.0, 1.0, 0.0])
+    batch = {"images": logits, "labels": tf.constant([0, 0, 1, 2, 0]), "mask": mask, "bad": tf.zeros([5])}
+    collector = AnswerCollector(strategy, lambda batch, number: {"main": batch["images"]})
+    answers, num_bad = collector.collect([batch], 4)
+    assert num_bad == 0
+    assert answers["main"].scores()["top1"] == 2 / 4
+
+
 def test_another_number_of_pictures_is_an_error():
     strategy = one_cpu()
     with pytest.raises(RuntimeError, match="counted 3 pictures and 0 bad ones instead of 4"):

@@ -189,6 +189,28 @@ def test_confusions_are_by_branch_and_names_do_not_break_tables(tmp_path):
     assert [tuple(row.values()) for row in rows] == [("main", "a|b", "c, d", "1,200"), ("auxiliary", "x", "y", "1")]
 
 
+def test_confusions_under_attack_are_by_curve(tmp_path):
+    parts = {
+        **attacked("linf", [(1, 0.9, 0.5, 0.4), (4, 0.9, 0.3, 0.2)]),
+        **attacked("linf", [(4, 0.9, 0.3, 0.2)], branch="auxiliary"),
+    }
+    for number, one in enumerate(parts.values(), start=1):
+        one.confusions.update({"clean": [["3", "8", 5]], "pgd": [["3", "8", 10 * number]]})
+    results = results_in(tmp_path, parts)
+    section = section_of(report_of(results), "PGD")
+    of_main, of_auxiliary = section.split("\n### ")[1:]
+    for text, name, times in ((of_main, "linf\n", "30"), (of_auxiliary, "linf, auxiliary branch\n", "30")):
+        assert text.startswith(name)
+        assert [tuple(row.values()) for row in tables_of(text)[1]] == [
+            ("clean", "3", "8", "5"),
+            ("PGD", "3", "8", times),
+        ]
+    assert "least they can be" in of_main
+    assert "least they can be" not in of_auxiliary
+    figures = [path for path, _ in write_evaluation_figures(str(tmp_path), results)]
+    assert figures[1:] == ["figures/pgd-linf-confusions.png", "figures/pgd-linf-auxiliary-branch-confusions.png"]
+
+
 def test_an_interrupted_report_leaves_the_last_one(tmp_path, monkeypatch):
     results = results_in(tmp_path, {"clean": part(0.5)})
     before = report_of(results)
@@ -201,6 +223,7 @@ def test_an_interrupted_report_leaves_the_last_one(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         report_of(results)
     assert (tmp_path / "report.md").read_text() == before
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_the_terminal_gets_the_summary_and_the_warnings(whole):

@@ -160,6 +160,16 @@ def test_confusions_add_up():
     assert commonest_confusions(parts, most=2) == {"main": [("dog", "cat", 6), ("cat", "dog", 3)]}
 
 
+def test_clean_pictures_of_several_strengths_count_once():
+    attacked_parts = [
+        part(0.5, confusions={"clean": [["cat", "dog", 3]], "pgd": [["cat", "dog", number]]}) for number in (5, 9)
+    ]
+    assert commonest_confusions(attacked_parts, most=2) == {
+        "clean": [("cat", "dog", 3)],
+        "pgd": [("cat", "dog", 14)],
+    }
+
+
 def test_curves_are_by_norm_and_in_the_order_of_epsilon(tmp_path):
     parts = attacked("linf", [(4, 0.9, 0.3, 0.1), (0.5, 0.9, 0.8, 0.7)]) | attacked("l2", [(64, 0.9, 0.5, 0.4)])
     curves = attack_curves(results_in(tmp_path, parts))

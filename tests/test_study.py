@@ -15,6 +15,7 @@ from efficientnet_advprop.evaluation import (
     CorruptedAccuracy,
     corrupted,
     corrupted_dataset,
+    kept_in_memory,
     loss_gradients,
     run_all,
     running_statistics,
@@ -229,6 +230,24 @@ def test_hosts_and_batches_corrupt_each_picture_alike():
     np.testing.assert_array_equal(pictures(2, 1), one[1::2])
     expected = corrupt(evaluation_pictures(source, recipe, 7)[0][5], "gaussian_noise", 3, seed=5)
     np.testing.assert_array_equal(one[5], expected)
+
+
+def test_pictures_kept_in_memory_are_read_once_and_corrupted_alike():
+    recipe = override(small_recipe(), {"cadence.eval_batch_size": 4})
+    context, read = tf.distribute.InputContext(), []
+    clean = eval_dataset(open_source(recipe.data, None), recipe, context, num_images=7)
+
+    def seen(batch):
+        tf.py_function(lambda: read.append(1), [], [])
+        return batch
+
+    kept = kept_in_memory(clean.map(seen))
+    assert kept.element_spec["images"].dtype == tf.uint8
+    for name in ("gaussian_noise", "contrast"):
+        both = (corrupted_dataset(batches, context, name, 3) for batches in (clean, kept))
+        for expected, batch in zip(*(batches.as_numpy_iterator() for batches in both), strict=True):
+            np.testing.assert_array_equal(batch["images"], expected["images"])
+    assert len(read) == 2  # batches, in two passes
 
 
 def test_a_pictures_gradient_is_its_own_and_statistics_are_each_branchs():

@@ -223,6 +223,14 @@ def test_describe_a_tpu_of_several_hosts():
     assert tpu_utils.is_chief(pod)
 
 
+def test_what_this_process_makes_is_not_for_other_hosts():
+    pod, board = (without_devices(tf.distribute.TPUStrategy, num_hosts=number) for number in (4, 1))
+    with pytest.raises(tpu_utils.DeviceError, match="corruptions are made by one host's Python, which a TPU of 4"):
+        tpu_utils.refuse_other_hosts(pod, "corruptions")
+    for strategy in (board, tf.distribute.OneDeviceStrategy("/cpu:0")):
+        tpu_utils.refuse_other_hosts(strategy, "corruptions")
+
+
 @pytest.mark.parametrize(
     ("cluster", "job", "index", "expected"),
     [

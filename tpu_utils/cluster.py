@@ -65,6 +65,16 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_id == 0
 
 
+def refuse_other_hosts(strategy: tf.distribute.Strategy, what: str) -> None:
+    """Refuse a TPU pod for input that this process's Python makes: the pipelines of other hosts cannot call it.
+
+    Raises:
+        DeviceError: naming the input and the number of hosts.
+    """
+    if isinstance(strategy, tf.distribute.TPUStrategy) and strategy.extended.num_hosts > 1:
+        raise DeviceError(f"{what} are made by one host's Python, which a TPU of {strategy.extended.num_hosts} lacks")
+
+
 def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:
     """Whether the flag is set on any worker; all of them have to ask, and get the same answer."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

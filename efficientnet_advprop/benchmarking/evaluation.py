@@ -41,6 +41,8 @@ def run_benchmarks(run: Run, sets: Mapping[str, Any]) -> str:
         RecipeError: when the folder has results of other weights, or no picture of a set can be read.
     """
     spec, folder = run.options.benchmarks, run.options.evaluation_dir
+    if "corruptions" in spec.names:
+        tpu_utils.refuse_other_hosts(run.strategy, "corruptions")
     results = EvaluationResults(folder)
     results.start(_evaluated(run))
     recipe = override(run.recipe, {"cadence.eval_branch": run.attacked_branch})

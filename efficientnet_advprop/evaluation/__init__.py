@@ -2,7 +2,7 @@
 
 from efficientnet_advprop.evaluation.accuracy import CleanAccuracy, Evaluator, PgdAccuracy, run_all
 from efficientnet_advprop.evaluation.answers import AnswerCollector, Answers, Batch, through_branches
-from efficientnet_advprop.evaluation.corrupted import CorruptedAccuracy, corrupted_dataset
+from efficientnet_advprop.evaluation.corrupted import CorruptedAccuracy, corrupted_dataset, kept_in_memory
 from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, require_libraries
 from efficientnet_advprop.evaluation.examples import AdversarialExamples, adversarial_examples
 from efficientnet_advprop.evaluation.observation import loss_gradients, running_statistics
@@ -21,6 +21,7 @@ __all__ = [
     "PgdAccuracy",
     "adversarial_examples",
     "corrupted_dataset",
+    "kept_in_memory",
     "logits_after_one_step",
     "logits_at_random_point",
     "logits_of_batches",

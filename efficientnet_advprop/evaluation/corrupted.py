@@ -21,7 +21,7 @@ def corrupted_dataset(
     batches change nothing.
 
     Args:
-        batches: of `data.eval_dataset`.
+        batches: of `data.eval_dataset`, or what `kept_in_memory` made of them.
         context: that they were made for.
         name: of the corruption.
         severity: 1 to 5.
@@ -40,6 +40,20 @@ def corrupted_dataset(
 
     # One call at a time: some corruptions draw from NumPy's global state. The next batch is made meanwhile.
     return batches.enumerate().map(corrupted).prefetch(tf.data.AUTOTUNE)
+
+
+def kept_in_memory(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Evaluation batches for many passes of `corrupted_dataset`, read once; in whole pixels, a byte each.
+
+    Args:
+        batches: of `data.eval_dataset`.
+    """
+
+    def rounded(batch: Batch) -> Batch:
+        pixels = tf.clip_by_value(tf.round(batch[IMAGES_VIEW]), 0.0, 255.0)
+        return {**batch, IMAGES_VIEW: tf.cast(pixels, tf.uint8)}
+
+    return batches.map(rounded).cache()
 
 
 class CorruptedAccuracy:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import matplotlib.patches
 import tensorflow as tf
 
 from efficientnet_advprop.reporting.evaluation_tables import (
-    ATTACKED,
+    ATTACKS,
     KINDS,
     branches_of,
     main_first,
@@ -26,6 +27,7 @@ from efficientnet_advprop.robustness import (
     CorruptionError,
     CorruptionScore,
     EvaluationResults,
+    Part,
     attack_curves,
     commonest_confusions,
     score_of,
@@ -65,13 +67,22 @@ def write_evaluation_figures(folder: str, results: EvaluationResults) -> list[tu
         caption = f"{model}: top-1 of attacked pictures against the radius of the ball; dashed: unattacked."
         draw("attacks", write_attack_curves, curves, f"{model} under attack", caption=caption)
     for benchmark in measured_benchmarks(results):
-        confusions = commonest_confusions(results.parts_of(benchmark).values(), _PAIRS_SHOWN)
-        if confusions:
-            title = f"{model}, {TITLES[benchmark]}"
-            caption = f"{title}: the commonest confusions; at most {_PAIRS_SHOWN} through each branch."
-            name = f"{benchmark.replace('_', '-')}-confusions"
-            draw(name, write_confusions, confusions, title, caption=caption)
+        for curve, parts in _counted_together(results, benchmark).items():
+            confusions = commonest_confusions(parts, _PAIRS_SHOWN)
+            if confusions:
+                title = f"{model}, {TITLES[benchmark]}{curve}"
+                caption = f"{title}: the commonest confusions, at most {_PAIRS_SHOWN} a panel."
+                name = re.sub("[^a-z0-9]+", "-", f"{benchmark}{curve}")
+                draw(f"{name}-confusions", write_confusions, confusions, title, caption=caption)
     return figures
+
+
+def _counted_together(results: EvaluationResults, benchmark: str) -> dict[str, list[Part]]:
+    """The parts of a benchmark, by what has to be added to its name: for attacks the curve."""
+    if benchmark != "pgd":
+        return {"": list(results.parts_of(benchmark).values())}
+    curves = attack_curves(results)
+    return {f" {curve}": [results.parts[point.key] for point in points] for curve, points in curves.items()}
 
 
 def write_corruption_bars(path: str, scores: Mapping[str, CorruptionScore], title: str) -> None:
@@ -131,7 +142,7 @@ def _draw_group(axis: Any, rows: Sequence[CorruptionError]) -> None:
 
 
 def write_attack_curves(path: str, curves: Mapping[str, Sequence[AttackPoint]], title: str) -> None:
-    """Draw top-1 against epsilon: noise, one step, PGD; a panel for each norm.
+    """Draw top-1 against epsilon: noise, one step, PGD; a panel for each curve.
 
     Args:
         path: of the PNG.
@@ -140,7 +151,7 @@ def write_attack_curves(path: str, curves: Mapping[str, Sequence[AttackPoint]], 
     """
     figure, axes = panels(1, len(curves), title, height=3.6, sharey=True)
     for axis, (name_of_curve, points) in zip(axes[0], curves.items(), strict=True):
-        for kind, name in ATTACKED.items():
+        for kind, name in ATTACKS.items():
             top1 = {point.epsilon_px: getattr(point, kind) for point in points}
             percents = [math.nan if share is None else 100 * share for share in top1.values()]
             axis.plot(list(top1), percents, marker="o", color=_ATTACK_COLORS[kind], label=name)
@@ -154,11 +165,11 @@ def write_attack_curves(path: str, curves: Mapping[str, Sequence[AttackPoint]], 
 
 
 def write_confusions(path: str, confusions: Mapping[str, Sequence[tuple[str, str, int]]], title: str) -> None:
-    """Draw the commonest confusions: a bar each, the panels of the branches below each other, the main one first.
+    """Draw the commonest confusions: a bar each, a panel for what answered or was shown, the main branch first.
 
     Args:
         path: of the PNG.
-        confusions: (class, taken for, times) by branch.
+        confusions: (class, taken for, times) by branch, under attack by kind of picture.
         title: above all.
     """
     ordered = {answered: confusions[answered] for answered in main_first(confusions)}

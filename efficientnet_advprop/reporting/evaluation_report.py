@@ -1,7 +1,7 @@
 """An evaluation on benchmarks as Markdown."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from efficientnet_advprop.recipes import IMAGENET_IMAGES
 from efficientnet_advprop.reporting.evaluation_tables import (
@@ -63,9 +63,10 @@ def write_evaluation_report(
         parts += about_resizing(results, benchmark)
         if benchmark in CORRUPTED:
             parts += _about_corruptions(results, benchmark)
-        elif benchmark == "pgd":
+        if benchmark == "pgd":
             parts += _about_attacks(results)
-        parts += _about_confusions(results.parts_of(benchmark))
+        else:
+            parts += _about_confusions(results.parts_of(benchmark).values(), "branch")
     return write_report(os.path.join(folder, REPORT_FILE), [*parts, *with_captions(figures)])
 
 
@@ -166,19 +167,20 @@ def _about_made_corruptions(results: EvaluationResults) -> str:
 
 
 def _about_attacks(results: EvaluationResults) -> list[str]:
-    """Tables of every norm, and what speaks against the attacks."""
+    """Tables of every curve, and what speaks against the attacks."""
     texts = [
         "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean picture (FGSM). "
         "PGD: pictures that no restart and no iterate turns. clean: the same pictures as they are."
     ]
     for name, points in attack_curves(results).items():
-        texts += [f"### {name}", attack_table(results, points)]
+        parts = [results.parts[point.key] for point in points]
+        texts += [f"### {name}", attack_table(results, points), *_about_confusions(parts, "pictures")]
     warnings = masked_gradient_warnings(results)
     return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
 
 
-def _about_confusions(parts: Mapping[str, Part]) -> list[str]:
-    table = confusion_table(parts.values())
+def _about_confusions(parts: Collection[Part], answered_by: str) -> list[str]:
+    table = confusion_table(parts, answered_by)
     if not table:
         return []
     sums = " Each pass keeps its commonest alone, so that sums over passes are the least they can be."

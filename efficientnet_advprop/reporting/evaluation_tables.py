@@ -24,9 +24,9 @@ from efficientnet_advprop.robustness import (
     score_of,
 )
 
-ATTACKED = {"noise": "noise", "one_step": "one step", "pgd": "PGD"}
+ATTACKS = {"noise": "noise", "one_step": "one step", "pgd": "PGD"}
 # Kinds of pictures, where it is not branches that answer.
-KINDS = {"clean": "clean", **ATTACKED}
+KINDS = {"clean": "clean", **ATTACKS}
 _CONFUSIONS_SHOWN = 10
 _RESIZES = {
     "model": "The pictures of 224 px were resized to the network's input of {size} px (`resize`: model).",
@@ -137,26 +137,31 @@ def group_table(score: CorruptionScore) -> str:
 
 
 def attack_table(results: EvaluationResults, points: Sequence[AttackPoint]) -> str:
-    """Top-1 in percent and loss under attacks of one norm: a column for each epsilon."""
+    """Top-1 in percent and loss under the attacks of one curve: a column for each epsilon."""
     rows = [("clean, top-1 %", *(percent(point.clean) for point in points))]
-    for kind, title in ATTACKED.items():
+    for kind, title in ATTACKS.items():
         rows.append((f"{title}, top-1 %", *(percent(getattr(point, kind)) for point in points)))
-    for kind, title in ATTACKED.items():
+    for kind, title in ATTACKS.items():
         losses = [results.parts[point.key].scores.get(kind, {}).get("loss") for point in points]
         if losses != [None] * len(points):
             rows.append((f"{title}, loss", *("" if loss is None else f"{loss:.4f}" for loss in losses)))
     return table(rows, ("", *(f"epsilon {point.epsilon_px:g} px" for point in points)))
 
 
-def confusion_table(parts: Iterable[Part]) -> str:
-    """The commonest confusions of a benchmark through each branch; empty where none was kept."""
+def confusion_table(parts: Iterable[Part], answered_by: str) -> str:
+    """The commonest confusions; empty where none was kept.
+
+    Args:
+        parts: whose confusions are counted together.
+        answered_by: what they are told apart by, "branch" or "pictures".
+    """
     confusions = commonest_confusions(parts, _CONFUSIONS_SHOWN)
     rows = [
         (KINDS.get(answered, answered), true, taken_for, f"{times:,}")
         for answered in main_first(confusions)
         for true, taken_for, times in confusions[answered]
     ]
-    return table(rows, ("branch", "class", "taken for", "times")) if rows else ""
+    return table(rows, (answered_by, "class", "taken for", "times")) if rows else ""
 
 
 def _plain_rows(benchmark: str, part: Part) -> list[tuple[str, ...]]:

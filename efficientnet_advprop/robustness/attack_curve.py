@@ -9,8 +9,11 @@ import math
 from collections.abc import Sequence
 
 from efficientnet_advprop.recipes import MAIN_BRANCH
-from efficientnet_advprop.robustness.part_keys import ATTACKED, attack_of
+from efficientnet_advprop.robustness.part_keys import ATTACK_BENCHMARK, attack_of
 from efficientnet_advprop.robustness.results import EvaluationResults, Part
+
+# What answers of a part under attack are of, beside the attacks.
+CLEAN_PICTURES = "clean"
 
 _MEANING = (
     "gradients may be masked or vanish, or the steps be too few; accuracy under this attack then overstates how robust "
@@ -52,7 +55,7 @@ class AttackPoint:
 
 def attack_curves(results: EvaluationResults) -> dict[str, list[AttackPoint]]:
     """What was measured at each epsilon, from the smallest on, by norm, and branch if it is not the main one."""
-    points = [_point(key, part) for key, part in results.parts_of(ATTACKED).items()]
+    points = [_point(key, part) for key, part in results.parts_of(ATTACK_BENCHMARK).items()]
     return {
         curve: sorted((point for point in points if point.curve == curve), key=lambda point: point.epsilon_px)
         for curve in dict.fromkeys(point.curve for point in points)
@@ -79,7 +82,7 @@ def _point(key: str, part: Part) -> AttackPoint:
         key,
         *attack_of(key),
         part.images,
-        *(part.scores.get(answered, {}).get("top1") for answered in ("clean", "noise", "one_step", "pgd")),
+        *(part.scores.get(answered, {}).get("top1") for answered in (CLEAN_PICTURES, "noise", "one_step", "pgd")),
     )
 
 

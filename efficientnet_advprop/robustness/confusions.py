@@ -3,21 +3,25 @@
 import collections
 from collections.abc import Iterable
 
+from efficientnet_advprop.robustness.attack_curve import CLEAN_PICTURES
 from efficientnet_advprop.robustness.results import Part
 
 
 def commonest_confusions(parts: Iterable[Part], most: int) -> dict[str, list[tuple[str, str, int]]]:
     """(class, taken for, times) by what answered, the commonest first.
 
-    A part keeps its commonest confusions alone, so that a sum over several parts is the least that it can be.
+    A part keeps its commonest confusions alone, so that a sum over several parts is the least that it can be. Attacks
+    of several strengths start from the same clean pictures, which count once.
 
     Args:
-        parts: of one benchmark.
+        parts: of one benchmark; of one curve, where it attacks.
         most: pairs of each.
     """
     times: dict[str, collections.Counter[tuple[str, str]]] = {}
     for part in parts:
         for answered, confusions in part.confusions.items():
+            if answered == CLEAN_PICTURES and answered in times:
+                continue
             sums = times.setdefault(answered, collections.Counter())
             for true, taken_for, number in confusions:
                 sums[true, taken_for] += number

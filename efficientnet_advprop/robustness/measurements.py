@@ -9,7 +9,7 @@ from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH
 from efficientnet_advprop.recipes.attack_spec import NORMS
 from efficientnet_advprop.robustness.attack_curve import attack_curves
 from efficientnet_advprop.robustness.imagenet_c import IMAGENET_C_CORRUPTIONS, score_of
-from efficientnet_advprop.robustness.part_keys import ATTACKED, attack_of, benchmark_of, corruption_of
+from efficientnet_advprop.robustness.part_keys import ATTACK_BENCHMARK, attack_of, benchmark_of, corruption_of
 from efficientnet_advprop.robustness.results import EvaluationResults, Part
 from efficientnet_advprop.robustness.settings import differences_in_words
 from efficientnet_advprop.robustness.titles import CORRUPTED, TITLES
@@ -83,7 +83,7 @@ class Column:
     @property
     def strength(self) -> tuple[str, float] | None:
         """Norm and epsilon in pixels of an attack; None of anything else."""
-        return attack_of(self.part)[:2] if benchmark_of(self.part) == ATTACKED else None
+        return attack_of(self.part)[:2] if benchmark_of(self.part) == ATTACK_BENCHMARK else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,5 +154,6 @@ def _is_the_runs(key: str, setting: str) -> bool:
     Where the network's own input is changed, its size is the task's: corruptions have strengths in pixels of it, and an
     L2 ball of one radius is weaker the more pixels there are.
     """
-    sized = key.startswith(("corruptions/", "pgd/l2/"))
+    benchmark = benchmark_of(key)
+    sized = benchmark == "corruptions" or (benchmark == ATTACK_BENCHMARK and attack_of(key)[0] == "l2")
     return setting in _OF_THE_RUN and not (sized and setting == "input_image_size")

@@ -5,7 +5,7 @@ BENCHMARK; BENCHMARK/CORRUPTION/SEVERITY; pgd/NORM/EPSILON, and pgd/NORM/EPSILON
 
 from efficientnet_advprop.recipes import MAIN_BRANCH
 
-ATTACKED = "pgd"
+ATTACK_BENCHMARK = "pgd"
 
 
 def corruption_key(benchmark: str, corruption: str, severity: int) -> str:
@@ -15,7 +15,7 @@ def corruption_key(benchmark: str, corruption: str, severity: int) -> str:
 
 def attack_key(norm: str, epsilon_px: float, branch: str) -> str:
     """The part of one attack, through one branch."""
-    return "/".join((ATTACKED, norm, f"{epsilon_px:g}", *([] if branch == MAIN_BRANCH else [branch])))
+    return "/".join((ATTACK_BENCHMARK, norm, f"{epsilon_px:g}", *([] if branch == MAIN_BRANCH else [branch])))
 
 
 def benchmark_of(key: str) -> str:
@@ -37,7 +37,7 @@ def attack_of(key: str) -> tuple[str, float, str]:
 
 def series_of(key: str) -> tuple[str, ...]:
     """What a part is read together with, in one score or one curve: its benchmark, of attacks norm and branch too."""
-    if benchmark_of(key) != ATTACKED:
+    if benchmark_of(key) != ATTACK_BENCHMARK:
         return (benchmark_of(key),)
     norm, _, branch = attack_of(key)
-    return ATTACKED, norm, branch
+    return ATTACK_BENCHMARK, norm, branch
