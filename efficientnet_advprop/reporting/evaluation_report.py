@@ -33,6 +33,7 @@ from efficientnet_advprop.robustness import (
 )
 
 REPORT_FILE = "report.md"
+_PICTURES = "pictures"  # what confusions under attack are told apart by, where it is not branches
 _PARTS_TOLD_APART = 8
 
 
@@ -174,7 +175,7 @@ def _about_attacks(results: EvaluationResults) -> list[str]:
     ]
     for name, points in attack_curves(results).items():
         parts = [results.parts[point.key] for point in points]
-        texts += [f"### {name}", attack_table(results, points), *_about_confusions(parts, "pictures")]
+        texts += [f"### {name}", attack_table(results, points), *_about_confusions(parts, _PICTURES)]
     warnings = masked_gradient_warnings(results)
     return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
 
@@ -183,5 +184,10 @@ def _about_confusions(parts: Collection[Part], answered_by: str) -> list[str]:
     table = confusion_table(parts, answered_by)
     if not table:
         return []
-    sums = " Each pass keeps its commonest alone, so that sums over passes are the least they can be."
-    return [f"The commonest confusions.{sums if len(parts) > 1 else ''}", table]
+    sums = ""
+    if len(parts) > 1:
+        shared = (
+            " Those of clean pictures, which all passes share, are counted once." if answered_by == _PICTURES else ""
+        )
+        sums = f" Each pass keeps its commonest alone, so that sums over passes are the least they can be.{shared}"
+    return [f"The commonest confusions.{sums}", table]
