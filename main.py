@@ -56,6 +56,8 @@ DIGITS_NOTICE = (
 def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> dict[str, Any]:
     """Train, evaluate, draw, export; returns the results, which `summary.json` records too."""
     summary = run_folder.read_summary(options.model_dir)
+    if summary is not None and "saved_model" not in summary:
+        raise RecipeError(f"{options.model_dir} is a run of a study, whose weights were removed: another --model_dir")
     if summary is not None and summary["step"] >= recipe.total_steps:
         branch = [options.export_branch] if options.export_branch != MAIN_BRANCH else []
         exported_to = os.path.dirname(summary["saved_model"])
@@ -218,7 +220,11 @@ def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
     report, diverged = run_study(cells, options, source)
     print(f"report: {report}")
     if diverged:
-        fail(f"{len(diverged)} of {len(cells)} runs diverged: {', '.join(diverged)}", exit_code=1)
+        fail(
+            f"{len(diverged)} of {len(cells)} runs diverged: {', '.join(diverged)}; what is removed from "
+            "results.json is run again",
+            exit_code=1,
+        )
 
 
 def compare(values: absl_flags.FlagValues) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ from efficientnet_advprop.evaluation import (
 from efficientnet_advprop.recipes import MOST_CORRUPTED_IMAGES, Cell, RecipeError, RunOptions, digest
 from efficientnet_advprop.reporting import write_study_figures, write_study_report
 from efficientnet_advprop.run import Run, check_batches, connect
-from efficientnet_advprop.study import IMAGES, CellResult, Results, cells_to_observe, write_observation
+from efficientnet_advprop.study import IMAGES, CellResult, Results, has_to_be_observed, write_observation
 from efficientnet_advprop.training import model_dir as run_folder
 
 _CELLS_FOLDER = "cells"
@@ -52,25 +53,26 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> tup
     if run_folder.holds_run(folder):
         raise RecipeError(f"{folder} holds a run: a study needs another --model_dir")
     run_folder.require_writable("model_dir", folder)
+    for cell in cells:
+        run_folder.check(_cell_folder(folder, cell), cell.recipe)
+    results = Results(folder)
+    missing = results.missing(cells)
     strategy = connect(options)
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise RecipeError("--mode=study runs in one process: unset TF_CONFIG")
     tpu_utils.refuse_other_hosts(strategy, "the corruptions of a study")
-    for cell in cells:
+    for cell in missing:
         check_batches(cell.recipe, strategy, training=True, evaluation=True)
-        run_folder.check(_cell_folder(folder, cell), cell.recipe)
-    results = Results(folder)
-    missing = results.missing(cells, tpu_utils.set_precision(options.use_bfloat16, strategy))
+    results.require_precision(cells, tpu_utils.set_precision(options.use_bfloat16, strategy))
     for cell in cells:
         if cell not in missing:  # killed after its result was written
             run_folder.remove_checkpoints(_cell_folder(folder, cell))
     print(f"study: {len(cells)} runs, {len(cells) - len(missing)} of them finished before", flush=True)
     tf.get_logger().addFilter(_is_not_about_retracing)
-    observed = cells_to_observe(folder, cells, missing)
     for number, cell in enumerate(missing, start=1):
         print(f"\nrun {number} of {len(missing)}: {cell.key}", flush=True)
         gradients_before = tpu_utils.registered_gradients()
-        _run_cell(cell, options, source, strategy, results, is_observed=cell in observed)
+        _run_cell(cell, options, source, strategy, results, is_observed=has_to_be_observed(folder, cell, cells))
         tpu_utils.release_graphs(gradients_before)
         _publish(cells, results, options)  # for who stops here
     diverged = [cell.key for cell in cells for result in results.of([cell]) if result.diverged]
@@ -93,13 +95,12 @@ def _run_cell(
     diverged = None
     try:
         run.train(with_evaluation=False)
+        values = _evaluate(run)
+        if is_observed:
+            write_observation(study_folder, cell, _observe(run))
     except FloatingPointError as error:
         diverged = str(error)
         print(f"{cell.key} diverged: {diverged}; the next run follows", flush=True)
-    else:
-        values = _evaluate(run)
-        if is_observed:
-            write_observation(study_folder, cell.key, _observe(run))
     recipe = cell.recipe
     results.add(
         cell,
@@ -118,7 +119,7 @@ def _run_cell(
             diverged,
         ),
     )
-    run_folder.write_summary(folder, {"step": run.state.step, **values})
+    run_folder.write_summary(folder, {"step": run.state.step, "diverged": diverged, **values})
     run_folder.remove_checkpoints(folder)
 
 
@@ -134,7 +135,11 @@ def _cell_folder(folder: str, cell: Cell) -> str:
 
 
 def _evaluate(run: Run) -> dict[str, float]:
-    """Accuracies of the averaged weights: clean through every branch, under attack, on corrupted pictures."""
+    """Accuracies of the averaged weights: clean through every branch, under attack, on corrupted pictures.
+
+    Raises:
+        FloatingPointError: when there is no loss, as the last steps of training left weights that are not finite.
+    """
     num_images = min(MOST_CORRUPTED_IMAGES, run.recipe.data.num_eval_images)
 
     context = tf.distribute.InputContext(num_replicas_in_sync=run.strategy.num_replicas_in_sync)
@@ -146,7 +151,10 @@ def _evaluate(run: Run) -> dict[str, float]:
         )
 
     corrupted = CorruptedAccuracy(run.strategy, run.evaluated_model, batches, num_images)
-    return {**run.evaluate(), **run_all([corrupted])}
+    values = run.evaluate()
+    if not_finite := [name for name, value in values.items() if not math.isfinite(value)]:
+        raise FloatingPointError(f"not finite in the evaluation: {', '.join(not_finite)}")
+    return {**values, **run_all([corrupted])}
 
 
 def _observe(run: Run) -> dict[str, np.ndarray]:

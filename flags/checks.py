@@ -54,6 +54,7 @@ _MODES_THAT_READ = {
 # Flags of one run, and what a study of many has instead.
 _INSTEAD_IN_A_STUDY = {"model": "models", "scheme": "schemes", "advprop": "schemes", "seed": "seeds"}
 _READ_BY_COMPARISONS = ("mode", "compare", "published", "model_dir")
+NO_BALL = "attack gd without a random start has no ball"
 # Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
 _READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
 _WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
@@ -177,7 +178,7 @@ def _unread(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, str]:
     readers = (
         ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
         *((f"attack.{field}", recipe.attack.perturbs, "attack is none") for field in _READ_BY_ATTACKS),
-        ("attack.epsilon_px", recipe.attack.has_ball, "attack gd without a random start has no ball"),
+        ("attack.epsilon_px", recipe.attack.has_ball, NO_BALL),
         *((f"term_weights.{term}", term in terms, f"scheme {recipe.scheme} has no {term} term") for term in _WEIGHED),
         ("clean_from_epoch", recipe.scheme == "adversarial_then_clean", scheme),
         ("fast_adversarial_share", recipe.scheme == FAST_ADVPROP, scheme),

@@ -18,7 +18,7 @@ from efficientnet_advprop.recipes import (
     named_recipe,
     plan,
 )
-from flags.checks import refuse_contradictions, refuse_unread
+from flags.checks import NO_BALL, refuse_contradictions, refuse_unread
 from flags.settings import DEFAULT_MODEL, changes_of, dataset_of, recipe_on_data, run_options, with_own_receipt
 
 _DEFAULT_SEEDS = 3  # the fewest whose spread says something
@@ -66,5 +66,8 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
     refuse_unread([cell.recipe for cell in cells], changes)
     if spec.attack_epsilons_px and all(cell.recipe.scheme in (BASELINE, cell.row) for cell in cells):
         raise RecipeError(f"--attack_epsilons would have no effect: no strength to choose in {', '.join(spec.schemes)}")
+    attacks = [term.attack for cell in cells for term in cell.recipe.attacking_terms]
+    if spec.attack_epsilons_px and not all(attack.has_ball for attack in attacks):
+        raise RecipeError(f"--attack_epsilons would have no effect: {NO_BALL}")
     model_dir = values.model_dir or os.path.join("runs", f"study-{dataset}")
     return StudySettings(tuple(cells), run_options(values, model_dir))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -31,11 +32,19 @@ from efficientnet_advprop.recipes import (
     plan,
 )
 from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
-from efficientnet_advprop.study import IMAGES, Results, cells_to_observe, read_observations, write_observation
+from efficientnet_advprop.study import (
+    IMAGES,
+    Results,
+    has_to_be_observed,
+    kinds_not_observed,
+    read_observations,
+    write_observation,
+)
 from tests.command_line import run_main, set_flags
 from tests.small import one_cpu, small_model, small_recipe
 from tests.studies import finished, make_recipe
 
+KEY = "efficientnet-b0-vanilla-seed-0"
 DIGITS = DataFacts("digits", 10, 1437, 360)
 TINY = (
     "--mode=study",
@@ -47,6 +56,10 @@ TINY = (
     "--train_steps=2",
     "--train_batch_size=8",
 )
+
+
+def longer_recipe(model, scheme, changes):
+    return make_recipe(model, scheme, {**changes, "train_epochs": 9.0})
 
 
 def test_all_rows_come_with_the_first_seed_first():
@@ -98,6 +111,10 @@ def test_strengths_are_the_papers_and_a_length_grows_whichever_way_it_is_given()
         (["--schemes=vanilla", "--attack_epsilons=1,2"], "--attack_epsilons would have no effect"),
         (["--schemes=vanilla,advprop", "--attack_epsilons=1", "--attack_steps=3"], "--attack_steps contradicts it"),
         (["--schemes=vanilla,advprop", "--attack_epsilons=1,4", "--attack=none"], "--attack_epsilons would have no"),
+        (
+            ["--schemes=vanilla,advprop", "--attack_epsilons=1,2", "--attack=gd", "--attack_random_start=false"],
+            "--attack_epsilons would have no effect: attack gd without a random start",
+        ),
         (["--schemes=vanilla,fast_advprop", "--train_batch_size=2"], "fast_adversarial_share 0.2 makes 0 of"),
         (["--schemes=vanilla", "--train_epochs=nan"], "train_epochs nan"),
     ],
@@ -135,19 +152,23 @@ def test_results_are_kept_by_recipe_and_precision(tmp_path):
     spec = StudySpec(("efficientnet-b0",), ("vanilla", "advprop"), 1)
     cells = plan(spec, make_recipe)
     results = Results(str(tmp_path))
-    assert results.missing(cells, "float32") == cells
+    assert results.missing(cells) == cells
     results.add(cells[1], finished(cells[1], seconds=12.0))
     again = Results(str(tmp_path))
-    assert again.missing(cells, "float32") == [cells[0], cells[2]]
+    assert again.missing(cells) == [cells[0], cells[2]]
     (kept,) = again.of(cells)
     assert kept == finished(cells[1], seconds=12.0)
     other = plan(spec, lambda model, scheme, changes: make_recipe(model, scheme, {**changes, "label_smoothing": 0.0}))
     with pytest.raises(RecipeError, match="holds efficientnet-b0-advprop-seed-0 with another recipe"):
-        again.missing(other, "float32")
+        again.missing(other)
     with pytest.raises(RecipeError, match="holds efficientnet-b0-advprop-seed-0 in float32, not mixed_bfloat16"):
-        again.missing(cells, "mixed_bfloat16")
+        again.require_precision(cells, "mixed_bfloat16")
+    again.require_precision(cells, "float32")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        again.add(cells[0], finished(cells[0], values={"loss_main": math.nan}))
+    assert Results(str(tmp_path)).of(cells) == [kept]
     (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(RecipeError, match=r"results\.json cannot be read"):
+    with pytest.raises(RecipeError, match=r"results\.json is damaged or of another version"):
         Results(str(tmp_path))
 
 
@@ -161,12 +182,19 @@ def test_two_processes_lose_no_result_of_each_other(tmp_path):
 
 def test_the_first_run_of_a_kind_is_looked_at_unless_one_was_before(tmp_path):
     cells = plan(StudySpec(("efficientnet-b0",), ("vanilla", "joint", "advprop"), 2), make_recipe)
-    vanilla, _, advprop, _ = cells[:4]
-    assert cells_to_observe(str(tmp_path), cells, cells) == [vanilla, advprop]
-    assert cells_to_observe(str(tmp_path), cells, cells[4:]) == [cells[4], cells[6]]  # the first seed's are lost
-    write_observation(str(tmp_path), advprop.key, {"images": np.zeros((1, 2, 2, 3), np.uint8)})
-    assert cells_to_observe(str(tmp_path), cells, cells) == [vanilla]
-    assert list(read_observations(str(tmp_path), cells)) == [advprop]
+    folder, arrays = str(tmp_path), {IMAGES: np.zeros((1, 2, 2, 3), np.uint8)}
+    vanilla, joint, advprop, budget, *_, advprop_again, _ = cells
+    wanted = [has_to_be_observed(folder, cell, cells) for cell in (vanilla, joint, advprop, budget)]
+    assert wanted == [True, False, True, False]
+    assert kinds_not_observed(folder, cells) == [("efficientnet-b0", "vanilla"), ("efficientnet-b0", "advprop")]
+    write_observation(folder, advprop_again, arrays)  # the first one diverged, say
+    assert not has_to_be_observed(folder, advprop, cells)
+    assert has_to_be_observed(folder, vanilla, cells)
+    assert kinds_not_observed(folder, cells) == [("efficientnet-b0", "vanilla")]
+    assert {cell: list(found) for cell, found in read_observations(folder, cells).items()} == {advprop_again: [IMAGES]}
+    other = plan(StudySpec(("efficientnet-b0",), ("vanilla", "joint", "advprop"), 2), longer_recipe)
+    assert read_observations(folder, other) == {}  # kept of another recipe
+    assert has_to_be_observed(folder, other[2], other)
 
 
 def test_evaluation_pictures_are_evenly_spaced():
@@ -335,20 +363,35 @@ def test_a_run_that_diverges_is_recorded_and_the_next_follows(two_blocks, tmp_pa
         if recipe.scheme == "advprop":
             raise FloatingPointError("not finite in steps 1 to 2: loss/adversarial")
 
+    def evaluate(run):
+        loss = math.nan if run.recipe.scheme == "joint" else 1.0  # the last update spoilt the weights, say
+        return {"top1_main": 0.5, "loss_main": loss, "top1_pgd": 0.25, "bad_images": 2}
+
     monkeypatch.setattr(run, "train", train)
-    monkeypatch.setattr(studying, "_evaluate", lambda run: {"top1_main": 0.5, "top1_pgd": 0.25, "top1_corrupted": 0.4})
-    monkeypatch.setattr(studying, "_observe", lambda run: {IMAGES: np.zeros((1, 2, 2, 3), np.uint8)})
-    monkeypatch.setattr(studying, "write_study_figures", lambda *arguments: [])
+    monkeypatch.setattr(run.Run, "evaluate", evaluate)
+    monkeypatch.setattr(studying, "run_all", lambda evaluators: {"top1_corrupted": 0.4})
+    arguments = (*TINY, "--schemes=vanilla,advprop,joint", "--seeds=1", f"--model_dir={tmp_path}")
     for _ in range(2):  # the second time nothing is trained again
         with pytest.raises(SystemExit) as left:
-            run_main(*TINY, "--seeds=1", f"--model_dir={tmp_path}")
+            run_main(*arguments)
         assert left.value.code == 1
         told = capsys.readouterr()
-        assert "1 of 3 runs diverged: efficientnet-b0-advprop-seed-0" in told.err
-    assert "3 of them finished before" in told.out
-    assert [result["diverged"] for result in cells_of(tmp_path).values()] == [
-        None,
-        "not finite in steps 1 to 2: loss/adversarial",
-        None,
-    ]
-    assert "**Diverged**, in no table: efficientnet-b0, advprop, seed 0" in (tmp_path / "report.md").read_text()
+        assert "2 of 4 runs diverged: efficientnet-b0-advprop-seed-0, efficientnet-b0-joint-seed-0" in told.err
+    assert "4 of them finished before" in told.out
+    results = cells_of(tmp_path)
+    assert {key.split("-")[2]: result["diverged"] for key, result in results.items() if result["diverged"]} == {
+        "advprop": "not finite in steps 1 to 2: loss/adversarial",
+        "joint": "not finite in the evaluation: loss_main",
+    }
+    assert results["efficientnet-b0-joint-seed-0"]["values"] == {}
+    vanilla = results[KEY]
+    assert (vanilla["bad_images"], "bad_images" in vanilla["values"]) == (2, False)
+    report = (tmp_path / "report.md").read_text()
+    assert "**Diverged**, in no table: efficientnet-b0, advprop, seed 0" in report
+    assert "Evaluated on 358 pictures" in report
+    with pytest.raises(SystemExit) as left:
+        run_main(
+            *[one for one in TINY if not one.startswith(("--mode", "--schemes"))], f"--model_dir={tmp_path}/cells/{KEY}"
+        )
+    assert left.value.code == 2
+    assert "is a run of a study, whose weights were removed" in capsys.readouterr().err

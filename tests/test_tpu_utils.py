@@ -225,7 +225,7 @@ def test_describe_a_tpu_of_several_hosts():
 
 def test_what_this_process_makes_is_not_for_other_hosts():
     pod, board = (without_devices(tf.distribute.TPUStrategy, num_hosts=number) for number in (4, 1))
-    with pytest.raises(tpu_utils.DeviceError, match="corruptions are made by one host's Python, which a TPU of 4"):
+    with pytest.raises(tpu_utils.DeviceError, match="corruptions are made by Python on one host, and this TPU has 4"):
         tpu_utils.refuse_other_hosts(pod, "corruptions")
     for strategy in (board, tf.distribute.OneDeviceStrategy("/cpu:0")):
         tpu_utils.refuse_other_hosts(strategy, "corruptions")

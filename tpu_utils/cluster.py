@@ -71,8 +71,11 @@ def refuse_other_hosts(strategy: tf.distribute.Strategy, what: str) -> None:
     Raises:
         DeviceError: naming the input and the number of hosts.
     """
-    if isinstance(strategy, tf.distribute.TPUStrategy) and strategy.extended.num_hosts > 1:
-        raise DeviceError(f"{what} are made by one host's Python, which a TPU of {strategy.extended.num_hosts} lacks")
+    hosts = strategy.extended.num_hosts if isinstance(strategy, tf.distribute.TPUStrategy) else 1
+    if hosts > 1:
+        raise DeviceError(
+            f"{what} are made by Python on one host, and this TPU has {hosts}: use one host, a GPU or a CPU"
+        )
 
 
 def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:

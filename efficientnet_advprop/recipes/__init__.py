@@ -52,7 +52,15 @@ from efficientnet_advprop.recipes.schemes import (
     scheme_phases,
     views_of,
 )
-from efficientnet_advprop.recipes.study_spec import BASELINE, MOST_CORRUPTED_IMAGES, Cell, StudySpec, plan
+from efficientnet_advprop.recipes.study_spec import (
+    BASELINE,
+    BUDGET_SCHEME,
+    MOST_CORRUPTED_IMAGES,
+    Cell,
+    StudySpec,
+    equal_budget_row,
+    plan,
+)
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord, refuse_other_classes
 
 __all__ = [
@@ -61,6 +69,7 @@ __all__ = [
     "AUXILIARY_BRANCH",
     "BASELINE",
     "BENCHMARKS",
+    "BUDGET_SCHEME",
     "CROPPED_BENCHMARKS",
     "CROPPED_PX",
     "EVALUATION_ATTACK",
@@ -98,6 +107,7 @@ __all__ = [
     "compared_values",
     "differences",
     "digest",
+    "equal_budget_row",
     "flatten",
     "from_json",
     "named_recipe",

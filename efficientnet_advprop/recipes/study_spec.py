@@ -10,7 +10,8 @@ from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.schemes import FAST_ADVPROP
 
 BASELINE = "vanilla"
-_BUDGET_SCHEME = "advprop"
+# What vanilla training of equal budget is for.
+BUDGET_SCHEME = "advprop"
 # Corruptions are made one picture at a time, 30 of each: more pictures would take longer than the training.
 MOST_CORRUPTED_IMAGES = 2000
 
@@ -115,10 +116,18 @@ def _cells(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Cell]:
             )
         else:
             cells.append(Cell(scheme, recipe))
-    budgets = [cell.recipe.passes_per_image() for cell in cells if cell.recipe.scheme == _BUDGET_SCHEME]
     baseline = make_recipe(model, BASELINE, {})
-    longer = [Cell(f"{BASELINE}, {budget:g} passes", lengthened(baseline, budget)) for budget in dict.fromkeys(budgets)]
-    return [*cells, *longer]
+    budgets = {
+        equal_budget_row(cell.recipe): lengthened(baseline, cell.recipe.passes_per_image())
+        for cell in cells
+        if cell.recipe.scheme == BUDGET_SCHEME
+    }
+    return [*cells, *(Cell(row, recipe) for row, recipe in budgets.items())]
+
+
+def equal_budget_row(recipe: Recipe) -> str:
+    """The row of vanilla training that makes as many passes as this recipe."""
+    return f"{BASELINE}, {recipe.passes_per_image():g} passes"
 
 
 def attack_of_strength(epsilon_px: float) -> dict[str, Any]:

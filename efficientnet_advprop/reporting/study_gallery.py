@@ -1,7 +1,7 @@
 """Which figures a study has, and what they show."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -37,11 +37,6 @@ def write_study_figures(folder: str, cells: Sequence[Cell], results: Sequence[Ce
             figures += _figures_of_rows(folder, model, of_model, rows)
         figures += _figures_of_runs(folder, model, read_observations(folder, of_model))
     return figures
-
-
-def gradients_figure(model: str) -> str:
-    """The path of a model's gradients inside a study's folder."""
-    return f"{FIGURES_FOLDER}/{model}-gradients.png"
 
 
 def _figures_of_rows(folder: str, model: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -83,14 +78,14 @@ def _figures_of_runs(
         for branch in cell.recipe.branches
     }
     if gradients:
-        name = gradients_figure(model)
+        name = f"{FIGURES_FOLDER}/{model}-gradients.png"
         images = next(iter(observed.values()))[IMAGES]
         write_gradients(os.path.join(folder, name), images, gradients, model)
         figures.append(
             (
                 name,
-                f"{model}: gradients of the loss with respect to the picture, first seed; each clipped to its mean "
-                "+- 3 standard deviations and rescaled.",
+                f"{model}: gradients of the loss with respect to the picture, runs of seed {_seeds(observed)}; each "
+                "clipped to its mean +- 3 standard deviations and rescaled.",
             )
         )
     for cell, seen in observed.items():
@@ -98,8 +93,11 @@ def _figures_of_runs(
             name = f"{FIGURES_FOLDER}/{model}-running-statistics.png"
             statistics = {place: values for place, values in seen.items() if place.count("/") == 2}
             write_running_statistics(os.path.join(folder, name), statistics, f"{model}, {cell.row}")
-            figures.append(
-                (name, f"{model}: running means and variances of a few batch norms, first seed of {cell.row}.")
-            )
+            run = f"{cell.row}, seed {cell.recipe.seed}"
+            figures.append((name, f"{model}: running means and variances of a few batch norms, {run}."))
             break
     return figures
+
+
+def _seeds(cells: Iterable[Cell]) -> str:
+    return ", ".join(str(seed) for seed in dict.fromkeys(cell.recipe.seed for cell in cells))

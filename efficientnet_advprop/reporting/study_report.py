@@ -5,14 +5,20 @@ import os
 from collections.abc import Mapping, Sequence
 
 from efficientnet_advprop.estimates import Estimate
-from efficientnet_advprop.recipes import BASELINE, EVALUATION_ATTACK, MOST_CORRUPTED_IMAGES, Cell, Recipe
+from efficientnet_advprop.recipes import (
+    BASELINE,
+    BUDGET_SCHEME,
+    EVALUATION_ATTACK,
+    MOST_CORRUPTED_IMAGES,
+    Cell,
+    Recipe,
+    equal_budget_row,
+)
 from efficientnet_advprop.reporting.markdown import bullets, percent, table, with_captions, write_report
-from efficientnet_advprop.reporting.study_gallery import gradients_figure
-from efficientnet_advprop.study import BRANCH_GAP, SIGNIFICANCE, CellResult, Row, rows_of
+from efficientnet_advprop.study import BRANCH_GAP, SIGNIFICANCE, CellResult, Row, kinds_not_observed, rows_of
 
 _REPORT_FILE = "report.md"
 _ACCURACIES = ("top1_main", "top1_auxiliary", "top1_augmented", "top1_pgd", "top1_corrupted")
-_ADVPROP = "advprop"
 _MODELS_CAPTION = (
     f"Top-1 of {BASELINE} on clean pictures, and points over it of the other rows, through the main branch."
 )
@@ -38,7 +44,7 @@ def write_study_report(
     parts = [
         f"# Schemes compared on {data.dataset}",
         f"```\n{command}\n```",
-        bullets(_notes(cells, results, figures)),
+        bullets(_notes(folder, cells, results)),
     ]
     models = list(dict.fromkeys(result.model for result in results))
     for model in models:
@@ -51,7 +57,7 @@ def write_study_report(
     return write_report(os.path.join(folder, _REPORT_FILE), [*parts, *with_captions(figures)])
 
 
-def _notes(cells: Sequence[Cell], results: Sequence[CellResult], figures: Sequence[tuple[str, str]]) -> list[str]:
+def _notes(folder: str, cells: Sequence[Cell], results: Sequence[CellResult]) -> list[str]:
     """What has to be known to read the tables."""
     data = cells[0].recipe.data
     corrupted = min(data.num_eval_images, MOST_CORRUPTED_IMAGES)
@@ -70,10 +76,8 @@ def _notes(cells: Sequence[Cell], results: Sequence[CellResult], figures: Sequen
         "`cost`: forward and backward passes in those of vanilla, an attack step counted as one; seconds are those of "
         "training on the clock, tracing included.",
     ]
-    budgets = dict.fromkeys(cell.row for cell in cells if cell.has_equal_budget)
-    notes += [
-        f"`{row}`: vanilla at equal budget, as many passes as {_ADVPROP} makes, by longer training." for row in budgets
-    ]
+    like = {equal_budget_row(cell.recipe): cell.row for cell in cells if cell.recipe.scheme == BUDGET_SCHEME}
+    notes += [f"`{row}`: vanilla at equal budget, as many passes as {other} makes." for row, other in like.items()]
     bad_images = max(result.bad_images for result in results)
     if bad_images:
         notes.append(f"{bad_images:,} evaluation pictures could not be read and are left out.")
@@ -82,11 +86,11 @@ def _notes(cells: Sequence[Cell], results: Sequence[CellResult], figures: Sequen
         for result in results
         if result.diverged
     ]
-    drawn = [path for path, _ in figures]
+    whole = {(result.model, result.row, result.seed) for result in results if not result.diverged}
+    trained = [cell for cell in cells if (cell.model, cell.row, cell.recipe.seed) in whole]
     notes += [
-        f"{model}: gradients and running statistics are not drawn, as `observations/` holds none of its runs."
-        for model in dict.fromkeys(result.model for result in results)
-        if gradients_figure(model) not in drawn
+        f"{model}, {scheme}: no gradients and running statistics are drawn, as `observations/` holds none of its runs."
+        for model, scheme in kinds_not_observed(folder, trained)
     ]
     return notes
 
@@ -122,34 +126,27 @@ def study_tables(results: Sequence[CellResult]) -> list[tuple[str, str]]:
         for row in rows
     ]
     headers = ("", "runs", *shown, "main over auxiliary", "cost", "seconds a run")
-    return [
-        ("Top-1 in percent.", table(accuracies, headers)),
-        *(
-            (f"Points over {other}, pairs of the same seed.", _differences(rows_of(results, other), other, shown))
-            for other in (BASELINE, _ADVPROP)
-            if any(row.name == other for row in rows)
-        ),
-        *(
-            (
-                ("Each corruption, mean over its severities, in percent.", _single_corruptions(rows, single)),
-                (f"Each corruption, points over {BASELINE}.", _differences(rows, BASELINE, single)),
-            )
-            if single
-            else ()
-        ),
-    ]
+    compared = [BASELINE, *(row.name for row in rows if row.name.partition(", ")[0] == BUDGET_SCHEME)]
+    tables = {"Top-1 in percent.": table(accuracies, headers)}
+    for other in compared:
+        differences = _differences(rows_of(results, other), other, shown)
+        tables[f"Points over {other}, pairs of the same seed."] = differences
+    tables["Each corruption, mean over its severities, in percent."] = _single_corruptions(rows, single)
+    tables[f"Each corruption, points over {BASELINE}."] = _differences(rows, BASELINE, single)
+    return [(caption, text) for caption, text in tables.items() if text]
 
 
 def _single_corruptions(rows: Sequence[Row], names: Sequence[str]) -> str:
     cells = [(row.name, *(percent(row.values.get(name)) for name in names)) for row in rows]
-    return table(cells, ("", *map(_short, names)))
+    return table(cells, ("", *map(_short, names))) if names else ""
 
 
 def _differences(rows: Sequence[Row], baseline: str, names: Sequence[str]) -> str:
-    """The differences of all rows but the one that they are compared with."""
-    cells = [
-        (row.name, *(_difference(row, row.differences, name) for name in names)) for row in rows if row.name != baseline
-    ]
+    """The differences of all rows but the one that they are compared with; empty when there are none."""
+    others = [row for row in rows if row.name != baseline]
+    if not any(name in row.differences for row in others for name in names):
+        return ""
+    cells = [(row.name, *(_difference(row, row.differences, name) for name in names)) for row in others]
     return table(cells, ("", *map(_short, names)))
 
 

@@ -1,6 +1,12 @@
 """What a study of schemes keeps and computes: results of runs, means and paired differences; trains nothing itself."""
 
-from efficientnet_advprop.study.observations import IMAGES, cells_to_observe, read_observations, write_observation
+from efficientnet_advprop.study.observations import (
+    IMAGES,
+    has_to_be_observed,
+    kinds_not_observed,
+    read_observations,
+    write_observation,
+)
 from efficientnet_advprop.study.results import CellResult, Results
 from efficientnet_advprop.study.statistics import BRANCH_GAP, SIGNIFICANCE, Row, rows_of
 
@@ -11,7 +17,8 @@ __all__ = [
     "CellResult",
     "Results",
     "Row",
-    "cells_to_observe",
+    "has_to_be_observed",
+    "kinds_not_observed",
     "read_observations",
     "rows_of",
     "write_observation",

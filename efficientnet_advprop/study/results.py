@@ -27,7 +27,7 @@ class CellResult:
         seconds: of training, on the wall.
         precision: of the computation, such as "float32".
         recipe: digest of what was computed.
-        diverged: where its training ended, when a loss or a weight was no longer finite; None for a whole run.
+        diverged: where a loss, a gradient or a weight was no longer finite, and the run ended; None for a whole run.
     """
 
     model: str
@@ -58,33 +58,37 @@ class Results:
         self._path = os.path.join(folder, RESULTS_FILE)
         self._by_key = _read(self._path)
 
-    def missing(self, cells: Sequence[Cell], precision: str) -> list[Cell]:
+    def missing(self, cells: Sequence[Cell]) -> list[Cell]:
         """The cells without a result, in their order.
 
-        Args:
-            cells: all that are planned.
-            precision: that they are to be run in.
-
         Raises:
-            RecipeError: when the result of one is of another recipe or precision.
+            RecipeError: when the result of one is of another recipe.
         """
         for cell in cells:
             recorded = self._by_key.get(cell.key)
-            if recorded is None:
-                continue
-            if recorded.precision != precision:
-                raise RecipeError(f"{self._path} holds {cell.key} in {recorded.precision}, not {precision}")
-            if recorded.recipe != digest(cell.recipe):
+            if recorded is not None and recorded.recipe != digest(cell.recipe):
                 raise RecipeError(
                     f"{self._path} holds {cell.key} with another recipe: give its values again, or another --model_dir"
                 )
         return [cell for cell in cells if cell.key not in self._by_key]
 
+    def require_precision(self, cells: Sequence[Cell], precision: str) -> None:
+        """Refuse to set runs of two precisions beside each other.
+
+        Raises:
+            RecipeError: naming the first result of another precision.
+        """
+        for cell in cells:
+            recorded = self._by_key.get(cell.key)
+            if recorded is not None and recorded.precision != precision:
+                raise RecipeError(f"{self._path} holds {cell.key} in {recorded.precision}, not {precision}")
+
     def add(self, cell: Cell, result: CellResult) -> None:
         """Record a finished run, beside those that another process may have recorded meanwhile."""
-        self._by_key = {**_read(self._path), cell.key: result}
-        text = json.dumps({"cells": {key: dataclasses.asdict(self._by_key[key]) for key in self._by_key}}, indent=1)
-        write_whole(self._path, text + "\n")
+        by_key = {**_read(self._path), cell.key: result}
+        cells = {key: dataclasses.asdict(result) for key, result in by_key.items()}
+        write_whole(self._path, json.dumps({"cells": cells}, indent=1, allow_nan=False) + "\n")
+        self._by_key = by_key
 
     def of(self, cells: Sequence[Cell]) -> list[CellResult]:
         """The results of those of these cells that have one, in their order."""
@@ -98,4 +102,4 @@ def _read(path: str) -> dict[str, CellResult]:
         with tf.io.gfile.GFile(path) as file:
             return {key: CellResult(**values) for key, values in json.load(file)["cells"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
-        raise RecipeError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise RecipeError(f"{path} is damaged or of another version: {str(error).splitlines()[0]}") from error

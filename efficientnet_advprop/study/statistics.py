@@ -50,10 +50,10 @@ def rows_of(results: Sequence[CellResult], baseline: str) -> list[Row]:
     """
     by_row: dict[str, dict[int, CellResult]] = {}
     for result in results:
-        if result.diverged:
-            continue
-        by_row.setdefault(result.row, {})[result.seed] = result
-    return [_row(name, runs, by_row.get(baseline, {})) for name, runs in by_row.items()]
+        runs = by_row.setdefault(result.row, {})
+        if not result.diverged:
+            runs[result.seed] = result
+    return [_row(name, runs, by_row.get(baseline, {})) for name, runs in by_row.items() if runs]
 
 
 def _row(name: str, runs: Mapping[int, CellResult], baseline: Mapping[int, CellResult]) -> Row:
