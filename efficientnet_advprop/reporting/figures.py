@@ -38,7 +38,9 @@ def horizontal_bars(axis: Any, estimates: Mapping[str, Estimate]) -> None:
     axis.barh(list(estimates), means, xerr=errors, color="tab:blue", capsize=3)
     axis.invert_yaxis()
     if min(means) > 0:
-        axis.set_xlim(left=max(0.0, min(means) - max(errors) - max(1.0, max(means) - min(means))))
+        left = max(0.0, min(means) - max(errors) - max(1.0, max(means) - min(means)))
+        right = max(mean + error for mean, error in zip(means, errors, strict=True))
+        axis.set_xlim(left, right + 0.03 * (right - left))
 
 
 def in_percent(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:
