@@ -148,3 +148,10 @@ def test_gradients_are_shown_within_three_deviations():
     shown = rescaled(gradient)
     assert (shown[0, 0, 0], shown[0, 0, 1], shown[5, 5, 0]) == (1, 0, 0.5)
     assert rescaled(np.ones((2, 2, 3), np.float32)).tolist() == np.full((2, 2, 3), 0.5).tolist()
+
+
+def test_shares_are_in_percent_with_a_sign_where_they_differ():
+    assert percent(0.12345) == "12.35"
+    assert percent(None) == ""
+    assert percent(Estimate(-1e-6, 0.0032), signed=True) == "+0.00 ± 0.32"
+    assert percent(Estimate(-0.0123, math.nan), signed=True) == "-1.23"

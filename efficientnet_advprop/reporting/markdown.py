@@ -33,7 +33,8 @@ def percent(value: float | Estimate | None, signed: bool = False) -> str:
         return ""
     if not isinstance(value, Estimate):
         value = Estimate(value, math.nan)
-    mean = f"{100 * value.mean:{'+' if signed else ''}.2f}"
+    rounded = round(100 * value.mean, 2) + 0.0  # no minus before a 0
+    mean = f"{rounded:{'+' if signed else ''}.2f}"
     return mean if math.isnan(value.standard_error) else f"{mean} ± {100 * value.standard_error:.2f}"
 
 
