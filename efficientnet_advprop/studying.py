@@ -74,9 +74,11 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> tup
         gradients_before = tpu_utils.registered_gradients()
         _run_cell(cell, options, source, strategy, results, is_observed=has_to_be_observed(folder, cell, cells))
         tpu_utils.release_graphs(gradients_before)
-        _publish(cells, results, options)  # for who stops here
+        report = _publish(cells, results, options)  # after every run, for who stops there
+    if not missing:
+        report = _publish(cells, results, options)
     diverged = [cell.key for cell in cells for result in results.of([cell]) if result.diverged]
-    return _publish(cells, results, options), diverged
+    return report, diverged
 
 
 def _run_cell(
@@ -102,23 +104,20 @@ def _run_cell(
         diverged = str(error)
         print(f"{cell.key} diverged: {diverged}; the next run follows", flush=True)
     recipe = cell.recipe
-    results.add(
-        cell,
-        CellResult(
-            cell.model,
-            cell.row,
-            recipe.seed,
-            {name: value for name, value in values.items() if name != _BAD_IMAGES},
-            int(values.get(_BAD_IMAGES, 0)),
-            recipe.total_steps
-            / recipe.steps_per_epoch
-            * recipe.passes_per_image(num_replicas=strategy.num_replicas_in_sync),
-            run.log.train_seconds,
-            run.precision,
-            digest(recipe),
-            diverged,
-        ),
+    epochs = recipe.total_steps / recipe.steps_per_epoch
+    result = CellResult(
+        model=cell.model,
+        row=cell.row,
+        seed=recipe.seed,
+        values={name: value for name, value in values.items() if name != _BAD_IMAGES},
+        bad_images=int(values.get(_BAD_IMAGES, 0)),
+        passes=epochs * recipe.passes_per_image(num_replicas=strategy.num_replicas_in_sync),
+        seconds=run.log.train_seconds,
+        precision=run.precision,
+        recipe=digest(recipe),
+        diverged=diverged,
     )
+    results.add(cell, result)
     run_folder.write_summary(folder, {"step": run.state.step, "diverged": diverged, **values})
     run_folder.remove_checkpoints(folder)
 
@@ -141,9 +140,9 @@ def _evaluate(run: Run) -> dict[str, float]:
         FloatingPointError: when there is no loss, as the last steps of training left weights that are not finite.
     """
     num_images = min(MOST_CORRUPTED_IMAGES, run.recipe.data.num_eval_images)
-
-    context = tf.distribute.InputContext(num_replicas_in_sync=run.strategy.num_replicas_in_sync)
-    clean = kept_in_memory(eval_dataset(run.source, run.recipe, context, run.options.input, num_images))
+    # One host makes all pictures: others are refused.
+    whole = tf.distribute.InputContext(num_replicas_in_sync=run.strategy.num_replicas_in_sync)
+    clean = kept_in_memory(eval_dataset(run.source, run.recipe, whole, run.options.input, num_images))
 
     def batches(name: str, severity: int) -> tf.distribute.DistributedDataset:
         return run.strategy.distribute_datasets_from_function(

@@ -116,7 +116,7 @@ def test_a_study_of_models_and_strengths_compares_both(tmp_path):
     assert [row[0] for row in table[2:]] == list(spec.models)
     by_row = {row.name: row for row in rows_of([one for one in results if one.model == "resnet-50"], "vanilla")}
     assert table[3][4].strip("*") == percent(by_row["advprop, epsilon 1"].differences["top1_main"], signed=True)
-    assert "resnet-50, advprop: no gradients and running statistics are drawn" in text
+    assert "resnet-50, advprop: no gradients or running statistics are drawn" in text
     assert "- `vanilla, 3 passes`: vanilla at equal budget, as many passes as advprop, epsilon 1 makes.\n" in text
     for other in ("vanilla", "advprop, epsilon 1", "advprop, epsilon 4"):
         assert text.count(f"Points over {other}, pairs of the same seed.") == 2

@@ -61,7 +61,8 @@ def _notes(folder: str, cells: Sequence[Cell], results: Sequence[CellResult]) ->
     """What has to be known to read the tables."""
     data = cells[0].recipe.data
     corrupted = min(data.num_eval_images, MOST_CORRUPTED_IMAGES)
-    num_pictures = data.num_eval_images - max(result.bad_images for result in results)
+    bad_images = max(result.bad_images for result in results)
+    num_pictures = data.num_eval_images - bad_images
     notes = [
         f"{len(results)} of {len(cells)} runs are finished. Numbers are means over runs with different seeds, with "
         "the standard error behind ±; differences are between runs of the same seed. All seeds train and are evaluated "
@@ -78,7 +79,6 @@ def _notes(folder: str, cells: Sequence[Cell], results: Sequence[CellResult]) ->
     ]
     like = {equal_budget_row(cell.recipe): cell.row for cell in cells if cell.recipe.scheme == BUDGET_SCHEME}
     notes += [f"`{row}`: vanilla at equal budget, as many passes as {other} makes." for row, other in like.items()]
-    bad_images = max(result.bad_images for result in results)
     if bad_images:
         notes.append(f"{bad_images:,} evaluation pictures could not be read and are left out.")
     notes += [
@@ -89,7 +89,7 @@ def _notes(folder: str, cells: Sequence[Cell], results: Sequence[CellResult]) ->
     whole = {(result.model, result.row, result.seed) for result in results if not result.diverged}
     trained = [cell for cell in cells if (cell.model, cell.row, cell.recipe.seed) in whole]
     notes += [
-        f"{model}, {scheme}: no gradients and running statistics are drawn, as `observations/` holds none of its runs."
+        f"{model}, {scheme}: no gradients or running statistics are drawn, as `observations/` holds none of its runs."
         for model, scheme in kinds_not_observed(folder, trained)
     ]
     return notes
