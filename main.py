@@ -19,16 +19,19 @@ from absl import flags as absl_flags
 
 import flags
 import tpu_utils
-from efficientnet_advprop.benchmarking import find_sets, run_benchmarks
-from efficientnet_advprop.check_data import check_data
-from efficientnet_advprop.comparing import run_comparison
-from efficientnet_advprop.data import Source, bad_picture_in, check_options, class_names, find_source, open_source
+from efficientnet_advprop.data import Source, bad_image_in, check_options, class_names, find_source, open_source
+from efficientnet_advprop.evaluation.passes import find_sets
 from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model, require_packages
-from efficientnet_advprop.exporting import export as export_weights
-from efficientnet_advprop.exporting import require_branch
 from efficientnet_advprop.models.weights import Weights, open_weights
-from efficientnet_advprop.predicting import PREDICTIONS_FILE
-from efficientnet_advprop.predicting import predict as predict_pictures
+from efficientnet_advprop.modes.benchmarks import run_benchmarks
+from efficientnet_advprop.modes.check_data import check_data
+from efficientnet_advprop.modes.compare import run_comparison
+from efficientnet_advprop.modes.export import export as export_weights
+from efficientnet_advprop.modes.export import require_branch
+from efficientnet_advprop.modes.predict import PREDICTIONS_FILE
+from efficientnet_advprop.modes.predict import predict as predict_images
+from efficientnet_advprop.modes.run import Run
+from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.recipes import (
     EVALUATION_ATTACK,
     MAIN_BRANCH,
@@ -39,10 +42,7 @@ from efficientnet_advprop.recipes import (
     differences,
 )
 from efficientnet_advprop.reporting import METRICS_FILE, describe_data, prediction_table, summary_table
-from efficientnet_advprop.run import Run
-from efficientnet_advprop.studying import run_study
-from efficientnet_advprop.training import checkpoints
-from efficientnet_advprop.training import model_dir as run_folder
+from efficientnet_advprop.training import checkpoints, run_folder
 from efficientnet_advprop.training.interruption import Interrupted
 
 absl_flags.adopt_module_key_flags(flags.definitions)  # --help shows the flags of the main module
@@ -106,9 +106,9 @@ def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Wei
 
 
 def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Evaluate weights: their accuracies on their own kind of pictures, or on benchmarks with a report."""
+    """Evaluate weights: their accuracies on their own kind of images, or on benchmarks with a report."""
     benchmarks, source = options.benchmarks, None
-    if benchmarks is None or benchmarks.needs_own_pictures:
+    if benchmarks is None or benchmarks.needs_own_images:
         source = open_source(recipe.data, options.data_dir, evaluation_only=True)
     sets: dict[str, Any] = {}
     if benchmarks:
@@ -128,17 +128,17 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
 
 
 def predict(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Predict picture files."""
+    """Predict image files."""
     run_folder.require_writable("model_dir", options.model_dir)
     if options.output:
         run_folder.require_writable_file("output", options.output)
     run = Run(recipe, options, None, weights)
     run.check_batches(training=False, evaluation=True)
     run.read_weights()
-    results = predict_pictures(run)
+    results = predict_images(run)
     print(prediction_table(results["predictions"]))
     print(
-        f"{len(results['predictions'])} pictures predicted, {len(results['skipped'])} skipped: "
+        f"{len(results['predictions'])} images predicted, {len(results['skipped'])} skipped: "
         f"{os.path.join(options.model_dir, PREDICTIONS_FILE)}"
     )
 
@@ -190,7 +190,7 @@ def weights_to_read(settings: flags.Settings, init_weights: Weights | None) -> t
 
 
 def find_requested(request: flags.DataRequest, evaluation_only: bool = False) -> Source:
-    """The pictures that the command line asks for.
+    """The images that the command line asks for.
 
     Raises:
         RecipeError: when they are not there.
@@ -292,7 +292,7 @@ def main(argv: Sequence[str]) -> None:
         fail(f"export failed: {error}", exit_code=1)
     except tf.errors.OpError as error:
         logging.debug("TensorFlow's error in full", exc_info=True)
-        fail(explain(error), exit_code=2 if bad_picture_in(error) else 1)
+        fail(explain(error), exit_code=2 if bad_image_in(error) else 1)
     except KeyboardInterrupt:
         fail("stopped by SIGINT; the same command goes on from what is recorded", exit_code=128 + signal.SIGINT)
     except Interrupted as stopped:
@@ -301,8 +301,8 @@ def main(argv: Sequence[str]) -> None:
 
 def explain(error: tf.errors.OpError) -> str:
     """What TensorFlow says, on one line, and what can be done about it where that is known."""
-    if bad_picture := bad_picture_in(error):
-        return f"{bad_picture} (--mode=check_data names all; --bad_images=skip leaves them out)"
+    if bad_image := bad_image_in(error):
+        return f"{bad_image} (--mode=check_data names all; --bad_images=skip leaves them out)"
     if isinstance(error, tf.errors.DataLossError):
         reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
         return f"{reason}: a data file is damaged, --mode=check_data says which"

@@ -1,4 +1,4 @@
-"""Pictures per second of one core, from JPEG files to training batches, as ratios measured in one run.
+"""Images per second of one core, from JPEG files to training batches, as ratios measured in one run.
 
     python -m benchmarks.input_pipeline --data_dir=FOLDER --markdown=docs/input_pipeline.md
 
@@ -24,14 +24,14 @@ from efficientnet_advprop.recipes import Recipe, named_recipe, override
 
 _DATA_DIR = absl_flags.DEFINE_string("data_dir", None, "Folder of class folders.", required=True)
 _IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 224, "Side of the results, in pixels.")
-_BATCHES = absl_flags.DEFINE_integer("batches", 6, "Batches of 32 pictures a turn.")
+_BATCHES = absl_flags.DEFINE_integer("batches", 6, "Batches of 32 images a turn.")
 _ROUNDS = absl_flags.DEFINE_integer("rounds", 7, "Turns; each takes every pipeline once.")
 _MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
 
 _BATCH_SIZE = 32
 _KERAS_MARGIN = 8 / 7  # 256 px for a crop of 224, as usual
 
-PLAIN, TRAIN, EVAL = "Keras: whole picture, crop, flip", "train", "eval"
+PLAIN, TRAIN, EVAL = "Keras: whole image, crop, flip", "train", "eval"
 AUTOAUGMENT, RANDAUGMENT = "train + AutoAugment", "train + RandAugment"
 
 # (pipeline, compared with, what to try for, what must be reached).
@@ -43,7 +43,7 @@ MakeDataset = Callable[[], tf.data.Dataset]
 
 
 def benchmark_recipe(source: ClassFolderSource, augment_name: str) -> Recipe:
-    """The ImageNet recipe of B0 for the pictures at hand."""
+    """The ImageNet recipe of B0 for the images at hand."""
     facts = source.facts
     return override(
         named_recipe("efficientnet-b0", "imagenet", "vanilla"),
@@ -60,14 +60,14 @@ def benchmark_recipe(source: ClassFolderSource, augment_name: str) -> Recipe:
 
 
 def keras_dataset() -> tf.data.Dataset:
-    """Every picture decoded whole, made a little larger than the result, cropped and flipped at random."""
+    """Every image decoded whole, made a little larger than the result, cropped and flipped at random."""
     size = _IMAGE_SIZE.value
     margin = round(size * _KERAS_MARGIN)
-    pictures = tf.keras.utils.image_dataset_from_directory(
+    dataset = tf.keras.utils.image_dataset_from_directory(
         f"{_DATA_DIR.value}/train", image_size=(margin, margin), batch_size=_BATCH_SIZE, label_mode="int"
     )
     augment = tf.keras.Sequential([tf.keras.layers.RandomCrop(size, size), tf.keras.layers.RandomFlip("horizontal")])
-    return pictures.map(lambda images, labels: (augment(images, training=True), labels)).repeat()
+    return dataset.map(lambda images, labels: (augment(images, training=True), labels)).repeat()
 
 
 def pipelines() -> dict[str, MakeDataset]:
@@ -102,7 +102,7 @@ def settle() -> None:
 
 
 def measure(make_datasets: dict[str, MakeDataset]) -> dict[str, list[float]]:
-    """Pictures per CPU second of each pipeline and turn; a first batch of each, not counted, warms it up.
+    """Images per CPU second of each pipeline and turn; a first batch of each, not counted, warms it up.
 
     A turn ends when what it took out of the pipeline's buffer is there again.
     """
@@ -143,7 +143,7 @@ def report(rates: dict[str, list[float]]) -> str:
         f"thread, {platform.machine()}, TensorFlow {tf.__version__}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}."
     )
-    return "\n\nPictures per second of CPU time:\n\n".join(tables).join((f"{setting}\n\n", ""))
+    return "\n\nImages per second of CPU time:\n\n".join(tables).join((f"{setting}\n\n", ""))
 
 
 def main(_: list[str]) -> None:

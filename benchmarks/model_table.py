@@ -25,7 +25,7 @@ _HEADER = """\
 `python -m benchmarks.model_table --markdown=docs/models.md`
 
 With 1000 classes and the main branch alone. Parameters are those that are trained; an auxiliary branch is the gamma and
-beta of every batch norm once more. Multiply-adds are those of the convolutions and the classifier for one picture of
+beta of every batch norm once more. Multiply-adds are those of the convolutions and the classifier for one image of
 the given side; counts that take two more for every value that passes a batch norm come to 63.5 G for B8 and 4.11 G for
 ResNet-50.
 """
@@ -42,7 +42,7 @@ class ModelNumbers:
         image_size: side of its input, in pixels.
         blocks: inverted or residual bottlenecks.
         parameters: trainable ones; moving statistics are none.
-        multiply_adds: of convolutions and classifier for one picture; batch norms, which inference folds into the
+        multiply_adds: of convolutions and classifier for one image; batch norms, which inference folds into the
             convolutions, activations and pools are left out, as in published counts.
         norms: batch-norm layers.
         branch_parameters: gamma and beta of one branch: what an auxiliary branch adds to train.
@@ -81,9 +81,9 @@ def numbers(name: str) -> ModelNumbers:
 
 
 def multiply_adds(model: Network, image_size: int) -> int:
-    """Multiplications (each with an addition) of inference on one picture of this side, in pixels."""
-    picture = tf.TensorSpec([1, image_size, image_size, 3])
-    graph = tf.function(model).get_concrete_function(picture).graph
+    """Multiplications (each with an addition) of inference on one image of this side, in pixels."""
+    image = tf.TensorSpec([1, image_size, image_size, 3])
+    graph = tf.function(model).get_concrete_function(image).graph
     return sum(_multiply_adds(operation) for operation in graph.get_operations())
 
 

@@ -20,7 +20,7 @@ from efficientnet_advprop.training.optimizers import build_optimizer
 from efficientnet_advprop.training.state import TrainState
 from efficientnet_advprop.training.step import make_replica_step
 
-IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 128, "Side of the pictures, in pixels.")
+IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 128, "Side of the images, in pixels.")
 BATCH_SIZE = absl_flags.DEFINE_integer("batch_size", 16, "Clean images per step.")
 ROUNDS = absl_flags.DEFINE_integer("rounds", 15, "Turns; each takes every step once.")
 MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")

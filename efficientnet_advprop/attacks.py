@@ -170,7 +170,7 @@ def _unit_length(images: tf.Tensor) -> tf.Tensor:
     """Images scaled to length 1; zero stays zero, as nothing says where to go.
 
     The gradient of a loss that is nearly 0 is so small that its squares are 0 in float32: the largest value becomes 1
-    first, or an attack would stand still before the most confident pictures.
+    first, or an attack would stand still before the most confident images.
     """
     images = tf.math.divide_no_nan(images, tf.reduce_max(tf.abs(images), axis=(1, 2, 3), keepdims=True))
     return tf.math.divide_no_nan(images, _length(images))

@@ -5,7 +5,7 @@ import os
 import tensorflow as tf
 
 
-def write_whole(path: str, content: str | bytes) -> None:
+def write_atomic(path: str, content: str | bytes) -> None:
     """Write a file under a temporary name, then rename it; the folder is made where it is missing.
 
     What fails or is killed leaves the file as it was.

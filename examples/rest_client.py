@@ -1,8 +1,8 @@
-"""Ask TensorFlow Serving over REST what is on pictures. Needs Python alone.
+"""Ask TensorFlow Serving over REST what is on images. Needs Python alone.
 
     python examples/rest_client.py --server=localhost:8501 --model=advprop cat.jpg dog.png
 
-Prints a line per picture: its likeliest classes with their probabilities.
+Prints a line per image: its likeliest classes with their probabilities.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 
-def predict(server: str, model: str, pictures: Sequence[bytes]) -> list[dict[str, Any]]:
-    """The server's answer for each encoded picture: `top_labels`, `top_scores` and the other outputs.
+def predict(server: str, model: str, images: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The server's answer for each encoded image: `top_labels`, `top_scores` and the other outputs.
 
     Raises:
-        RuntimeError: with the server's message, such as which element of the request is no picture.
+        RuntimeError: with the server's message, such as which element of the request is no image.
     """
-    instances = [{"images": {"b64": base64.b64encode(picture).decode()}} for picture in pictures]
+    instances = [{"images": {"b64": base64.b64encode(image).decode()}} for image in images]
     request = urllib.request.Request(
         f"http://{server}/v1/models/{model}:predict",
         data=json.dumps({"signature_name": "serving_bytes", "instances": instances}).encode(),
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", default="localhost:8501", help="HOST:PORT of the REST interface")
     parser.add_argument("--model", default="advprop", help="name that the server has given the model")
-    parser.add_argument("pictures", nargs="+", type=Path)
+    parser.add_argument("images", nargs="+", type=Path)
     options = parser.parse_args(arguments)
     try:
-        answers = predict(options.server, options.model, [path.read_bytes() for path in options.pictures])
+        answers = predict(options.server, options.model, [path.read_bytes() for path in options.images])
     except (RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")
-    for path, answer in zip(options.pictures, answers, strict=True):
+    for path, answer in zip(options.images, answers, strict=True):
         best = zip(answer["top_labels"], answer["top_scores"], strict=True)
         print(f"{path}: {', '.join(f'{label} {100 * score:.1f} %' for label, score in best)}")
 

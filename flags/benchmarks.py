@@ -61,7 +61,7 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
     spec.validate()
     if values.input_image_size is not None and spec.resize == "native" and set(names) <= set(CROPPED_BENCHMARKS):
         raise RecipeError(
-            "--input_image_size would have no effect: --robustness_resize=native shows pictures as they are"
+            "--input_image_size would have no effect: --robustness_resize=native shows images as they are"
         )
     return spec
 

@@ -49,17 +49,17 @@ RECIPE_FLAGS = (
     RecipeFlag("preprocessing", "network.preprocessing", PREPROCESSINGS, "What the network does to pixels."),
     RecipeFlag("classifier_init_scale", "network.classifier_init_scale", float, "Factor on the classifier's start."),
     RecipeFlag("zero_init_residual", "network.zero_init_residual", bool, "Residual blocks start as the identity."),
-    RecipeFlag("stem_strides", "network.stem_strides", int, "Step of the first convolution; 1 for small pictures."),
+    RecipeFlag("stem_strides", "network.stem_strides", int, "Step of the first convolution; 1 for small images."),
     # The data.
     RecipeFlag("num_label_classes", "data.num_label_classes", int, "Number of classes, where nothing tells it."),
-    RecipeFlag("num_train_images", "data.num_train_images", int, "Pictures in one epoch, where not counted."),
-    RecipeFlag("num_eval_images", "data.num_eval_images", int, "Pictures of an evaluation, where not counted."),
-    RecipeFlag("train_crop", "data.train_crop", TRAIN_CROPS, "How training pictures are cropped."),
+    RecipeFlag("num_train_images", "data.num_train_images", int, "Images in one epoch, where not counted."),
+    RecipeFlag("num_eval_images", "data.num_eval_images", int, "Images of an evaluation, where not counted."),
+    RecipeFlag("train_crop", "data.train_crop", TRAIN_CROPS, "How training images are cropped."),
     RecipeFlag("eval_crop", "data.eval_crop", EVAL_CROPS, "Central square that evaluation sees."),
-    RecipeFlag("flip", "data.flip", bool, "Mirror half of the training pictures."),
+    RecipeFlag("flip", "data.flip", bool, "Mirror half of the training images."),
     RecipeFlag("resize", "data.resize", RESIZES, "TF1's bicubic, or bilinear as PIL's."),
-    RecipeFlag("augment_name", "data.augment_name", AUGMENTATIONS, "What training pictures go through after the flip."),
-    RecipeFlag("randaug_num_layers", "data.randaug_num_layers", int, "RandAugment's operations per picture."),
+    RecipeFlag("augment_name", "data.augment_name", AUGMENTATIONS, "What training images go through after the flip."),
+    RecipeFlag("randaug_num_layers", "data.randaug_num_layers", int, "RandAugment's operations per image."),
     RecipeFlag("randaug_magnitude", "data.randaug_magnitude", int, "RandAugment's level; 10 is AutoAugment's highest."),
     RecipeFlag("augment_pixel_scale", "data.augment_pixel_scale", float, "Factor on augmentation's pixels; 1: 224 px."),
     RecipeFlag("mixup_alpha", "data.mixup_alpha", float, "Of MixUp's Beta distribution; 0: off."),
@@ -113,7 +113,7 @@ RECIPE_FLAGS = (
     RecipeFlag("iterations_per_loop", "cadence.iterations_per_loop", int, "Steps between two looks of the host."),
     RecipeFlag("steps_per_eval", "cadence.steps_per_eval", int, "Steps between two evaluations."),
     RecipeFlag("steps_per_checkpoint", "cadence.steps_per_checkpoint", int, "Steps between checkpoints, at most."),
-    RecipeFlag("eval_batch_size", "cadence.eval_batch_size", int, "Pictures per evaluation step, over all replicas."),
+    RecipeFlag("eval_batch_size", "cadence.eval_batch_size", int, "Images per evaluation step, over all replicas."),
     RecipeFlag("eval_branch", "cadence.eval_branch", str, "Branch that chooses the best checkpoint and is attacked."),
     RecipeFlag("keep_checkpoint_max", "cadence.keep_checkpoint_max", int, "Newest checkpoints to keep."),
 )
@@ -168,22 +168,20 @@ def _define_all() -> None:
     _define("published", bool, "Set the paper's numbers of the networks compared beside them, in a table of their own.")
     absl_flags.DEFINE_list("benchmarks", None, f"What eval measures, with a report: {', '.join(BENCHMARKS)}.")
     absl_flags.DEFINE_multi_string("benchmark_dir", None, "NAME=FOLDER of a test set of ImageNet; once for each.")
-    _define(
-        "robustness_resize", ROBUSTNESS_RESIZES, "Pictures of 224 px at the network's size, or at their own; model."
-    )
+    _define("robustness_resize", ROBUSTNESS_RESIZES, "Images of 224 px at the network's size, or at their own; model.")
     _define("pgd_norm", NORMS, "Norm of the pgd benchmark; linf if absent.")
     _define("pgd_epsilons", tuple[float, ...], "Radii of the pgd benchmark in pixels.")
     _define("pgd_steps", int, "Steps of the pgd benchmark; 10 if absent.")
     _define("pgd_restarts", int, "Starts of the pgd benchmark, of which the worst counts; 1 if absent.")
-    _define("benchmark_images", int, "Measure on so many evenly spaced pictures of each set; all if absent.")
+    _define("benchmark_images", int, "Measure on so many evenly spaced images of each set; all if absent.")
     _define("evaluation_dir", str, "Folder of the benchmarks' results; MODEL_DIR/evaluation if absent.")
     _define("dataset", str, f"{names}, or a name of TensorFlow Datasets; with --data_dir imagenet, without it digits.")
     _define("data_dir", str, "Folder (local or gs://): official TFRecords, class folders, or that of TFDS.")
     _define(
-        "bad_images", BAD_IMAGES, "What a picture that cannot be read does: end the run, or be counted and left out."
+        "bad_images", BAD_IMAGES, "What an image that cannot be read does: end the run, or be counted and left out."
     )
-    _define("deterministic", bool, "Resume on TFRecords at the very picture; slower.")
-    _define("use_cache", bool, "Keep the undecoded training pictures of TFRecords in memory.")
+    _define("deterministic", bool, "Resume on TFRecords at the very image; slower.")
+    _define("use_cache", bool, "Keep the undecoded training images of TFRecords in memory.")
     _define(
         "model_dir",
         str,
@@ -200,7 +198,7 @@ def _define_all() -> None:
     _define("export_branch", str, "Whose batch norms are exported.", default=MAIN_BRANCH)
     _define("checkpoint", ("last", "best"), "Which checkpoint eval, predict and export read.", default="last")
     _define("allow_extra_variables", bool, "Accept unknown variables in an official checkpoint.", default=False)
-    _define("images", str, "Pictures to predict, or to compare an export on: a pattern such as 'FOLDER/*.jpg'.")
+    _define("images", str, "Images to predict, or to compare an export on: a pattern such as 'FOLDER/*.jpg'.")
     _define("output", str, "File for the raw logits of predict, in NumPy's format.")
     _define("strategy", str, "Devices: auto, tpu, multi_worker, mirrored or one_device.", default="auto")
     _define("tpu", str, "TPU name or grpc:// address, or local on a TPU VM.")

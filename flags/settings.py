@@ -47,7 +47,7 @@ _READ_OF_WEIGHTS = _READ_OF_GRAPHS | {
     "network.stem_strides",
 }
 _READ_BY_EVAL_TOO = {"data.num_eval_images", "data.holdout_shards", "cadence.eval_branch", "seed"}
-_ABOUT_OWN_PICTURES = ("dataset", "data_dir", "num_eval_images", "holdout_shards")
+_ABOUT_OWN_IMAGES = ("dataset", "data_dir", "num_eval_images", "holdout_shards")
 # Flags that replace no value of a recipe that is there already.
 _ABOUT_WEIGHTS = ("init_checkpoint", "init_ema")
 
@@ -89,11 +89,11 @@ def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = N
     """
     refuse_contradictions(values)
     benchmarks = benchmarks_from_flags(values)
-    needs_own_pictures = benchmarks is None or benchmarks.needs_own_pictures
-    for name in () if needs_own_pictures else _ABOUT_OWN_PICTURES:
+    needs_own_images = benchmarks is None or benchmarks.needs_own_images
+    for name in () if needs_own_images else _ABOUT_OWN_IMAGES:
         if values[name].present:
             raise RecipeError(f"--{name} would have no effect: {' and '.join(OWN_BENCHMARKS)} alone read it")
-    evaluates_given = values.mode == "eval" and values.init_checkpoint and needs_own_pictures
+    evaluates_given = values.mode == "eval" and values.init_checkpoint and needs_own_images
     if values.mode not in _LOOKING and not evaluates_given:
         return None
     dataset = dataset_of(values)
@@ -245,10 +245,10 @@ def _recipe_of_weights(
         raise RecipeError(
             f"--num_label_classes={changes['data.num_label_classes']}: {weights.path} has {weights.num_classes} classes"
         )
-    pictures = {path: number for path, number in _found(data).items() if path == "data.num_eval_images"}
+    images = {path: number for path, number in _found(data).items() if path == "data.num_eval_images"}
     if mode == "eval":
-        pictures["data.holdout_shards"] = 0  # those of the run that wrote the weights are about its own data
-    recipe = _apply(base, {**_known(weights.settings), **pictures, **_of_a_recipe(changes)})
+        images["data.holdout_shards"] = 0  # those of the run that wrote the weights are about its own data
+    recipe = _apply(base, {**_known(weights.settings), **images, **_of_a_recipe(changes)})
     recipe.validate()
     return recipe
 
@@ -291,7 +291,7 @@ def _require_counts_of_holdout(recipe: Recipe, known: dict[str, Any]) -> None:
     missing = [f"--{name}" for name in ("num_train_images", "num_eval_images") if f"data.{name}" not in known]
     if recipe.data.holdout_shards and missing:
         raise RecipeError(
-            f"--holdout_shards={recipe.data.holdout_shards} needs {' and '.join(missing)} where pictures are not "
+            f"--holdout_shards={recipe.data.holdout_shards} needs {' and '.join(missing)} where images are not "
             "counted: 20 of ImageNet's 1,024 files hold 25,022 and leave 1,256,145"
         )
 

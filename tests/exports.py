@@ -43,8 +43,8 @@ def trained_network(family: str, branches: Sequence[str] = TWO, num_classes: int
     return model
 
 
-def some_pictures(number: int = 6) -> np.ndarray:
-    """Smooth random pictures, float32 [N, SIZE, SIZE, 3]."""
+def some_images(number: int = 6) -> np.ndarray:
+    """Smooth random images, float32 [N, SIZE, SIZE, 3]."""
     coarse = np.random.default_rng(1).uniform(0, 255, (number, 4, 4, 3)).astype(np.float32)
     return tf.image.resize(coarse, [SIZE, SIZE]).numpy()
 
@@ -68,4 +68,4 @@ def served(trained: Network, model: Network | None = None, eval_crop: str = "pad
         commit=None,
         class_names=NAMES[: trained.num_classes],
     )
-    return served_network(trained, model, some_pictures(), description, **changes)
+    return served_network(trained, model, some_images(), description, **changes)

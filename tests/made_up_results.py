@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 
-from efficientnet_advprop.robustness import GROUPS, SEVERITIES, Evaluated, EvaluationResults, Part
-from efficientnet_advprop.robustness.imagenet_c import EXTRA_ALEXNET_ERRORS
+from efficientnet_advprop.evaluation import GROUPS, SEVERITIES, Evaluated, EvaluationResults, Part
+from efficientnet_advprop.evaluation.imagenet_c import EXTRA_ALEXNET_ERRORS
 
 EVALUATED = Evaluated(
     model="efficientnet-b7",

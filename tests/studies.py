@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from efficientnet_advprop.evaluation import CellResult
 from efficientnet_advprop.recipes import digest, named_recipe, override
-from efficientnet_advprop.study import CellResult
 
 
 def make_recipe(model, scheme, changes):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.evaluation import AnswerCollector, Answers
-from efficientnet_advprop.robustness import SUBSETS
+from efficientnet_advprop.evaluation import SUBSETS, AnswerCollector, Answers
 from tests.small import one_cpu
 from tests.test_evaluation import NUM_CLASSES, PixelReader, batches
 
@@ -48,7 +47,7 @@ def test_confusions_are_the_commonest_mistakes_first(strategy):
 
 
 def test_the_200_way_rule_looks_at_the_columns_of_the_200_classes_alone(strategy):
-    """1,000 logits: the likeliest class is outside of the 200 for half of the pictures."""
+    """1,000 logits: the likeliest class is outside of the 200 for half of the images."""
     columns = SUBSETS["imagenet_a"]
     inside, outside = columns[7], 0
     assert outside not in columns
@@ -82,7 +81,7 @@ def test_arguments_of_a_pass_reach_the_network_without_another_graph():
     assert len(traces) == 1
 
 
-def test_bad_pictures_are_counted_and_no_answers():
+def test_bad_images_are_counted_and_no_answers():
     strategy = one_cpu()
     batch = {
         "images": tf.zeros([3, 2, 2, 3]),
@@ -107,9 +106,9 @@ def test_what_is_not_finite_is_wrong_and_in_the_padding_nothing():
     assert answers["main"].scores()["top1"] == 2 / 4
 
 
-def test_another_number_of_pictures_is_an_error():
+def test_another_number_of_images_is_an_error():
     strategy = one_cpu()
-    with pytest.raises(RuntimeError, match="counted 3 pictures and 0 bad ones instead of 4"):
+    with pytest.raises(RuntimeError, match="counted 3 images and 0 bad ones instead of 4"):
         AnswerCollector(strategy, through("main")).collect(batches(strategy, [1, 2, 3], [1, 2, 3], 2)(), 4)
 
 

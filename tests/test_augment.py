@@ -27,14 +27,12 @@ from efficientnet_advprop.recipes import named_recipe, override
 NOTHING = len(OPERATIONS)
 SIGNED = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 
-PICTURES = hnp.arrays(
-    np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=12).map(lambda s: (*s, 3))
-)
+IMAGES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=12).map(lambda s: (*s, 3)))
 few_examples = hypothesis.settings(deadline=None, max_examples=40)
 
 
 @pytest.fixture(scope="module")
-def picture():
+def photograph():
     """A photograph, not square."""
     return np.ascontiguousarray(load_sample_image("china.jpg")[100:300, 200:430])
 
@@ -73,7 +71,7 @@ def test_the_sixteen_operations():
 
 
 @few_examples
-@hypothesis.given(PICTURES, st.integers(0, 255), st.integers(1, 8), st.floats(0, 6, width=32))
+@hypothesis.given(IMAGES, st.integers(0, 255), st.integers(1, 8), st.floats(0, 6, width=32))
 def test_pointwise_operations(image, threshold, bits, factor):
     wide = image.astype(int)
     for name, argument, expected in (
@@ -88,15 +86,15 @@ def test_pointwise_operations(image, threshold, bits, factor):
 
 
 @few_examples
-@hypothesis.given(PICTURES)
+@hypothesis.given(IMAGES)
 def test_auto_contrast_and_equalize_are_pils(image):
     assert_within_one_grey_level(apply("AutoContrast", image), np.array(ImageOps.autocontrast(Image.fromarray(image))))
     np.testing.assert_array_equal(apply("Equalize", image), np.array(ImageOps.equalize(Image.fromarray(image))))
 
 
-def test_histograms_of_a_photograph(picture):
-    dull = (picture // 3 + 40) * np.array([1, 0, 1], np.uint8)  # the second channel is constant
-    for image in (picture, dull):
+def test_histograms_of_a_photograph(photograph):
+    dull = (photograph // 3 + 40) * np.array([1, 0, 1], np.uint8)  # the second channel is constant
+    for image in (photograph, dull):
         pil = Image.fromarray(image)
         assert_within_one_grey_level(apply("AutoContrast", image), np.array(ImageOps.autocontrast(pil)))
         np.testing.assert_array_equal(apply("Equalize", image), np.array(ImageOps.equalize(pil)))
@@ -104,27 +102,27 @@ def test_histograms_of_a_photograph(picture):
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.1, 0.7, 1.0, 1.9, 5.14])
-def test_blends_of_a_photograph(picture, factor):
-    # Grey and smooth pictures may differ from PIL's by one level of rounding, which the factor magnifies.
+def test_blends_of_a_photograph(photograph, factor):
+    # Grey and smooth images may differ from PIL's by one level of rounding, which the factor magnifies.
     tolerance = 1 + abs(1 - factor)
-    pil = Image.fromarray(picture)
+    pil = Image.fromarray(photograph)
     for name, enhance in (("Color", ImageEnhance.Color), ("Brightness", ImageEnhance.Brightness)):
-        difference = apply(name, picture, factor).numpy().astype(int) - np.array(enhance(pil).enhance(factor))
+        difference = apply(name, photograph, factor).numpy().astype(int) - np.array(enhance(pil).enhance(factor))
         assert np.abs(difference).max() <= tolerance, name
-    assert_within_one_grey_level(apply("Contrast", picture, factor), blend(200 * 230 // 256, picture, factor))
+    assert_within_one_grey_level(apply("Contrast", photograph, factor), blend(200 * 230 // 256, photograph, factor))
     smooth = np.array(pil.filter(ImageFilter.SMOOTH))  # PIL rounds where the original truncates
-    expected = blend(smooth, picture, factor).astype(int)
-    expected[[0, -1]], expected[:, [0, -1]] = picture[[0, -1]], picture[:, [0, -1]]
-    assert np.abs(apply("Sharpness", picture, factor).numpy() - expected).max() <= tolerance
+    expected = blend(smooth, photograph, factor).astype(int)
+    expected[[0, -1]], expected[:, [0, -1]] = photograph[[0, -1]], photograph[:, [0, -1]]
+    assert np.abs(apply("Sharpness", photograph, factor).numpy() - expected).max() <= tolerance
 
 
-def test_color_and_sharpness_truncate(picture):
-    wide = picture.astype(int)
+def test_color_and_sharpness_truncate(photograph):
+    wide = photograph.astype(int)
     total = sum(wide[dy : 198 + dy, dx : 228 + dx] for dy in range(3) for dx in range(3)) + 4 * wide[1:-1, 1:-1]
-    expected = picture.copy()
-    expected[1:-1, 1:-1] = blend(total // 13, picture[1:-1, 1:-1], 0.3)
-    assert_within_one_grey_level(apply("Sharpness", picture, 0.3), expected)
-    assert_within_one_grey_level(apply("Color", picture, 0.3), blend(grey(picture), picture, 0.3))
+    expected = photograph.copy()
+    expected[1:-1, 1:-1] = blend(total // 13, photograph[1:-1, 1:-1], 0.3)
+    assert_within_one_grey_level(apply("Sharpness", photograph, 0.3), expected)
+    assert_within_one_grey_level(apply("Color", photograph, 0.3), blend(grey(photograph), photograph, 0.3))
 
 
 @pytest.mark.parametrize(
@@ -138,39 +136,39 @@ def test_color_and_sharpness_truncate(picture):
         ("TranslateY", 45, lambda x, y: (x, y + 45)),
     ],
 )
-def test_shear_and_translate(picture, name, argument, source_of):
-    expected = warped(picture, source_of)
+def test_shear_and_translate(photograph, name, argument, source_of):
+    expected = warped(photograph, source_of)
     # A coordinate half-way between two pixels, in float32 on one side, may be rounded either way.
-    differs = (apply(name, picture, argument).numpy() != expected).any(-1)
+    differs = (apply(name, photograph, argument).numpy() != expected).any(-1)
     assert differs.mean() < 1e-3
 
 
 @pytest.mark.parametrize("degrees", [24, -9.5, 84])
-def test_rotate(picture, degrees):
+def test_rotate(photograph, degrees):
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    center_y, center_x = (picture.shape[0] - 1) / 2, (picture.shape[1] - 1) / 2
+    center_y, center_x = (photograph.shape[0] - 1) / 2, (photograph.shape[1] - 1) / 2
 
     def source_of(x, y):
         x, y = x - center_x, y - center_y
         return cosine * x - sine * y + center_x, sine * x + cosine * y + center_y
 
-    differs = (apply("Rotate", picture, degrees).numpy() != warped(picture, source_of)).any(-1)
+    differs = (apply("Rotate", photograph, degrees).numpy() != warped(photograph, source_of)).any(-1)
     assert differs.mean() < 2e-3
-    corner = apply("Rotate", picture, degrees)[0, 0]
+    corner = apply("Rotate", photograph, degrees)[0, 0]
     np.testing.assert_array_equal(corner, [128] * 3)
 
 
 def test_a_rotation_is_counterclockwise():
-    picture = np.zeros((21, 21, 3), np.uint8)
-    picture[10, 17:] = 255  # to the right of the centre
-    assert apply("Rotate", picture, 90)[1, 10, 0] == 255
+    photograph = np.zeros((21, 21, 3), np.uint8)
+    photograph[10, 17:] = 255  # to the right of the centre
+    assert apply("Rotate", photograph, 90)[1, 10, 0] == 255
 
 
 def test_cutout_is_a_square_around_any_pixel():
-    picture = np.zeros((30, 40, 3), np.uint8)
+    photograph = np.zeros((30, 40, 3), np.uint8)
     centers = set()
     for seed in range(150):
-        covered = apply("Cutout", picture, 4, (seed, 0)).numpy() == 128
+        covered = apply("Cutout", photograph, 4, (seed, 0)).numpy() == 128
         rows, columns = np.flatnonzero(covered.any((1, 2))), np.flatnonzero(covered.any((0, 2)))
         assert covered[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
         assert covered.sum() == 3 * len(rows) * len(columns)
@@ -178,29 +176,29 @@ def test_cutout_is_a_square_around_any_pixel():
         centers.add((rows[-1], columns[-1]))
     ends = np.array(sorted(centers))
     assert ends[:, 0].min() <= 5 and ends[:, 0].max() == 29 and ends[:, 1].min() <= 6 and ends[:, 1].max() == 39
-    np.testing.assert_array_equal(apply("Cutout", picture, 0), picture)
+    np.testing.assert_array_equal(apply("Cutout", photograph, 0), photograph)
 
 
-def test_arguments_above_level_10_wrap_as_in_the_original(picture):
+def test_arguments_above_level_10_wrap_as_in_the_original(photograph):
     argument = {name: level_to_argument(name, 28, RANDAUGMENT_PIXELS) for name in OPERATIONS}
     assert (argument["Solarize"], argument["Posterize"], argument["TranslateX"]) == (716, 11, 280)
     np.testing.assert_array_equal(
-        apply("Solarize", picture, 716), np.where(picture < 204, picture, 255 - picture.astype(int))
+        apply("Solarize", photograph, 716), np.where(photograph < 204, photograph, 255 - photograph.astype(int))
     )
-    np.testing.assert_array_equal(apply("Solarize", picture, 256), 255 - picture.astype(int))
+    np.testing.assert_array_equal(apply("Solarize", photograph, 256), 255 - photograph.astype(int))
     for bits in (11, 0):
-        np.testing.assert_array_equal(apply("Posterize", picture, bits), picture & 128)
-    np.testing.assert_array_equal(apply("Posterize", picture, 8), picture)
-    np.testing.assert_array_equal(apply("TranslateX", picture, 280), np.full_like(picture, 128))
+        np.testing.assert_array_equal(apply("Posterize", photograph, bits), photograph & 128)
+    np.testing.assert_array_equal(apply("Posterize", photograph, 8), photograph)
+    np.testing.assert_array_equal(apply("TranslateX", photograph, 280), np.full_like(photograph, 128))
 
 
-def test_wrong_calls_are_refused(picture):
+def test_wrong_calls_are_refused(photograph):
     with pytest.raises(ValueError, match="unknown operation 'Blur'; known: AutoContrast, Equalize, "):
-        apply("Blur", picture, 1)
+        apply("Blur", photograph, 1)
     with pytest.raises(ValueError, match="Rotate needs an argument"):
-        apply("Rotate", picture)
-    with pytest.raises(ValueError, match="Invert takes a uint8 picture, not float32"):
-        apply("Invert", picture.astype(np.float32))
+        apply("Rotate", photograph)
+    with pytest.raises(ValueError, match="Invert takes a uint8 photograph, not float32"):
+        apply("Invert", photograph.astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -302,10 +300,10 @@ def test_autoaugment_draws_sub_policies_equally_often_and_operations_with_their_
     assert set(moved) == {-225, 225} and 0.4 < (moved > 0).mean() < 0.6
 
 
-def test_steps_are_applied_one_after_another(picture):
+def test_steps_are_applied_one_after_another(photograph):
     order = [OPERATIONS.index("Invert"), NOTHING, OPERATIONS.index("Brightness")]
-    result = apply_steps(picture, Steps(tf.constant(order), tf.constant([0.0, 0.0, 0.5])), tf.constant([0, 0]))
-    np.testing.assert_array_equal(result, apply("Brightness", 255 - picture, 0.5))
+    result = apply_steps(photograph, Steps(tf.constant(order), tf.constant([0.0, 0.0, 0.5])), tf.constant([0, 0]))
+    np.testing.assert_array_equal(result, apply("Brightness", 255 - photograph, 0.5))
 
 
 def test_steps_without_effect_are_not_run():
@@ -315,17 +313,17 @@ def test_steps_without_effect_are_not_run():
 
 
 @pytest.mark.parametrize("augment", [autoaugment, randaugment])
-def test_the_seed_alone_decides_the_result_in_and_out_of_a_pipeline(picture, augment):
+def test_the_seed_alone_decides_the_result_in_and_out_of_a_pipeline(photograph, augment):
     seeds = [[seed, 3] for seed in range(12)]
-    dataset = tf.data.Dataset.from_tensor_slices(seeds).map(lambda seed: augment(tf.constant(picture), seed))
+    dataset = tf.data.Dataset.from_tensor_slices(seeds).map(lambda seed: augment(tf.constant(photograph), seed))
     results = list(dataset.as_numpy_iterator())
-    assert dataset.element_spec == tf.TensorSpec(picture.shape, tf.uint8)
+    assert dataset.element_spec == tf.TensorSpec(photograph.shape, tf.uint8)
     for seed, result in zip(seeds, results, strict=True):
-        np.testing.assert_array_equal(result, augment(tf.constant(picture), tf.constant(seed)))
+        np.testing.assert_array_equal(result, augment(tf.constant(photograph), tf.constant(seed)))
     assert len({result.tobytes() for result in results}) > 6
 
 
-def test_a_recipe_chooses_its_augmentation(picture):
+def test_a_recipe_chooses_its_augmentation(photograph):
     recipe = named_recipe("efficientnet-b0", "digits", "vanilla")
     assert augmentation_of(recipe.data) is None
     changed = override(
@@ -333,7 +331,7 @@ def test_a_recipe_chooses_its_augmentation(picture):
     )
     seed = tf.constant([4, 1])
     np.testing.assert_array_equal(
-        augmentation_of(changed.data)(picture, seed), randaugment(picture, seed, 1, 28, pixel_scale=32 / 224)
+        augmentation_of(changed.data)(photograph, seed), randaugment(photograph, seed, 1, 28, pixel_scale=32 / 224)
     )
     changed = override(recipe, {"data.augment_name": "autoaugment", "data.augment_pixel_scale": 1.0})
-    np.testing.assert_array_equal(augmentation_of(changed.data)(picture, seed), autoaugment(picture, seed))
+    np.testing.assert_array_equal(augmentation_of(changed.data)(photograph, seed), autoaugment(photograph, seed))

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-import efficientnet_advprop.benchmarking.evaluation as benchmarking
-import efficientnet_advprop.benchmarking.passes as passes
-from efficientnet_advprop.benchmarking import plan_passes
-from efficientnet_advprop.benchmarking.answering import collector_for
+import efficientnet_advprop.evaluation.passes as passes
+import efficientnet_advprop.modes.benchmarks as benchmarking
 from efficientnet_advprop.data import eval_dataset, open_source
 from efficientnet_advprop.data.class_names import imagenet_synsets
+from efficientnet_advprop.evaluation import RESULTS_FILE
+from efficientnet_advprop.evaluation.benchmark_predictions import collector_for
+from efficientnet_advprop.evaluation.passes import plan_passes
 from efficientnet_advprop.recipes import BenchmarkSpec, named_recipe, override
-from efficientnet_advprop.robustness import RESULTS_FILE
 from tests.command_line import run_main
 from tests.small import one_cpu, small_model, small_recipe
 from tests.two_blocks import two_block_networks
@@ -102,12 +102,12 @@ def test_an_evaluation_that_was_stopped_goes_on_behind_what_it_has(
     first = parts_in(tmp_path)
     assert list(first) == made
     evaluate(*few, "--benchmarks=corruptions,clean")
-    assert "11 passes over pictures, 2 of them made before" in capsys.readouterr().out
+    assert "11 passes over images, 2 of them made before" in capsys.readouterr().out
     parts = parts_in(tmp_path)
     assert len(parts) == 11
     assert {key: parts[key] for key in first} == first
     assert all(part["images"] == 5 for part in parts.values())
-    # Other pictures are another measurement: it is made, and takes the place of the old one.
+    # Other images are another measurement: it is made, and takes the place of the old one.
     evaluate("--benchmark_images=6", *few[1:], "--benchmarks=clean")
     assert parts_in(tmp_path)["clean"]["images"] == 6
 

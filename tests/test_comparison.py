@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import flags
+from efficientnet_advprop.evaluation import Column, EvaluatedRun, compare, score_of
 from efficientnet_advprop.recipes import RecipeError
-from efficientnet_advprop.robustness import Column, EvaluatedRun, compare, score_of
 from tests.command_line import run_main, set_flags
 from tests.made_up_results import attacked, branches, corrupted, everything, part, results_in
 from tests.test_evaluation_report import tables_of
@@ -92,8 +92,8 @@ def test_columns_are_those_of_the_benchmarks(tmp_path):
     comparison = compare([run])
     titles = [column.title for column in comparison.columns]
     assert titles == [
-        "clean evaluation pictures",
-        "clean evaluation pictures, auxiliary branch",
+        "clean evaluation images",
+        "clean evaluation images, auxiliary branch",
         "ImageNet",
         "ImageNet, auxiliary branch",
         "ImageNetV2",
@@ -127,16 +127,16 @@ def test_columns_are_those_of_the_benchmarks(tmp_path):
     ("ours", "theirs", "why"),
     [
         (part(0.8), part(0.8, set="elsewhere"), "set 0123456789 against elsewhere"),
-        (part(0.8), part(0.8, images=1000), "pictures counted 50,000 against 1,000"),
-        # The same pictures, two of which could not be read.
+        (part(0.8), part(0.8, images=1000), "images counted 50,000 against 1,000"),
+        # The same images, two of which could not be read.
         (
             part(0.8),
             dataclasses.replace(part(0.8), images=49_998, bad_images=2),
-            "pictures counted 50,000 against 49,998",
+            "images counted 50,000 against 49,998",
         ),
     ],
 )
-def test_other_pictures_are_not_subtracted(ours, theirs, why, tmp_path):
+def test_other_images_are_not_subtracted(ours, theirs, why, tmp_path):
     first = run_in(tmp_path / "a", {"clean": ours, "imagenet_v2": part(0.7)}, scheme="vanilla", recipe="v")
     second = run_in(tmp_path / "b", {"clean": theirs, "imagenet_v2": part(0.75)}, recipe="a")
     comparison = compare([first, second])
@@ -145,7 +145,7 @@ def test_other_pictures_are_not_subtracted(ours, theirs, why, tmp_path):
     assert list(row.differences) == [Column("imagenet_v2", "main", "top1")]
     assert comparison.notes == (
         "efficientnet-b7, advprop: no difference to the first row, from which it differs in "
-        f"{why}: clean evaluation pictures",
+        f"{why}: clean evaluation images",
     )
 
 
@@ -191,7 +191,7 @@ def test_a_networks_own_size_is_another_task_only_where_pixels_are_changed_in_it
     assert "resize model against native: ImageNet-C, mCE; ImageNet-C, mean error" in note
 
 
-def test_a_row_whose_runs_are_about_different_pictures_has_no_mean(tmp_path):
+def test_a_row_whose_runs_are_about_different_images_has_no_mean(tmp_path):
     first = run_in(tmp_path / "a", {"clean": part(0.8), "imagenet_v2": part(0.7)}, seed=0)
     second = run_in(tmp_path / "b", {"clean": part(0.8, set="elsewhere")}, seed=1)
     comparison = compare([first, second])
@@ -199,7 +199,7 @@ def test_a_row_whose_runs_are_about_different_pictures_has_no_mean(tmp_path):
     assert [column.title for column in row.values] == ["ImageNetV2"]
     assert comparison.notes == (
         "efficientnet-b7, advprop: no mean over its runs, which differ in set 0123456789 against elsewhere: "
-        "clean evaluation pictures",
+        "clean evaluation images",
         "efficientnet-b7, advprop: measured of 1 of 2 runs: ImageNetV2",
     )
 
@@ -231,7 +231,7 @@ def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
     run_main("--mode=compare", f"--compare={','.join(runs)}", "--published", f"--model_dir={out}")
     output = capsys.readouterr().out
     assert output.endswith(f"report: {out}/comparison.md\n")
-    line = next(line for line in output.splitlines() if line.startswith("clean evaluation pictures "))
+    line = next(line for line in output.splitlines() if line.startswith("clean evaluation images "))
     assert line.split()[3:] == ["80.50", "±", "0.50", "82.50", "±", "0.50", "90.00"]
     text = (out / "comparison.md").read_text()
     networks, results, differences, published = tables_of(text)
@@ -244,10 +244,10 @@ def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
         "efficientnet-l2",
     ]
     assert [row["seed"] for row in networks] == ["0", "1", "0", "1", "not known"]
-    assert [row["clean evaluation pictures"] for row in results] == ["80.50 ± 0.50", "82.50 ± 0.50", "90.00"]
-    assert [row["clean evaluation pictures, auxiliary branch"] for row in results] == ["70.00 ± 0.00"] * 2 + [""]
+    assert [row["clean evaluation images"] for row in results] == ["80.50 ± 0.50", "82.50 ± 0.50", "90.00"]
+    assert [row["clean evaluation images, auxiliary branch"] for row in results] == ["70.00 ± 0.00"] * 2 + [""]
     assert [row["PGD linf, epsilon 1 px"] for row in results] == ["40.00 ± 0.00", "42.00 ± 0.00", ""]
-    assert [row["clean evaluation pictures"] for row in differences] == ["+2.00 ± 0.00", ""]
+    assert [row["clean evaluation images"] for row in differences] == ["+2.00 ± 0.00", ""]
     assert "Differences are paired" in text
     assert "(u)" not in text
     assert "efficientnet-l2: no difference to the first row, from which it differs in set" in text
@@ -260,7 +260,7 @@ def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
         assert tf.io.decode_png((out / f"figures/{name}.png").read_bytes()).shape[1] == 1100
     values = json.loads((out / "comparison.json").read_text())
     assert [row["name"] for row in values["rows"]] == [row["in %"] for row in results]
-    assert values["columns"]["clean/main/top1"] == {"title": "clean evaluation pictures", "lower_is_better": False}
+    assert values["columns"]["clean/main/top1"] == {"title": "clean evaluation images", "lower_is_better": False}
     difference = values["rows"][1]["differences"]["clean/main/top1"]
     assert difference == {"mean": pytest.approx(0.02), "standard_error": pytest.approx(0), "paired": True}
     assert values["rows"][2]["values"]["clean/main/top1"] == {"mean": 0.9, "standard_error": None}

@@ -12,9 +12,9 @@ import PIL.Image
 import pytest
 import scipy.ndimage
 
+from efficientnet_advprop.evaluation import SEVERITIES
 from efficientnet_advprop.evaluation.corruptions import blur, corrupt, digital, noise, weather
-from efficientnet_advprop.robustness import SEVERITIES
-from tests.test_corruptions import ALL, LARGE, SMALL, WITHOUT_CHANCE, grey, picture
+from tests.test_corruptions import ALL, LARGE, SMALL, WITHOUT_CHANCE, grey, make_image
 
 
 def assert_strength(name: str, image: np.ndarray, severity: int, function, strength) -> None:
@@ -26,12 +26,12 @@ def assert_strength(name: str, image: np.ndarray, severity: int, function, stren
 
 @pytest.fixture(params=LARGE, ids=str)
 def large(request) -> np.ndarray:
-    return picture(*request.param)
+    return make_image(*request.param)
 
 
 @pytest.fixture(params=SMALL, ids=str)
 def small(request) -> np.ndarray:
-    return picture(*request.param)
+    return make_image(*request.param)
 
 
 # ImageNet's strengths.
@@ -113,7 +113,7 @@ def test_large_fog_as_the_library_with_its_draws(large):
     ],
 )
 def test_frost_is_a_mixture_with_a_piece_of_the_librarys_photographs(shape, strengths):
-    image, (height, width) = picture(*shape), shape
+    image, (height, width) = make_image(*shape), shape
     path = Path(library.__file__).parent / "frost" / "frost5.jpg"
     photograph = np.asarray(PIL.Image.open(path).convert("RGB"))
     for severity, strength in zip(SEVERITIES, strengths, strict=True):
@@ -126,7 +126,7 @@ def test_frost_is_a_mixture_with_a_piece_of_the_librarys_photographs(shape, stre
 
 def test_elastic_moves_as_the_librarys_with_its_draws():
     """The library has no affine part, and strengths of its own."""
-    image = picture(128, 128)
+    image = make_image(128, 128)
     ours = digital.elastic_transform(image, (250 * 0.05 * 0.005, 0.01, 0), np.random.RandomState(5))
     np.random.seed(5)  # noqa: NPY002
     np.random.uniform(size=6)  # noqa: NPY002  # our corners
@@ -135,7 +135,7 @@ def test_elastic_moves_as_the_librarys_with_its_draws():
 
 
 def test_the_affine_part_of_elastic_moves_three_corners_of_a_square(small):
-    """Red and green of the picture tell where a pixel comes from."""
+    """Red and green of the image tell where a pixel comes from."""
     height, width = small.shape[:2]
     side = min(height, width)
     reach = side // 3
@@ -161,9 +161,9 @@ def test_strengths_of_elastic():
     }
     for severity in SEVERITIES:
         strength = strengths[32][severity - 1]
-        assert_strength("elastic_transform", picture(32, 40), severity, digital.elastic_transform, strength)
+        assert_strength("elastic_transform", make_image(32, 40), severity, digital.elastic_transform, strength)
         strength = tuple(share * number for number in strengths[side][severity - 1])
-        assert_strength("elastic_transform", picture(side, side), severity, digital.elastic_transform, strength)
+        assert_strength("elastic_transform", make_image(side, side), severity, digital.elastic_transform, strength)
 
 
 # CIFAR's strengths, and both of what has no counterpart in the library that can be fed with draws.
@@ -232,11 +232,11 @@ def test_small_motion_as_the_librarys_line_at_cifars_strengths(small):
 
 @pytest.mark.parametrize("angle", [-135, -90, -60, 0, 20, 45])
 def test_the_line_of_movement_as_the_librarys(angle):
-    image = picture(40, 50).astype(np.float32)
+    image = make_image(40, 50).astype(np.float32)
     np.testing.assert_allclose(blur.smeared(image, 7, 4, angle), library._motion_blur(image, 7, 4, angle), atol=0.01)
 
 
-def test_movement_beyond_a_tiny_picture_keeps_its_brightness():
+def test_movement_beyond_a_tiny_image_keeps_its_brightness():
     np.testing.assert_allclose(blur.smeared(np.full((8, 8), 0.5, np.float32), 20, 15, -100), 0.5, atol=1e-5)
 
 
@@ -306,7 +306,7 @@ def test_small_blur_contrast_and_jpeg_by_their_definitions(small):
 )
 def test_pixelate_shrinks_by_means_and_repeats_pixels(shape, shares):
     """Of sides at which no pixel lies in the middle between two of the coarse ones."""
-    image, (height, width) = picture(*shape), shape
+    image, (height, width) = make_image(*shape), shape
     for severity, share in zip(SEVERITIES, shares, strict=True):
         coarse = PIL.Image.fromarray(image).resize((int(width * share), int(height * share)), PIL.Image.Resampling.BOX)
         expected = np.asarray(coarse.resize((width, height), PIL.Image.Resampling.NEAREST))

@@ -9,12 +9,12 @@ import imagecorruptions
 import numpy as np
 import pytest
 
+from efficientnet_advprop.evaluation import GROUPS, IMAGENET_C_CORRUPTIONS, SEVERITIES
 from efficientnet_advprop.evaluation.corruptions import (
     CORRUPTIONS,
     STUDY_CORRUPTIONS,
     corrupt,
 )
-from efficientnet_advprop.robustness import GROUPS, IMAGENET_C_CORRUPTIONS, SEVERITIES
 
 ALL = (*CORRUPTIONS, "gaussian_blur")
 WITHOUT_CHANCE = {
@@ -26,12 +26,12 @@ WITHOUT_CHANCE = {
     "jpeg_compression",
     "gaussian_blur",
 }
-# The others vary more from picture to picture than from one severity to the next.
+# The others vary more from image to image than from one severity to the next.
 GROWS_WITH_EVERY_SEVERITY = WITHOUT_CHANCE | {"gaussian_noise", "shot_noise", "impulse_noise"}
 SMALL, LARGE = [(32, 32), (45, 70)], [(128, 128), (101, 140)]
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def make_image(height: int, width: int) -> np.ndarray:
     """Red grows downwards, green to the right, blue has an edge."""
     rows, columns = np.mgrid[:height, :width]
     rows, columns = rows / height, columns / width
@@ -48,11 +48,11 @@ def distance(image: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.fixture(params=SMALL + LARGE, ids=str)
 def image(request) -> np.ndarray:
-    return picture(*request.param)
+    return make_image(*request.param)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_moves_the_picture_repeats_and_leaves_everything_else_alone(name, image):
+def test_each_moves_the_image_repeats_and_leaves_everything_else_alone(name, image):
     clean, state = image.copy(), np.random.get_state()  # noqa: NPY002
     distances = []
     for severity in SEVERITIES:
@@ -86,7 +86,7 @@ def test_the_seed_matters_where_there_is_chance(name, image):
 @pytest.mark.parametrize("name", ALL)
 def test_any_size(name):
     for shape in ((8, 8), (8, 13), (95, 9), (97, 97), (600, 431)):
-        assert corrupt(picture(*shape), name, 5, seed=0).shape == (*shape, 3)
+        assert corrupt(make_image(*shape), name, 5, seed=0).shape == (*shape, 3)
         assert corrupt(np.zeros((*shape, 3), np.uint8), name, 2, seed=0).shape == (*shape, 3)
 
 
@@ -100,7 +100,7 @@ def test_names_are_imagenet_cs_in_its_order_and_groups():
 
 def test_the_studys_noise_is_what_it_was_with_six_corruptions():
     """Their numbers are part of the seed."""
-    image = picture(32, 32)
+    image = make_image(32, 32)
     rng = np.random.default_rng([7, 0, 2])
     expected = np.clip(np.rint(image + 255 * rng.normal(0, 0.06, image.shape)), 0, 255)
     np.testing.assert_array_equal(corrupt(image, "gaussian_noise", 2, seed=7), expected)

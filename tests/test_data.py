@@ -44,9 +44,9 @@ def digits():
 
 
 def test_the_split_is_a_stratified_fifth_with_scikit_learns_labels(digits):
-    """Each 8x8 picture is found again in scikit-learn's, under its own label, in exactly one of the two parts."""
+    """Each 8x8 image is found again in scikit-learn's, under its own label, in exactly one of the two parts."""
     original = load_digits()
-    label_of = {picture.tobytes(): label for picture, label in zip(original.images, original.target, strict=True)}
+    label_of = {image.tobytes(): label for image, label in zip(original.images, original.target, strict=True)}
     parts = {}
     recipe = digits_recipe(network__input_image_size=8, data__train_crop="none")
     for part, examples in {
@@ -54,8 +54,8 @@ def test_the_split_is_a_stratified_fifth_with_scikit_learns_labels(digits):
         "eval": digits.records(recipe, EVALUATION).map(lambda _, record: record),
     }.items():
         parts[part] = set()
-        for picture, label in examples.take(NUM_TRAIN).as_numpy_iterator():
-            key = np.rint(picture[..., 0] * 16.0 / 255.0).astype(np.float64).tobytes()
+        for image, label in examples.take(NUM_TRAIN).as_numpy_iterator():
+            key = np.rint(image[..., 0] * 16.0 / 255.0).astype(np.float64).tobytes()
             assert label == label_of[key]
             parts[part].add(key)
     assert (len(parts["train"]), len(parts["eval"])) == (NUM_TRAIN, NUM_EVAL)
@@ -99,7 +99,7 @@ def test_the_seed_decides_order_and_augmentation(digits):
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 3])
-def test_every_picture_comes_once_per_epoch_over_all_hosts(hosts):
+def test_every_image_comes_once_per_epoch_over_all_hosts(hosts):
     num_images, batch_size, epochs = 50, 6, 3  # 150 positions are 25 batches; epochs end inside batches
     recipe = digits_recipe(train_batch_size=batch_size)
     streams = []
@@ -142,7 +142,7 @@ def test_a_strategy_hands_the_replicas_the_single_devices_batch(digits, two_repl
 @pytest.mark.parametrize(
     ("hosts", "replicas", "batch_size"), [(1, 1, 60), (1, 1, 64), (1, 2, 50), (2, 4, 100), (4, 4, 256)]
 )
-def test_evaluation_counts_every_picture_once(digits, hosts, replicas, batch_size):
+def test_evaluation_counts_every_image_once(digits, hosts, replicas, batch_size):
     recipe = digits_recipe(cadence__eval_batch_size=batch_size)
     everything = []
     for index in range(hosts):
@@ -159,7 +159,7 @@ def test_evaluation_counts_every_picture_once(digits, hosts, replicas, batch_siz
         assert order[0] == order[1]
 
 
-def test_evaluation_pictures_are_the_same_whatever_the_training_seed(digits):
+def test_evaluation_images_are_the_same_whatever_the_training_seed(digits):
     first, other = (take(eval_dataset(digits, digits_recipe(seed=seed), host()), 1)[0] for seed in (0, 1))
     assert_same(first, other)
 
@@ -167,9 +167,9 @@ def test_evaluation_pictures_are_the_same_whatever_the_training_seed(digits):
 @pytest.mark.parametrize(
     ("changes", "data_dir", "message"),
     [
-        ({}, "/pictures", "--data_dir=/pictures would have no effect"),
-        ({"data__num_train_images": 1500}, None, "num_train_images is 1500, but digits holds 1437 training pictures"),
-        ({"data__num_eval_images": 300}, None, "num_eval_images is 300, but digits holds 360 evaluation pictures"),
+        ({}, "/images", "--data_dir=/images would have no effect"),
+        ({"data__num_train_images": 1500}, None, "num_train_images is 1500, but digits holds 1437 training images"),
+        ({"data__num_eval_images": 300}, None, "num_eval_images is 300, but digits holds 360 evaluation images"),
         ({"data__num_label_classes": 12}, None, "num_label_classes is 12, but digits holds 10 classes"),
     ],
 )
@@ -179,7 +179,7 @@ def test_what_does_not_fit_the_recipe_is_refused(changes, data_dir, message):
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_the_first_pictures_of_each_class_make_a_small_training_set():
+def test_the_first_images_of_each_class_make_a_small_training_set():
     few, whole = find_source("digits", None, train_images_per_class=3), find_source("digits", None)
     assert few.facts.known() == {"num_label_classes": 10, "num_train_images": 30, "num_eval_images": NUM_EVAL}
     recipe = digits_recipe(data__num_train_images=30, data__train_images_per_class=3)
@@ -188,16 +188,16 @@ def test_the_first_pictures_of_each_class_make_a_small_training_set():
         for name, source in (("few", few), ("whole", whole))
     }
     expected, seen = [], [0] * 10
-    for picture, label in records["whole"]:
+    for image, label in records["whole"]:
         if seen[label] < 3:
-            expected.append((picture, label))
+            expected.append((image, label))
         seen[label] += 1
     assert len(records["few"]) == 30
-    for (picture, label), (expected_picture, expected_label) in zip(records["few"], expected, strict=True):
-        np.testing.assert_array_equal(picture, expected_picture)
+    for (image, label), (expected_image, expected_label) in zip(records["few"], expected, strict=True):
+        np.testing.assert_array_equal(image, expected_image)
         assert label == expected_label
     assert open_source(recipe.data, None).facts == few.facts
-    with pytest.raises(RecipeError, match="--train_images_per_class=200 is more than the 139 pictures"):
+    with pytest.raises(RecipeError, match="--train_images_per_class=200 is more than the 139 images"):
         find_source("digits", None, train_images_per_class=200)
     with pytest.raises(RecipeError, match="--train_images_per_class=0: at least 1"):
         find_source("digits", None, train_images_per_class=0)

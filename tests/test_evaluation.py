@@ -68,10 +68,10 @@ def test_clean_accuracy_by_hand_with_a_tail_batch(strategy):
     assert results["loss_main"] == pytest.approx((6 * 0 + 3 * 1 + 2 * 6) / 11 + normaliser, rel=1e-5)
 
 
-def test_a_pass_with_another_number_of_pictures_is_an_error():
+def test_a_pass_with_another_number_of_images_is_an_error():
     strategy = one_cpu()
     evaluator = CleanAccuracy(strategy, PixelReader(), batches(strategy, [1, 2, 3], [1, 2, 3], 2), 4, ("main",))
-    with pytest.raises(RuntimeError, match="counted 3 pictures and 0 bad ones instead of 4"):
+    with pytest.raises(RuntimeError, match="counted 3 images and 0 bad ones instead of 4"):
         run_all([evaluator])
 
 

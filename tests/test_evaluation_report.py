@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
+from efficientnet_advprop.evaluation import score_of
 from efficientnet_advprop.reporting import evaluation_table, write_evaluation_figures, write_evaluation_report
-from efficientnet_advprop.robustness import score_of
 from tests.made_up_results import attacked, branches, confused, corrupted, everything, part, results_in
 
 COMMAND = "python main.py --mode=eval --benchmarks=clean"
@@ -55,10 +55,10 @@ def test_the_summary_has_every_benchmark_through_every_branch(whole):
     results, text = whole
     rows = {(row["shares in %"], row["branch"]): row for row in tables_of(text)[0]}
     assert len(rows) == 9 * 2 + 7
-    clean = rows["clean evaluation pictures", "auxiliary"]
-    assert (clean["pictures"], clean["top-1"], clean["top-5"], clean["loss"]) == ("50,000", "83.30", "93.30", "0.5010")
-    assert (clean["one picture"], clean["bad pictures"]) == ("0.002", "")
-    assert rows["ImageNet", "main"]["bad pictures"] == "2"
+    clean = rows["clean evaluation images", "auxiliary"]
+    assert (clean["images"], clean["top-1"], clean["top-5"], clean["loss"]) == ("50,000", "83.30", "93.30", "0.5010")
+    assert (clean["one image"], clean["bad images"]) == ("0.002", "")
+    assert rows["ImageNet", "main"]["bad images"] == "2"
     subset = rows["ImageNet-A, 200-way", "main"]
     assert (subset["top-1"], subset["strict 1000-way top-1"]) == ("44.70", "37.70")
     assert "ImageNet-A and ImageNet-R: 200 classes" in text
@@ -68,7 +68,7 @@ def test_the_summary_has_every_benchmark_through_every_branch(whole):
     assert float(row["top-1"]) == pytest.approx(100 - 100 * score.mean_error, abs=0.01)
     assert rows["corruptions on the fly, mean of 15", "main"]["mCE"] == ""
     attack = rows["PGD linf, epsilon 0.5 px", "main"]
-    assert (attack["pictures"], attack["top-1"], attack["one picture"]) == ("5,000", "60.00", "0.02")
+    assert (attack["images"], attack["top-1"], attack["one image"]) == ("5,000", "60.00", "0.02")
 
 
 def test_columns_that_nothing_fills_are_not_there(tmp_path):
@@ -76,11 +76,11 @@ def test_columns_that_nothing_fills_are_not_there(tmp_path):
     (rows,) = tables_of(text)
     assert rows == [
         {
-            "shares in %": "clean evaluation pictures",
+            "shares in %": "clean evaluation images",
             "branch": "main",
-            "pictures": "50,000",
+            "images": "50,000",
             "top-1": "50.00",
-            "one picture": "0.002",
+            "one image": "0.002",
         }
     ]
     assert "200" not in text.split("|")[0]
@@ -185,7 +185,7 @@ def test_settings_that_differ_are_told_apart(tmp_path):
 def test_confusions_are_by_branch_and_names_do_not_break_tables(tmp_path):
     confusions = {"auxiliary": [["x", "y", 1]], "main": [["a|b", "c, d", 1200]]}
     text = report_of(results_in(tmp_path, {"clean": part(branches(0.8, 0.7), confusions=confusions)}))
-    (rows,) = tables_of(section_of(text, "Clean evaluation pictures"))
+    (rows,) = tables_of(section_of(text, "Clean evaluation images"))
     assert [tuple(row.values()) for row in rows] == [("main", "a|b", "c, d", "1,200"), ("auxiliary", "x", "y", "1")]
 
 

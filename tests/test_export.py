@@ -21,7 +21,7 @@ from efficientnet_advprop.export.signatures import ServingModule
 from efficientnet_advprop.export.versions import new_version
 from efficientnet_advprop.export.warmup import WARMUP_FILE, read_warmup_requests
 from efficientnet_advprop.models import build_model
-from tests.exports import FAMILIES, NAMES, SIZE, new_network, served, some_pictures, trained_network
+from tests.exports import FAMILIES, NAMES, SIZE, new_network, served, some_images, trained_network
 from tests.small import new_state, small_recipe
 
 IMAGENET_SAMPLE = pathlib.Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample" / "val"
@@ -74,7 +74,7 @@ def b0(export_of):
     return trained, tf.saved_model.load(folder)
 
 
-def encoded_pictures() -> list[bytes]:
+def encoded_images() -> list[bytes]:
     """JPEG, PNG (grey too) and BMP in odd sizes."""
     rng = np.random.default_rng(2)
     pixels = [rng.integers(0, 256, (37 + index, 51, 3), np.uint8) for index in range(3)]
@@ -92,12 +92,12 @@ def test_a_process_with_tensorflow_alone_gets_the_same_from_every_signature(expo
     rng = np.random.default_rng(3)
     floats = rng.uniform(0, 255, (33, SIZE, SIZE, 3)).astype(np.float32)
     whole = rng.integers(0, 256, (2, SIZE + 8, SIZE + 3, 3)).astype(np.uint8)  # another size than the trained one
-    pictures = encoded_pictures()
+    encoded_files = encoded_images()
     inputs = {
         "serving_default": floats,
         "serving_default/one": floats[:1],
         "serving_uint8": whole,
-        "serving_bytes": np.array(pictures, object),
+        "serving_bytes": np.array(encoded_files, object),
         "features": floats[:2],
     }
     np.savez(tmp_path / "in.npz", **inputs)
@@ -110,7 +110,7 @@ def test_a_process_with_tensorflow_alone_gets_the_same_from_every_signature(expo
         "serving_default": floats,
         "serving_default/one": floats[:1],
         "serving_uint8": whole.astype(np.float32),
-        "serving_bytes": np.stack([preprocess_eval(tf.constant(picture), SIZE) for picture in pictures]),
+        "serving_bytes": np.stack([preprocess_eval(tf.constant(image), SIZE) for image in encoded_files]),
     }
     for name, images in seen.items():
         logits = trained(images, branch="main").numpy()
@@ -166,13 +166,13 @@ def test_what_is_known_lies_beside_it_and_inside(exported):
 
 def test_fewer_classes_than_five_give_as_many(tmp_path):
     folder, _ = export_network(served(trained_network("resnet-50", num_classes=3)), "saved_model", str(tmp_path))
-    outputs = tf.saved_model.load(folder).signatures["serving_default"](images=tf.constant(some_pictures()))
+    outputs = tf.saved_model.load(folder).signatures["serving_default"](images=tf.constant(some_images()))
     assert outputs["top_labels"].shape == (6, 3)
     assert set(outputs["top_labels"].numpy()[0]) == {b"zero", b"one", b"two"}
 
 
 def cut_jpeg() -> bytes:
-    return encoded_pictures()[0][:300]
+    return encoded_images()[0][:300]
 
 
 @pytest.mark.parametrize(
@@ -186,17 +186,17 @@ def cut_jpeg() -> bytes:
         ("serving_default", np.zeros((SIZE, SIZE, 3), np.float32), r"shape \[32 32 3\]"),
         ("serving_default", np.zeros((1, SIZE, SIZE, 1), np.float32), r"shape \[1 32 32 1\]"),
         ("serving_default", np.zeros((1, SIZE, SIZE, 6), np.float32), r"shape \[1 32 32 6\]"),
-        ("serving_bytes", [encoded_pictures()[:2]], r"shape \[1 2\]: \[N\]"),
+        ("serving_bytes", [encoded_images()[:2]], r"shape \[1 2\]: \[N\]"),
         ("serving_default", np.zeros((1, SIZE, SIZE, 3), np.uint8), "uint8"),
         ("serving_uint8", np.zeros((1, SIZE, SIZE, 3), np.float32), "float"),
-        ("serving_default", some_pictures() * np.nan, "element 0 of images holds NaN"),
-        ("features", np.concatenate([some_pictures(2), some_pictures(1) - 500]), "element 2 .* far outside .0, 255."),
-        ("serving_default", some_pictures() / 255, "no value of images is above 1: they look scaled"),
-        ("serving_default", some_pictures() / 127.5 - 1, "no value of images is above 1"),
-        ("serving_bytes", [*encoded_pictures()[:2], b"text"], "element 2 of images is not a JPEG, PNG, GIF or BMP"),
-        ("serving_bytes", [b"", *encoded_pictures()], "element 0 of images is not a JPEG"),
-        ("serving_bytes", [encoded_pictures()[0], cut_jpeg()], "element 1 of images is cut short"),
-        ("serving_bytes", [encoded_pictures()[1][:200]], "element 0 of images is cut short"),
+        ("serving_default", some_images() * np.nan, "element 0 of images holds NaN"),
+        ("features", np.concatenate([some_images(2), some_images(1) - 500]), "element 2 .* far outside .0, 255."),
+        ("serving_default", some_images() / 255, "no value of images is above 1: they look scaled"),
+        ("serving_default", some_images() / 127.5 - 1, "no value of images is above 1"),
+        ("serving_bytes", [*encoded_images()[:2], b"text"], "element 2 of images is not a JPEG, PNG, GIF or BMP"),
+        ("serving_bytes", [b"", *encoded_images()], "element 0 of images is not a JPEG"),
+        ("serving_bytes", [encoded_images()[0], cut_jpeg()], "element 1 of images is cut short"),
+        ("serving_bytes", [encoded_images()[1][:200]], "element 0 of images is cut short"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(b0, signature, images, message):
@@ -205,7 +205,7 @@ def test_what_cannot_be_meant_is_refused(b0, signature, images, message):
         b0[1].signatures[signature](images=given)
 
 
-def test_dark_pictures_and_the_overshoot_of_resizing_are_fine(b0):
+def test_dark_images_and_the_overshoot_of_resizing_are_fine(b0):
     trained, loaded = b0
     black = np.zeros((1, SIZE, SIZE, 3), np.float32)
     overshot = np.random.default_rng(0).uniform(-100, 350, (2, SIZE, SIZE, 3)).astype(np.float32)
@@ -217,7 +217,7 @@ def test_dark_pictures_and_the_overshoot_of_resizing_are_fine(b0):
 def test_gradients_pass_through_a_signature(b0):
     """Attacks on a SavedModel need them."""
     trained, loaded = b0
-    images = tf.constant(some_pictures(2))
+    images = tf.constant(some_images(2))
 
     def gradient(logits_of):
         with tf.GradientTape() as tape:
@@ -231,16 +231,16 @@ def test_gradients_pass_through_a_signature(b0):
 
 
 @pytest.mark.skipif(not IMAGENET_SAMPLE.is_dir(), reason="needs the shared sample of ImageNet")
-def test_real_pictures_as_bytes_are_seen_as_in_evaluation(b0):
+def test_real_images_as_bytes_are_seen_as_in_evaluation(b0):
     """Whatever their sizes; among them the PNG that ImageNet has under a JPEG's name, if it is in the sample."""
     trained, loaded = b0
     paths = sorted(IMAGENET_SAMPLE.glob("*/*"))[::21]
-    pictures = [path.read_bytes() for path in paths]
-    pixels = tf.io.decode_image(pictures[0], channels=3)
-    pictures += [tf.io.encode_png(pixels[:101, :77]).numpy(), tf.io.encode_png(pixels[:, :, :1]).numpy()]
-    assert len(pictures) >= 50
-    answers = loaded.signatures["serving_bytes"](images=tf.constant(pictures))
-    seen = tf.stack([preprocess_eval(tf.constant(picture), SIZE) for picture in pictures])
+    images = [path.read_bytes() for path in paths]
+    pixels = tf.io.decode_image(images[0], channels=3)
+    images += [tf.io.encode_png(pixels[:101, :77]).numpy(), tf.io.encode_png(pixels[:, :, :1]).numpy()]
+    assert len(images) >= 50
+    answers = loaded.signatures["serving_bytes"](images=tf.constant(images))
+    seen = tf.stack([preprocess_eval(tf.constant(image), SIZE) for image in images])
     np.testing.assert_allclose(answers["probabilities"], tf.nn.softmax(trained(seen)), atol=TOLERANCE)
 
 
@@ -275,11 +275,11 @@ def test_the_command_line_tool_of_tensorflow_shows_and_runs_it(export_of, tmp_pa
     shown = subprocess.run([*tool, "show", "--dir", folder, "--all"], capture_output=True, text=True, check=True).stdout
     for text in ("serving_bytes", "inputs['images'] tensor_info:", "outputs['top_labels']", "shape: (-1, -1, -1, 3)"):
         assert text in shown
-    np.save(tmp_path / "images.npy", some_pictures(2))
+    np.save(tmp_path / "images.npy", some_images(2))
     run = ["run", "--dir", folder, "--tag_set", "serve", "--signature_def", "serving_default"]
     arguments = ["--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", str(tmp_path)]
     subprocess.run([*tool, *run, *arguments], capture_output=True, text=True, check=True)
-    expected = tf.nn.softmax(trained(some_pictures(2)))
+    expected = tf.nn.softmax(trained(some_images(2)))
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=TOLERANCE)
 
 
@@ -339,7 +339,7 @@ def test_export_from_replicas_averages_their_statistics(tmp_path, two_replicas, 
     state = new_state(small_recipe(network__input_image_size=SIZE), two_replicas)
     model = build_model(small_recipe(network__input_image_size=SIZE).network, 10)
     folder, _ = export_network(served(state.average_model, model), "saved_model", str(tmp_path))
-    images = some_pictures(2)
+    images = some_images(2)
     probabilities = tf.saved_model.load(folder).signatures["serving_default"](images=tf.constant(images))
     expected = tf.nn.softmax(state.average_model(images, branch="main"))
     np.testing.assert_allclose(probabilities["probabilities"], expected, atol=TOLERANCE)

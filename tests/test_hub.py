@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from efficientnet_advprop.export import ExportError, export_network, hub
 from efficientnet_advprop.export.saved_model import stored_variables
-from tests.exports import FAMILIES, NAMES, SIZE, served, some_pictures, trained_network
+from tests.exports import FAMILIES, NAMES, SIZE, served, some_images, trained_network
 
 tensorflow_hub = pytest.importorskip("tensorflow_hub")
 
@@ -30,7 +30,7 @@ def test_both_modules_compute_what_the_network_computes(modules):
     """Here images are in [0, 1], in the network and its SavedModel for serving in [0, 255]."""
     trained, folder = modules
     assert folder.endswith("/hub/1")
-    pixels = some_pictures(33)
+    pixels = some_images(33)
     logits = tensorflow_hub.load(f"{folder}/classification")(tf.constant(pixels / 255))
     np.testing.assert_allclose(tf.nn.softmax(logits), tf.nn.softmax(trained(pixels)), atol=1e-5)
     layer = tensorflow_hub.KerasLayer(f"{folder}/feature_vector")
@@ -63,7 +63,7 @@ def test_noise_is_new_in_every_call_and_only_in_training(tmp_path):
     """Images alike: with batch statistics only stochastic depth can tell the examples and the calls apart."""
     folder, _ = export_network(served(trained_network("efficientnet-b0")), "hub", str(tmp_path))
     module = tensorflow_hub.load(f"{folder}/classification")
-    images = tf.constant(some_pictures(8) / 255)
+    images = tf.constant(some_images(8) / 255)
     assert np.array_equal(module(images), module(images, training=False))
     before = [variable.numpy() for variable in module.variables]
     calls = [module(images, training=True).numpy() for _ in range(2)]
@@ -100,8 +100,8 @@ def test_a_feature_vector_learns_digits(modules):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (some_pictures(), "images hold NaN or values far outside .0, 1."),
-        (some_pictures() * np.nan, "images hold NaN"),
+        (some_images(), "images hold NaN or values far outside .0, 1."),
+        (some_images() * np.nan, "images hold NaN"),
         (np.zeros((0, SIZE, SIZE, 3), np.float32), "images are empty"),
         (np.zeros((SIZE, SIZE, 3), np.float32), "Could not find matching concrete function"),
         (np.zeros((1, SIZE, SIZE, 6), np.float32), "Could not find matching concrete function"),
@@ -120,7 +120,7 @@ def test_archives_hold_the_modules_at_their_root(modules, tmp_path):
         with tarfile.open(f"{folder}/{kind}.tar.gz") as archive:
             assert {"saved_model.pb", "variables/variables.index", "export.json"} <= set(archive.getnames())
             archive.extractall(tmp_path / kind)
-        assert tensorflow_hub.load(str(tmp_path / kind))(tf.constant(some_pictures(1) / 255)).shape[0] == 1
+        assert tensorflow_hub.load(str(tmp_path / kind))(tf.constant(some_images(1) / 255)).shape[0] == 1
         assert json.loads((tmp_path / kind / "export.json").read_text())["input_range"] == [0, 1]
     assert (tmp_path / "classification" / "labels.txt").read_text().splitlines() == list(NAMES)
 

@@ -1,4 +1,4 @@
-"""Test sets of ImageNet through the command line: layouts, the 200-way rule, sizes, bad pictures, refusals."""
+"""Test sets of ImageNet through the command line: layouts, the 200-way rule, sizes, bad images, refusals."""
 
 import io
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from PIL import Image
 
 from efficientnet_advprop.data import preprocess_eval
 from efficientnet_advprop.data.class_names import imagenet_synsets
+from efficientnet_advprop.evaluation import SUBSETS
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import open_weights
-from efficientnet_advprop.robustness import SUBSETS
 from tests.command_line import run_main
 from tests.test_benchmarking import evaluate, parts_in
 from tests.two_blocks import two_block_networks
@@ -56,7 +56,7 @@ def test_the_same_set_elsewhere_is_the_same_and_another_set_is_not(imagenet_run,
             f"--benchmark_dir=imagenet_sketch={tmp_path / folder}",
             f"--evaluation_dir={tmp_path / 'evaluation'}",
         )
-        assert f"1 passes over pictures, {made} of them made before" in capsys.readouterr().out
+        assert f"1 passes over images, {made} of them made before" in capsys.readouterr().out
 
 
 def test_a_missing_folder_is_named(imagenet_run, capsys):
@@ -66,7 +66,7 @@ def test_a_missing_folder_is_named(imagenet_run, capsys):
     assert capsys.readouterr().err.strip().endswith("error: imagenet_a: no folder /none/a")
 
 
-def test_whole_pictures_are_refused_where_cropped_ones_belong(imagenet_run, tmp_path, capsys):
+def test_whole_images_are_refused_where_cropped_ones_belong(imagenet_run, tmp_path, capsys):
     path = tmp_path / "val" / SYNSETS[6] / "whole.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(tf.io.encode_png(np.zeros((30, 40, 3), np.uint8)).numpy())
@@ -76,8 +76,8 @@ def test_whole_pictures_are_refused_where_cropped_ones_belong(imagenet_run, tmp_
     assert "stylized shows squares of 224 px; " in capsys.readouterr().err
 
 
-def write_sets(folder: Path, pictures: dict[int, bytes]) -> dict[str, Path]:
-    """The folders that the authors of each set distribute, with these pictures by label."""
+def write_sets(folder: Path, images: dict[int, bytes]) -> dict[str, Path]:
+    """The folders that the authors of each set distribute, with these images by label."""
     inside = {
         "imagenet": "val",
         "imagenet_v2": "imagenetv2-matched-frequency-format-val",
@@ -90,36 +90,36 @@ def write_sets(folder: Path, pictures: dict[int, bytes]) -> dict[str, Path]:
     parts = {"imagenet_c": ("gaussian_noise/1", "gaussian_noise/2", "fog/5", "speckle_noise/3")}
     for name, inner in inside.items():
         for part in parts.get(name, ("",)):
-            for label, picture in pictures.items():
+            for label, image in images.items():
                 class_folder = str(label) if name == "imagenet_v2" else SYNSETS[label]
-                path = folder / name / inner / part / class_folder / "picture.JPEG"
+                path = folder / name / inner / part / class_folder / "image.JPEG"
                 path.parent.mkdir(parents=True)
-                path.write_bytes(picture)
+                path.write_bytes(image)
     return {name: folder / name for name in inside}
 
 
-def real_pictures(model) -> dict[int, bytes]:
-    """Pictures by label, of classes that ImageNet-A and ImageNet-R share.
+def real_images(model) -> dict[int, bytes]:
+    """Images by label, of classes that ImageNet-A and ImageNet-R share.
 
-    The first picture's label is what the network takes it for among these, so that an answer may be right.
+    The first image's label is what the network takes it for among these, so that an answer may be right.
     """
     if not SAMPLE.is_dir():
-        pytest.skip(f"no ImageNet pictures in {SAMPLE}")
+        pytest.skip(f"no ImageNet images in {SAMPLE}")
     shared = sorted(set(SUBSETS["imagenet_a"]) & set(SUBSETS["imagenet_r"]))
-    pictures = [next((SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in shared[:3]]
-    logits = model(preprocess_eval(pictures[0], SIZE)[tf.newaxis], training=False).numpy()[0]
+    images = [next((SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in shared[:3]]
+    logits = model(preprocess_eval(images[0], SIZE)[tf.newaxis], training=False).numpy()[0]
     columns = np.array(shared)
     right = int(columns[logits[columns].argmax()])
     others = [label for label in shared if label != right][:2]
-    return dict(zip([right, *others], pictures, strict=True))
+    return dict(zip([right, *others], images, strict=True))
 
 
 @pytest.mark.parametrize("resize", ["model", "native"])
-def test_every_layout_is_scored_as_its_pictures_are_one_by_one(imagenet_run, tmp_path, resize):
+def test_every_layout_is_scored_as_its_images_are_one_by_one(imagenet_run, tmp_path, resize):
     model = read_model(imagenet_run)
-    pictures = real_pictures(model)
-    sets = write_sets(tmp_path, pictures)
-    cropped = {label: as_cropped_jpeg(picture) for label, picture in pictures.items()}
+    by_label = real_images(model)
+    sets = write_sets(tmp_path, by_label)
+    cropped = {label: as_cropped_jpeg(encoded) for label, encoded in by_label.items()}
     for name in ("stylized", "imagenet_c"):
         for path in sets[name].rglob("*.JPEG"):
             path.write_bytes(cropped[SYNSETS.index(path.parent.name)])
@@ -137,13 +137,13 @@ def test_every_layout_is_scored_as_its_pictures_are_one_by_one(imagenet_run, tmp
     assert corrupted == {
         f"imagenet_c/{part}" for part in ("gaussian_noise/1", "gaussian_noise/2", "fog/5", "speckle_noise/3")
     }
-    whole = [preprocess_eval(picture, SIZE) for picture in pictures.values()]
+    whole = [preprocess_eval(encoded, SIZE) for encoded in by_label.values()]
     # Distributed at 224 px: no second crop.
-    uncropped = [preprocess_eval(picture, SIZE if resize == "model" else 224, "none") for picture in cropped.values()]
+    uncropped = [preprocess_eval(encoded, SIZE if resize == "model" else 224, "none") for encoded in cropped.values()]
     for key, part in parts.items():
         images = uncropped if key.split("/")[0] in ("stylized", "imagenet_c") else whole
         logits = model(tf.stack(images), training=False).numpy()
-        labels = np.array(list(pictures))
+        labels = np.array(list(by_label))
         number = len(labels)
         expected = float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(number), labels]))
         assert part["images"] == number
@@ -156,9 +156,9 @@ def test_every_layout_is_scored_as_its_pictures_are_one_by_one(imagenet_run, tmp
         assert parts["stylized"]["settings"]["input_image_size"] == 224
 
 
-def as_cropped_jpeg(picture: bytes) -> bytes:
+def as_cropped_jpeg(encoded: bytes) -> bytes:
     """As ImageNet-C's authors made theirs: the short side to 256 px, the central 224, JPEG."""
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image = Image.open(io.BytesIO(encoded)).convert("RGB")
     scale = 256 / min(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)))
     left, top = (image.width - 224) // 2, (image.height - 224) // 2
@@ -174,8 +174,8 @@ def read_model(folder: Path) -> tf.keras.Model:
     return model
 
 
-def test_a_bad_picture_ends_the_evaluation_or_is_counted(imagenet_run, tmp_path, capsys):
-    for name, content in (("good.png", None), ("bad.png", b"no picture")):
+def test_a_bad_image_ends_the_evaluation_or_is_counted(imagenet_run, tmp_path, capsys):
+    for name, content in (("good.png", None), ("bad.png", b"no image")):
         path = tmp_path / "imagenet-a" / SYNSETS[6] / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content or tf.io.encode_png(np.full((40, 40, 3), 90, np.uint8)).numpy())

@@ -1,4 +1,4 @@
-"""ImageNet's test sets in the layouts that their authors distribute: where pictures are, and which label each has."""
+"""ImageNet's test sets in the layouts that their authors distribute: where images are, and which label each has."""
 
 import io
 import re
@@ -9,11 +9,11 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from efficientnet_advprop.benchmarking import find_sets
 from efficientnet_advprop.data import IMAGENET_VARIANTS, find_imagenet_c, open_imagenet_variant
 from efficientnet_advprop.data.class_names import class_names, imagenet_synsets
+from efficientnet_advprop.evaluation import GROUPS, SEVERITIES, SUBSETS
+from efficientnet_advprop.evaluation.passes import find_sets
 from efficientnet_advprop.recipes import BenchmarkSpec, RecipeError, named_recipe
-from efficientnet_advprop.robustness import GROUPS, SEVERITIES, SUBSETS
 from tests.test_sources import example
 
 SYNSETS = imagenet_synsets()
@@ -25,10 +25,10 @@ def jpeg(grey=100):
     return buffer.getvalue()
 
 
-def write_folders(folder, names, pictures=2):
+def write_folders(folder, names, images=2):
     for name in names:
         (folder / name).mkdir(parents=True)
-        for number in range(pictures):
+        for number in range(images):
             (folder / name / f"{number}.JPEG").write_bytes(jpeg(number))
     (folder / "README.txt").write_text("about the set")
 

@@ -9,7 +9,7 @@ from efficientnet_advprop.data.augment import augmentation_of, cutmix, mixup
 from efficientnet_advprop.data.preprocessing import augmented, preprocess_train
 from efficientnet_advprop.recipes import SCHEMES, Phase, RecipeError, Term, named_recipe, override
 
-BATCH, CLASSES = 9, 4  # odd: the middle picture is its own counterpart
+BATCH, CLASSES = 9, 4  # odd: the middle image is its own counterpart
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_mixup_is_a_weighted_mean_with_the_reversed_batch(batch, alpha):
     views, labels = batch
     mixed, mixed_labels = mixup(views, tf.constant(labels), alpha, tf.constant([3, 1]))
     difference = views["images"] - views["images"][::-1]
-    # The weights, back from the pixels; the middle picture is left as it was.
+    # The weights, back from the pixels; the middle image is left as it was.
     shares = np.array(
         [
             1.0 if i == BATCH // 2 else np.vdot(m - other, d) / np.vdot(d, d)

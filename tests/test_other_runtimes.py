@@ -7,18 +7,18 @@ import tensorflow as tf
 from efficientnet_advprop.export import export_network, formats, require_packages
 from efficientnet_advprop.recipes import RecipeError
 from efficientnet_advprop.reporting import comparison_table
-from tests.exports import FAMILIES, NAMES, served, some_pictures, trained_network
+from tests.exports import FAMILIES, NAMES, served, some_images, trained_network
 
 
 def test_tflite_files_answer_as_the_network_does(tmp_path):
     trained = trained_network("resnet-50")
     folder, rows = export_network(served(trained), "tflite", str(tmp_path))
     assert folder == str(tmp_path / "tflite" / "1")
-    expected = tf.nn.softmax(trained(some_pictures())).numpy()
+    expected = tf.nn.softmax(trained(some_images())).numpy()
     for name, tolerance in (("float16", 0.005), ("int8", 0.05)):
         interpreter = tf.lite.Interpreter(f"{folder}/{name}.tflite")
         predict = interpreter.get_signature_runner("serving_default")
-        outputs = [predict(images=picture[None]) for picture in some_pictures()]
+        outputs = [predict(images=image[None]) for image in some_images()]
         assert set(outputs[0]) == {"logits", "probabilities"}
         answers = np.concatenate([output["probabilities"] for output in outputs])
         np.testing.assert_allclose(answers, expected, atol=tolerance)
@@ -31,7 +31,7 @@ def test_tflite_files_answer_as_the_network_does(tmp_path):
         < by_file["float16.tflite"]["megabytes"]
         < by_file["SavedModel"]["megabytes"]
     )
-    assert all(row["milliseconds_per_picture"] > 0 for row in rows)
+    assert all(row["milliseconds_per_image"] > 0 for row in rows)
     assert (tmp_path / "tflite" / "1" / "labels.txt").read_text().splitlines() == list(NAMES)
     assert "float32 [1, 32, 32, 3]" in (tmp_path / "tflite" / "1" / "model_card.md").read_text()
     table = comparison_table(rows)
@@ -39,7 +39,7 @@ def test_tflite_files_answer_as_the_network_does(tmp_path):
         "largest probability difference",
         "top1 agreement",
         "megabytes",
-        "milliseconds per picture",
+        "milliseconds per image",
         "100.00 %",
     ):
         assert text in table
@@ -53,7 +53,7 @@ def test_onnx_answers_as_the_network_does(family, tmp_path):
     folder, rows = export_network(served(trained), "onnx", str(tmp_path))
     session = onnxruntime.InferenceSession(f"{folder}/model.onnx", providers=["CPUExecutionProvider"])
     for number in (1, 33):
-        images = some_pictures(number)
+        images = some_images(number)
         (probabilities,) = session.run(["probabilities"], {"images": images})
         np.testing.assert_allclose(probabilities, tf.nn.softmax(trained(images)), atol=1e-5)
     assert [row["file"] for row in rows] == ["SavedModel", "model.onnx"]

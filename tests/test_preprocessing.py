@@ -1,4 +1,4 @@
-"""Crops, resizing and decoding of one picture, against arithmetic done here in NumPy and against Pillow."""
+"""Crops, resizing and decoding of one image, against arithmetic done here in NumPy and against Pillow."""
 
 import pathlib
 
@@ -72,7 +72,7 @@ def test_a_jpeg_gives_what_cropping_its_pixels_gives(eval_crop):
     np.testing.assert_allclose(image, reference(pixels, 64, eval_crop), atol=2e-2)
 
 
-def test_decoded_pictures_are_treated_like_encoded_ones():
+def test_decoded_images_are_treated_like_encoded_ones():
     pixels, seed = noise(90, 70), [1, 2]
     encoded = tf.io.encode_png(pixels)
     np.testing.assert_array_equal(preprocess_eval(tf.constant(pixels), 48), preprocess_eval(encoded, 48))
@@ -81,7 +81,7 @@ def test_decoded_pictures_are_treated_like_encoded_ones():
 
 @pytest.mark.parametrize("encode", [tf.io.encode_jpeg, tf.io.encode_png])
 @pytest.mark.parametrize("train_crop", ["distorted_box", "pad_and_crop", "none"])
-def test_grey_pictures_get_three_equal_channels(encode, train_crop):
+def test_grey_images_get_three_equal_channels(encode, train_crop):
     encoded = encode(noise(60, 80, channels=1))
     for image in (preprocess_eval(encoded, 32), preprocess_train(encoded, 32, [0, 1], train_crop)):
         assert image.shape == (32, 32, 3)
@@ -104,7 +104,7 @@ def test_paddings_of_the_two_official_crops():
 
 @few_examples
 @hypothesis.given(SIDES, SIDES, st.sampled_from([32, 224, 240, 300, 456, 600]), st.sampled_from(["pad32", "0.875"]))
-def test_the_central_window_is_a_centred_square_inside_the_picture(height, width, image_size, eval_crop):
+def test_the_central_window_is_a_centred_square_inside_the_image(height, width, image_size, eval_crop):
     padding = crop_padding_px(image_size, eval_crop)
     top, left, window_height, window_width = center_window(tf.constant([height, width]), image_size, padding).numpy()
     assert window_height == window_width > 0
@@ -116,7 +116,7 @@ def test_the_central_window_is_a_centred_square_inside_the_picture(height, width
 
 @few_examples
 @hypothesis.given(st.integers(100, 3000), st.integers(100, 3000), st.integers(0, 2**31 - 1))
-def test_the_distorted_window_lies_inside_the_picture(height, width, seed):
+def test_the_distorted_window_lies_inside_the_image(height, width, seed):
     shape = tf.constant([height, width])
     window = distorted_window(shape, 224, tf.constant([seed, 0])).numpy()
     top, left, window_height, window_width = window
@@ -127,7 +127,7 @@ def test_the_distorted_window_lies_inside_the_picture(height, width, seed):
         assert 0.7 <= window_width / window_height <= 1.4
 
 
-def test_a_picture_without_a_fitting_window_gets_the_central_crop():
+def test_a_image_without_a_fitting_window_gets_the_central_crop():
     pixels = smooth(10, 1000)  # 8 % of the area are 800 px, an aspect of 4/3 allows 133
     for seed in range(3):
         image = preprocess_train(tf.constant(pixels), 32, [seed, 0], flip=False)
@@ -144,14 +144,14 @@ def test_windows_cover_small_and_large_shares_evenly():
 
 
 @pytest.mark.parametrize("train_crop", ["distorted_box", "pad_and_crop"])
-def test_the_seed_alone_decides_the_picture(train_crop):
+def test_the_seed_alone_decides_the_image(train_crop):
     encoded = tf.io.encode_png(noise(64, 64))
     images = [preprocess_train(encoded, 32, [seed, 0], train_crop).numpy() for seed in (5, 5, 6)]
     np.testing.assert_array_equal(images[0], images[1])
     assert (images[0] != images[2]).any()
 
 
-def test_half_of_the_pictures_are_mirrored():
+def test_half_of_the_images_are_mirrored():
     pixels = tf.constant(smooth(32, 32))
     images = [preprocess_train(pixels, 32, [seed, 0], "none").numpy() for seed in range(100)]
     mirrored = [np.array_equal(image, pixels[:, ::-1]) for image in images]
@@ -201,22 +201,22 @@ def test_training_crops_are_the_same_under_either_resize(train_crop):
     bicubic, bilinear = (
         preprocess_train(encoded, 64, [3, 0], train_crop, resize=resize).numpy() for resize in ("bicubic", "bilinear")
     )
-    assert 0 < np.abs(bicubic - bilinear).max() < 6  # half a pixel of a smooth picture
+    assert 0 < np.abs(bicubic - bilinear).max() < 6  # half a pixel of a smooth image
 
 
 def test_unknown_crops_and_resizes_are_refused():
-    picture = tf.constant(noise(40, 40))
+    image = tf.constant(noise(40, 40))
     for preprocess in (preprocess_eval, lambda *arguments, **resize: preprocess_train(*arguments, [0, 0], **resize)):
         with pytest.raises(RecipeError, match=r"unknown resize 'area'; known: bicubic, bilinear"):
-            preprocess(picture, 32, resize="area")
+            preprocess(image, 32, resize="area")
     with pytest.raises(RecipeError, match=r"unknown eval_crop 'center'; known: pad32, 0.875, none"):
-        preprocess_eval(picture, 32, "center")
+        preprocess_eval(image, 32, "center")
     with pytest.raises(RecipeError, match=r"unknown train_crop 'center'; known: distorted_box, pad_and_crop, none"):
-        preprocess_train(picture, 32, [0, 0], "center")
+        preprocess_train(image, 32, [0, 0], "center")
 
 
-@pytest.mark.skipif(not IMAGENET_SAMPLE.is_dir(), reason=f"no ImageNet pictures in {IMAGENET_SAMPLE}")
-def test_real_pictures():
+@pytest.mark.skipif(not IMAGENET_SAMPLE.is_dir(), reason=f"no ImageNet images in {IMAGENET_SAMPLE}")
+def test_real_images():
     for path in sorted(IMAGENET_SAMPLE.glob("*/*.JPEG"))[::200]:
         encoded = path.read_bytes()
         pixels = tf.io.decode_jpeg(encoded, channels=3).numpy()

@@ -47,9 +47,9 @@ def official(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Nine pictures of all kinds and sizes, one file cut short and one of text."""
-    folder = tmp_path_factory.mktemp("pictures")
+def image_folder(tmp_path_factory):
+    """Nine image_folder of all kinds and sizes, one file cut short and one of text."""
+    folder = tmp_path_factory.mktemp("image_folder")
     rng = np.random.default_rng(0)
     for index in range(8):
         pixels = rng.integers(0, 256, (40 + index, 50, 1 if index == 3 else 3), np.uint8)
@@ -58,7 +58,7 @@ def pictures(tmp_path_factory):
     one_pixel = tf.io.encode_png(np.full((1, 1, 3), 9, np.uint8)).numpy()
     (folder / "8.jpg").write_bytes(one_pixel)
     (folder / "cut.jpg").write_bytes((folder / "0.jpg").read_bytes()[:200])
-    (folder / "text.jpg").write_text("not a picture")
+    (folder / "text.jpg").write_text("not an image")
     return folder
 
 
@@ -74,7 +74,7 @@ def write_folders(folder, classes, training=True, bad=()) -> None:
 
 
 def write_imagenet(folder) -> None:
-    """Four training pictures and three for evaluation, labels within the first five of 1,000 classes."""
+    """Four training image_folder and three for evaluation, labels within the first five of 1,000 classes."""
     folder.mkdir()
     write_split(folder, "train", (4,))
     write_split(folder, "validation", (3,))
@@ -137,12 +137,12 @@ def test_a_thousand_classes_fine_tuned_on_ten_with_advprop(official, tmp_path, c
     assert weights.class_names == tuple("0123456789")
 
 
-def test_every_picture_is_predicted_or_reported(official, pictures, tmp_path, capsys):
+def test_every_image_is_predicted_or_reported(official, image_folder, tmp_path, capsys):
     output = tmp_path / "out" / "logits.npy"
     out, errors = run(
         "--mode=predict",
         f"--init_checkpoint={official}",
-        f"--images={pictures}/*.jpg",
+        f"--images={image_folder}/*.jpg",
         f"--output={output}",
         f"--model_dir={tmp_path}",
         "--eval_batch_size=4",
@@ -151,12 +151,12 @@ def test_every_picture_is_predicted_or_reported(official, pictures, tmp_path, ca
     )
     results = json.loads((tmp_path / "predictions.json").read_text())
     files = [prediction["file"] for prediction in results["predictions"]]
-    assert files == [str(pictures / f"{index}.jpg") for index in range(9)]
+    assert files == [str(image_folder / f"{index}.jpg") for index in range(9)]
     skipped = [file["file"] for file in results["skipped"]]
-    assert skipped == [str(pictures / name) for name in ("cut.jpg", "text.jpg")]
-    assert f"skipped {pictures / 'cut.jpg'}: " in errors
-    assert f"skipped {pictures / 'text.jpg'}: Unknown image file format" in errors
-    assert "9 pictures predicted, 2 skipped" in out
+    assert skipped == [str(image_folder / name) for name in ("cut.jpg", "text.jpg")]
+    assert f"skipped {image_folder / 'cut.jpg'}: " in errors
+    assert f"skipped {image_folder / 'text.jpg'}: Unknown image file format" in errors
+    assert "9 image_folder predicted, 2 skipped" in out
     logits = np.load(output)
     assert logits.shape == (9, 1000)
     names = class_names(1000)
@@ -177,25 +177,25 @@ def test_a_folders_hint_is_overruled_by_the_flag_and_both_are_said(official, tmp
     assert json.loads((tmp_path / "1" / "export.json").read_text())["preprocessing"] == "imagenet"
 
 
-def test_predictions_of_a_runs_own_checkpoint(official, pictures, tmp_path, capsys):
-    """One picture is a batch of one: its class names are those of the run's data."""
+def test_predictions_of_a_runs_own_checkpoint(official, image_folder, tmp_path, capsys):
+    """One image is a batch of one: its class names are those of the run's data."""
     train = ("--mode=train", f"--init_checkpoint={official}", "--train_steps=1", *SMALL)
     run(*train, f"--model_dir={tmp_path}", capsys=capsys)
-    out, _ = run("--mode=predict", f"--model_dir={tmp_path}", f"--images={pictures}/8.jpg", capsys=capsys)
-    assert "1 pictures predicted, 0 skipped" in out
+    out, _ = run("--mode=predict", f"--model_dir={tmp_path}", f"--images={image_folder}/8.jpg", capsys=capsys)
+    assert "1 image_folder predicted, 0 skipped" in out
     (prediction,) = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
     assert len(prediction["top"]) == 5
     assert {best["name"] for best in prediction["top"]} < set("0123456789")
 
 
-def test_an_output_that_cannot_be_written_costs_no_prediction(official, pictures, tmp_path, capsys):
-    command = ("--mode=predict", f"--init_checkpoint={official}", f"--images={pictures}/*.jpg", *SMALL)
+def test_an_output_that_cannot_be_written_costs_no_prediction(official, image_folder, tmp_path, capsys):
+    command = ("--mode=predict", f"--init_checkpoint={official}", f"--images={image_folder}/*.jpg", *SMALL)
     for output, message in ((tmp_path, "is a folder"), ("/proc/x/logits.npy", "output /proc/x cannot be written")):
         assert message in refused(*command, f"--output={output}", f"--model_dir={tmp_path / 'out'}", capsys=capsys)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_replicas_share_the_pictures_of_a_prediction(two_replicas):
+def test_replicas_share_the_images_of_a_prediction(two_replicas):
     with two_replicas.scope():
         model = build_model(small_b0(), 10)
         randomize_norms(model)
@@ -205,12 +205,12 @@ def test_replicas_share_the_pictures_of_a_prediction(two_replicas):
     np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_predictions_are_the_models_on_the_official_crop(official, pictures, tmp_path, capsys):
-    arguments = ("--mode=predict", f"--init_checkpoint={official}", f"--images={pictures}/0.jpg", *SMALL)
+def test_predictions_are_the_models_on_the_official_crop(official, image_folder, tmp_path, capsys):
+    arguments = ("--mode=predict", f"--init_checkpoint={official}", f"--images={image_folder}/0.jpg", *SMALL)
     run(*arguments, f"--output={tmp_path}/a.npy", f"--model_dir={tmp_path}", capsys=capsys)
     model = build_model(small_b0(), 1000)
     load_official_checkpoint(model, official)
-    pixels = tf.io.decode_jpeg((pictures / "0.jpg").read_bytes())  # 40 x 50
+    pixels = tf.io.decode_jpeg((image_folder / "0.jpg").read_bytes())  # 40 x 50
     side = 20  # 32 / (32 + 32) of 40
     crop = tf.cast(pixels[10 : 10 + side, 15 : 15 + side], tf.float32)[None]
     images = tf.compat.v1.image.resize_bicubic(crop, [32, 32])
@@ -218,12 +218,12 @@ def test_predictions_are_the_models_on_the_official_crop(official, pictures, tmp
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_pictures_that_are_none_or_nowhere(official, pictures, tmp_path, capsys):
+def test_images_that_are_none_or_nowhere(official, image_folder, tmp_path, capsys):
     command = ("--mode=predict", f"--init_checkpoint={official}", f"--model_dir={tmp_path}", *SMALL)
-    assert "is a folder" not in refused(*command, f"--images={pictures}/*.gif", capsys=capsys)
-    assert f"{pictures}/*.jpg, say" in refused(*command, f"--images={pictures}", capsys=capsys)
+    assert "is a folder" not in refused(*command, f"--images={image_folder}/*.gif", capsys=capsys)
+    assert f"{image_folder}/*.jpg, say" in refused(*command, f"--images={image_folder}", capsys=capsys)
     with pytest.raises(SystemExit) as left:
-        run(*command, f"--images={pictures}/t*.jpg", capsys=capsys)
+        run(*command, f"--images={image_folder}/t*.jpg", capsys=capsys)
     assert left.value.code == 2
     assert "none of the 1 files" in capsys.readouterr().err
     assert not (tmp_path / "predictions.json").exists()
@@ -243,16 +243,16 @@ def test_evaluation_of_an_official_checkpoint_on_a_folder(official, tmp_path, ca
     assert re.search(r"top1_main +\d+\.\d\d %", out)
 
 
-def test_a_run_is_evaluated_on_other_pictures_of_its_classes_alone(tmp_path, capsys):
+def test_a_run_is_evaluated_on_other_images_of_its_classes_alone(tmp_path, capsys):
     """Held-out files are about the run's own data; labels that mean something else would go unnoticed."""
     write_folders(tmp_path / "data", ("ant", "bee", "cat"), bad=("ant",))
     few = ("--train_batch_size=4", "--train_steps=2", "--iterations_per_loop=2", "--lr_warmup_epochs=0")
     train = (f"--data_dir={tmp_path / 'data'}", f"--model_dir={tmp_path / 'run'}", "--augment_name=none", *few, *SMALL)
-    # All of the first batch of evaluation pictures is bad: the export is compared on later ones.
+    # All of the first batch of evaluation image_folder is bad: the export is compared on later ones.
     out, _ = run(*train, "--bad_images=skip", "--eval_batch_size=4", capsys=capsys)
     assert re.search(r"bad_images +4", out)
     card = (tmp_path / "run" / "saved_model" / "1" / "model_card.md").read_text()
-    assert "pictures of 3 classes" in card
+    assert "image_folder of 3 classes" in card
     evaluate = ("--mode=eval", f"--init_checkpoint={tmp_path / 'run'}")
     write_folders(tmp_path / "more", ("ant", "bee", "cat"), training=False)
     out, _ = run(*evaluate, f"--data_dir={tmp_path / 'more'}", capsys=capsys)

@@ -1,4 +1,4 @@
-"""What a person sees: metrics cut back on resume, lines of progress, tables, the strip of pictures."""
+"""What a person sees: metrics cut back on resume, lines of progress, tables, the strip of images."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def test_metrics_are_cut_back_to_the_resumed_step(tmp_path):
     assert lines_of(tmp_path)[-1]["train_seconds"] >= seconds_at_4
 
 
-def test_scalars_and_pictures_reach_tensorboard(tmp_path):
+def test_scalars_and_images_reach_tensorboard(tmp_path):
     log = MetricsLog(str(tmp_path), 0, steps_per_epoch=4)
     log.train_values(2, {"loss/clean": 1.5})
     write_image_strip(str(tmp_path / "strip.png"), *strip_images(), [("a", "b")] * 2, "title")
@@ -58,7 +58,7 @@ def strip_images():
     return clean, adversarial
 
 
-def test_strip_is_a_picture_wide_enough_for_its_columns(tmp_path):
+def test_strip_is_a_image_wide_enough_for_its_columns(tmp_path):
     path = tmp_path / "strip.png"
     write_image_strip(str(path), *strip_images(), [("is 3, seen as 3", "seen as 8")] * 2, "PGD")
     height, width, _ = tf.io.decode_png(path.read_bytes()).shape

@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from efficientnet_advprop.recipes import RecipeError
-from efficientnet_advprop.robustness import (
+from efficientnet_advprop.evaluation import (
     GROUPS,
     IMAGENET_C_CORRUPTIONS,
     SEVERITIES,
@@ -19,7 +18,8 @@ from efficientnet_advprop.robustness import (
     published_results,
     score_of,
 )
-from efficientnet_advprop.robustness.imagenet_c import ALEXNET_ERRORS, EXTRA_ALEXNET_ERRORS
+from efficientnet_advprop.evaluation.imagenet_c import ALEXNET_ERRORS, EXTRA_ALEXNET_ERRORS
+from efficientnet_advprop.recipes import RecipeError
 from tests.made_up_results import EVALUATED, attacked, branches, corrupted, part, results_in
 
 ALEXNET = {name: error for errors in ALEXNET_ERRORS.values() for name, error in errors.items()}
@@ -160,7 +160,7 @@ def test_confusions_add_up():
     assert commonest_confusions(parts, most=2) == {"main": [("dog", "cat", 6), ("cat", "dog", 3)]}
 
 
-def test_clean_pictures_of_several_strengths_count_once():
+def test_clean_images_of_several_strengths_count_once():
     attacked_parts = [
         part(0.5, confusions={"clean": [["cat", "dog", 3]], "pgd": [["cat", "dog", number]]}) for number in (5, 9)
     ]
@@ -200,7 +200,7 @@ CLEAN = 0.9
         (0.9, 0.4, 0.1),  # as it should be
         (0.9, 0.4, 0.3999),  # hardly stronger, but stronger
         (0.9, 0.9, 0.9),  # so small that nothing changes
-        (0.9, 0.8996, 0.8996),  # two pictures turn
+        (0.9, 0.8996, 0.8996),  # two images turn
         (0.895, 0.895, 0.895),  # fewer than chance explains
         (0.5, 0.0, 0.0),  # nothing left to take
         (0.0, 0.0, 0.0),

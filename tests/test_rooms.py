@@ -9,41 +9,24 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "efficientnet_advprop"
 
+COMMON = {"recipes", "files", "randomness"}  # every room but tpu_utils may use these
 MAY_IMPORT = {
     "tpu_utils": set(),
-    "flags": {"recipes"},
     "recipes": set(),
+    "files": {"recipes"},
     "randomness": set(),
-    "estimates": set(),
-    "files": set(),
-    "batch_norm": set(),
-    "models": {"recipes", "batch_norm"},
-    "attacks": {"recipes"},
-    "data": {"recipes", "randomness"},
-    "training": {"recipes", "attacks", "files", "randomness"},
-    "evaluation": {"recipes", "data", "attacks", "randomness", "robustness"},
-    "export": {"recipes", "models", "data"},
-    "study": {"recipes", "estimates", "files"},
-    "robustness": {"recipes", "estimates", "files"},
-    "reporting": {"recipes", "estimates", "files", "study", "robustness"},
-    "check_data": {"data", "recipes", "reporting"},
-    # Assembles the others.
-    "benchmarking": {
-        "tpu_utils",
-        "data",
-        "evaluation",
-        "models",
-        "randomness",
-        "recipes",
-        "reporting",
-        "robustness",
-        "run",
-    },
-    "run": {"tpu_utils", "data", "evaluation", "models", "recipes", "reporting", "training"},
-    "exporting": {"data", "export", "models", "recipes", "reporting", "run", "training"},
-    "predicting": {"data", "evaluation", "files", "recipes", "reporting", "run", "training"},
-    "comparing": {"files", "recipes", "reporting", "robustness", "training"},
-    "studying": {"tpu_utils", "data", "evaluation", "recipes", "reporting", "run", "study", "training"},
+    "flags": COMMON,
+    "batch_norm": COMMON,
+    "attacks": COMMON,
+    "models": COMMON | {"batch_norm"},
+    "data": COMMON,
+    "training": COMMON | {"attacks"},
+    "evaluation": COMMON | {"data", "attacks"},
+    "export": COMMON | {"models", "data"},
+    "reporting": COMMON | {"evaluation"},
+    # The parts put together.
+    "modes": COMMON
+    | {"tpu_utils", "batch_norm", "attacks", "models", "data", "training", "evaluation", "export", "reporting"},
 }
 
 

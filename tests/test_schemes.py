@@ -133,7 +133,7 @@ def test_the_attack_of_one_branch_goes_through_it_with_running_statistics(batch,
 
 
 def test_fine_grained_takes_each_branch_its_own_view(batch):
-    """Main and the attack see the pictures as they are, the augmented branch the augmented ones."""
+    """Main and the attack see the images as they are, the augmented branch the augmented ones."""
     recipe = tiny_recipe("fine_grained", attack__method="none", attack__random_start=False)
     model = after_a_step(recipe, 0, batch)
     np.testing.assert_array_equal(stem_mean(model, "auxiliary"), stem_mean(model, "main"))

@@ -25,9 +25,9 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Two pictures and a file of text."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """Two images and a file of text."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     (folder / "a.png").write_bytes(tf.io.encode_png(rng.integers(0, 256, (40, 50, 3), np.uint8)).numpy())
     (folder / "b.jpg").write_bytes(tf.io.encode_jpeg(rng.integers(0, 256, (33, 37, 3), np.uint8)).numpy())
@@ -106,26 +106,26 @@ def expected_lines(trained, paths):
         yield f"{path}: " + ", ".join(f"{NAMES[label]} {100 * probabilities[label]:.1f} %" for label in best)
 
 
-def assert_answers_and_refuses(client, server, trained, pictures, capsys):
-    """A client prints the network's likeliest classes, and says which picture or file is at fault."""
-    paths = [pictures / "a.png", pictures / "b.jpg"]
+def assert_answers_and_refuses(client, server, trained, images, capsys):
+    """A client prints the network's likeliest classes, and says which image or file is at fault."""
+    paths = [images / "a.png", images / "b.jpg"]
     client.main([f"--server={server}", *map(str, paths)])
     assert capsys.readouterr().out.splitlines() == list(expected_lines(trained, paths))
     with pytest.raises(SystemExit, match="element 1 of images is not a JPEG, PNG, GIF or BMP"):
-        client.main([f"--server={server}", str(paths[0]), str(pictures / "text.jpg")])
+        client.main([f"--server={server}", str(paths[0]), str(images / "text.jpg")])
     with pytest.raises(SystemExit, match=r"error: .*no_such_file"):
-        client.main([f"--server={server}", str(pictures / "no_such_file")])
+        client.main([f"--server={server}", str(images / "no_such_file")])
 
 
-def test_rest_client(model, rest_server, pictures, capsys):
-    assert_answers_and_refuses(rest_client, rest_server, model[0], pictures, capsys)
+def test_rest_client(model, rest_server, images, capsys):
+    assert_answers_and_refuses(rest_client, rest_server, model[0], images, capsys)
     with pytest.raises(SystemExit, match="no answer from localhost:1"):
-        rest_client.main(["--server=localhost:1", str(pictures / "a.png")])
+        rest_client.main(["--server=localhost:1", str(images / "a.png")])
 
 
-def test_grpc_client(model, grpc_server, pictures, capsys):
+def test_grpc_client(model, grpc_server, images, capsys):
     from examples import grpc_client
 
-    assert_answers_and_refuses(grpc_client, grpc_server, model[0], pictures, capsys)
+    assert_answers_and_refuses(grpc_client, grpc_server, model[0], images, capsys)
     with pytest.raises(SystemExit, match="error: failed to connect to all addresses"):
-        grpc_client.main(["--server=localhost:1", str(pictures / "a.png")])
+        grpc_client.main(["--server=localhost:1", str(images / "a.png")])

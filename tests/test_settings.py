@@ -4,7 +4,7 @@ import pytest
 
 import flags
 from efficientnet_advprop.recipes import DataFacts, RecipeError, differences, flatten
-from efficientnet_advprop.training import model_dir as run_folder
+from efficientnet_advprop.training import run_folder
 from tests.command_line import set_flags
 
 
@@ -59,7 +59,7 @@ def parsed(*arguments: str) -> flags.Settings:
         (("--mode=eval", "--iterations_per_loop=3"), "--iterations_per_loop is read by"),
         (("--remat", "--sync_batch_norm"), "exclude each other"),
         (("--model_dir=",), "--model_dir= is empty"),
-        (("--train_batch_size=2000",), "train_batch_size 2000 is more than the 1437 training pictures"),
+        (("--train_batch_size=2000",), "train_batch_size 2000 is more than the 1437 training images"),
         (("--train_epochs=inf",), "train_epochs inf is not a finite number"),
         (("--lr_warmup_epochs=nan",), "lr_warmup_epochs nan is not a finite number"),
         (("--advprop", "--attack=ifgsm", "--attack_random_start"), "random_start must be false"),
@@ -123,10 +123,10 @@ def test_what_was_counted_becomes_the_recipes():
     recipe = recipe_of(facts)
     assert (recipe.data.num_label_classes, recipe.data.num_train_images, recipe.data.num_eval_images) == (7, 5000, 300)
     assert not recipe.receipt.measured
-    with pytest.raises(RecipeError, match="num_eval_images is 299, but x holds 300 evaluation pictures"):
+    with pytest.raises(RecipeError, match="num_eval_images is 299, but x holds 300 evaluation images"):
         recipe_of(facts, "--num_eval_images=299")
     with pytest.raises(
-        RecipeError, match="needs --num_train_images and --num_eval_images where pictures are not counted"
+        RecipeError, match="needs --num_train_images and --num_eval_images where images are not counted"
     ):
         recipe_of(DataFacts("x"), "--holdout_shards=20")
 

@@ -1,4 +1,4 @@
-"""Every source of encoded pictures under one contract: labels, hosts, counts, order, and what is refused."""
+"""Every source of encoded images under one contract: labels, hosts, counts, order, and what is refused."""
 
 import collections
 import io
@@ -20,7 +20,7 @@ CLASSES = ("ant", "bee", "cat")
 
 
 def grey_png(value):
-    """A picture that tells its number by its grey value; picture i is of class i % 3."""
+    """An image that tells its number by its grey value; image i is of class i % 3."""
     buffer = io.BytesIO()
     Image.fromarray(np.full((16, 16, 3), value, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -54,7 +54,7 @@ def write_class_folders(folder, evaluation="val"):
             path = folder / split / CLASSES[index % NUM_CLASSES] / f"{index}.{('png', 'jpg', 'JPEG')[index % 3]}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(grey_png(first + index))  # PNGs under JPEG names among them
-    (folder / "train" / "ant" / "notes.txt").write_text("not a picture")
+    (folder / "train" / "ant" / "notes.txt").write_text("not an image")
     (folder / "train" / ".DS_Store").write_text("")
 
 
@@ -67,10 +67,10 @@ def write_tfrecords(folder):
     (folder / "classes.txt").write_text("\n".join(CLASSES))
 
 
-def example(picture=None, label=None):
+def example(image=None, label=None):
     features = {}
-    if picture is not None:
-        features["image/encoded"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture]))
+    if image is not None:
+        features["image/encoded"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
     if label is not None:
         features["image/class/label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
@@ -106,8 +106,8 @@ def host(index=0, hosts=1, replicas=1):
     return tf.distribute.InputContext(hosts, index, replicas)
 
 
-def pictures(batches):
-    """(grey value, label) of the pictures that count."""
+def images(batches):
+    """(grey value, label) of the images that count."""
     found = []
     for batch in batches:
         labels = batch["labels"] if batch["labels"].ndim == 1 else batch["labels"].argmax(axis=1)
@@ -118,7 +118,7 @@ def pictures(batches):
 
 def trained_on(source, recipe, steps, start_step=0, context=None, **options):
     batches = train_dataset(source, recipe, context or host(), start_step, InputOptions(**options))
-    return pictures(batches.take(steps).as_numpy_iterator())
+    return images(batches.take(steps).as_numpy_iterator())
 
 
 def test_facts_and_class_names(source):
@@ -130,14 +130,14 @@ def test_facts_and_class_names(source):
     assert source.class_names == CLASSES
 
 
-def test_labels_are_right_and_every_picture_comes_once_per_epoch(source):
+def test_labels_are_right_and_every_image_comes_once_per_epoch(source):
     first, second = (trained_on(source, recipe_of(), 5, start_step) for start_step in (0, 5))
     assert first != second
     for epoch in (first, second):
         assert sorted(epoch) == [(index, index % NUM_CLASSES) for index in range(NUM_TRAIN)]
 
 
-def test_two_hosts_see_every_picture_once_per_epoch(source):
+def test_two_hosts_see_every_image_once_per_epoch(source):
     """Hosts that share by file are not done at the same step: each is followed until it has read its share."""
     shares = [trained_on(source, recipe_of(), 10, context=host(index, 2, 2)) for index in range(2)]
     everything = [(index, index % NUM_CLASSES) for index in range(NUM_TRAIN)]
@@ -146,27 +146,27 @@ def test_two_hosts_see_every_picture_once_per_epoch(source):
 
 @pytest.mark.parametrize("use_cache", [False, True])
 def test_files_that_do_not_divide_over_hosts_are_shared_by_record(tmp_path, use_cache):
-    """Four files on three hosts: by file, one host would see its pictures half as often as the others."""
+    """Four files on three hosts: by file, one host would see its images half as often as the others."""
     write_split(tmp_path, "train", (5, 5, 5, 5))
     write_split(tmp_path, "validation", (NUM_EVAL,))
     source = find_source("imagenet", str(tmp_path))
     recipe = recipe_of(train_batch_size=3, data__num_label_classes=5)
     seen = [trained_on(source, recipe, 20, context=host(index, 3, 3), use_cache=use_cache) for index in range(3)]
-    counts = collections.Counter(picture for share in seen for picture in share)
+    counts = collections.Counter(image for share in seen for image in share)
     assert len(counts) == NUM_TRAIN
     assert set(counts.values()) <= {2, 3, 4}
 
 
 @pytest.mark.parametrize("hosts", [1, 2])
-def test_evaluation_counts_every_picture_once(source, hosts):
+def test_evaluation_counts_every_image_once(source, hosts):
     shares = [eval_dataset(source, recipe_of(), host(index, hosts, 2)).as_numpy_iterator() for index in range(hosts)]
-    counted = [picture for share in shares for picture in pictures(share)]
+    counted = [image for share in shares for image in images(share)]
     assert sorted(counted) == [(100 + index, index % NUM_CLASSES) for index in range(NUM_EVAL)]
 
 
 @pytest.mark.parametrize("hosts", [1, 2])
 @pytest.mark.parametrize("use_cache", [False, True])
-def test_deterministic_resumes_at_the_very_picture(source, hosts, use_cache):
+def test_deterministic_resumes_at_the_very_image(source, hosts, use_cache):
     for index in range(hosts):
         context = host(index, hosts, hosts)
         whole = trained_on(source, recipe_of(), 9, context=context, deterministic=True, use_cache=use_cache)
@@ -193,10 +193,10 @@ def test_the_first_files_of_each_class_are_those_by_name(tmp_path):
     ]
 
 
-def test_labels_that_only_reading_tells_choose_no_pictures(tmp_path):
+def test_labels_that_only_reading_tells_choose_no_images(tmp_path):
     write_tfrecords(tmp_path)
     assert "for digits and class folders: TFRecords" in refusal("imagenet", tmp_path, train_images_per_class=2)
-    with pytest.raises(RecipeError, match="random pictures"):
+    with pytest.raises(RecipeError, match="random images"):
         find_source("fake", None, train_images_per_class=2)
 
 
@@ -204,12 +204,12 @@ def test_a_cache_needs_the_files_once(tmp_path):
     write_tfrecords(tmp_path)
     source = find_source("imagenet", str(tmp_path))
     batches = train_dataset(source, recipe_of(), host(), 0, InputOptions(use_cache=True)).as_numpy_iterator()
-    values = [pictures([next(batches)]) for _ in range(5)]
+    values = [images([next(batches)]) for _ in range(5)]
     for path in tmp_path.glob("train-*"):
         path.unlink()
-    again = [pictures([next(batches)]) for _ in range(10)]
+    again = [images([next(batches)]) for _ in range(10)]
     for epoch in (values, again[:5], again[5:]):
-        assert sorted(picture for batch in epoch for picture in batch) == [
+        assert sorted(image for batch in epoch for image in batch) == [
             (index, index % NUM_CLASSES) for index in range(NUM_TRAIN)
         ]
     assert values != again[:5] != again[5:]
@@ -221,7 +221,7 @@ def test_holdout_takes_the_first_training_files(tmp_path):
     held_out = [(index, index % NUM_CLASSES) for index in range(NUM_TRAIN)[::3]]
     assert (source.facts.num_train_images, source.facts.num_eval_images) == (NUM_TRAIN - 7, 7)
     recipe = recipe_of(data__num_train_images=NUM_TRAIN - 7, data__num_eval_images=7, train_batch_size=1)
-    assert sorted(pictures(eval_dataset(source, recipe, host()).as_numpy_iterator())) == held_out
+    assert sorted(images(eval_dataset(source, recipe, host()).as_numpy_iterator())) == held_out
     assert not set(trained_on(source, recipe, NUM_TRAIN - 7)) & set(held_out)
     assert "holdout_shards 3 leaves nothing of 3 training files" in refusal("imagenet", tmp_path, holdout_shards=3)
     assert "holdout_shards -1: at least 0" in refusal("imagenet", tmp_path, holdout_shards=-1)
@@ -233,7 +233,7 @@ def test_a_cache_of_what_has_no_records_is_refused(tmp_path):
         check_options(find_source("imagenet", str(tmp_path)), InputOptions(use_cache=True))
 
 
-def test_fake_pictures_are_a_function_of_their_number():
+def test_fake_images_are_a_function_of_their_number():
     recipe = override(named_recipe("efficientnet-b0", "fake", "advprop"), {"network.input_image_size": 8})
     source = find_source("fake", None)
     first, again = (next(train_dataset(source, recipe, host(), 1).as_numpy_iterator()) for _ in range(2))
@@ -257,12 +257,12 @@ def test_class_folders_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / "validation" / "dog").mkdir()
     assert re.search(r"class folder .*validation/dog has no JPEG or PNG files", refusal("imagenet", tmp_path))
     (tmp_path / "validation" / "dog" / "1.png").write_bytes(grey_png(1))
-    assert "has no folder of training pictures for dog" in refusal("imagenet", tmp_path)
+    assert "has no folder of training images for dog" in refusal("imagenet", tmp_path)
     (tmp_path / "val").mkdir()
     assert "has val and validation: which one is meant?" in refusal("imagenet", tmp_path)
     (tmp_path / "val").rmdir()
     (tmp_path / "train").rename(tmp_path / "elsewhere")
-    assert "has no folder train with a folder of pictures per class" in refusal("imagenet", tmp_path)
+    assert "has no folder train with a folder of images per class" in refusal("imagenet", tmp_path)
 
 
 def test_tfds_sets_that_do_not_fit_are_refused(tmp_path):
@@ -277,7 +277,7 @@ def test_tfds_sets_that_do_not_fit_are_refused(tmp_path):
 def test_other_refusals(tmp_path):
     assert "holds neither TFRecords" in refusal("imagenet", tmp_path)
     assert "imagenet needs data_dir" in refusal("imagenet", None)
-    assert "the pictures of fake need no folder" in refusal("fake", tmp_path)
+    assert "the images of fake need no folder" in refusal("fake", tmp_path)
     assert "digits have no shards" in refusal("digits", None, holdout_shards=2)
     write_tfrecords(tmp_path)
     (tmp_path / "train-00001-of-00003").write_bytes(b"")

@@ -10,18 +10,24 @@ import tensorflow as tf
 
 import flags
 import tpu_utils
-from efficientnet_advprop import run, studying
-from efficientnet_advprop.data import eval_dataset, evaluation_pictures, open_source
+from efficientnet_advprop.data import eval_dataset, evaluation_images, open_source
 from efficientnet_advprop.evaluation import (
+    IMAGES,
     CorruptedAccuracy,
+    Results,
     corrupted,
     corrupted_dataset,
+    has_to_be_observed,
     kept_in_memory,
+    kinds_not_observed,
     loss_gradients,
+    read_observations,
     run_all,
     running_statistics,
+    write_observation,
 )
 from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
+from efficientnet_advprop.modes import run, study
 from efficientnet_advprop.recipes import (
     EVALUATION_ATTACK,
     DataFacts,
@@ -32,14 +38,6 @@ from efficientnet_advprop.recipes import (
     plan,
 )
 from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
-from efficientnet_advprop.study import (
-    IMAGES,
-    Results,
-    has_to_be_observed,
-    kinds_not_observed,
-    read_observations,
-    write_observation,
-)
 from tests.command_line import run_main, set_flags
 from tests.small import one_cpu, small_model, small_recipe
 from tests.studies import finished, make_recipe
@@ -197,18 +195,18 @@ def test_the_first_run_of_a_kind_is_looked_at_unless_one_was_before(tmp_path):
     assert has_to_be_observed(folder, other[2], other)
 
 
-def test_evaluation_pictures_are_evenly_spaced():
+def test_evaluation_images_are_evenly_spaced():
     recipe = small_recipe()
     source = open_source(recipe.data, None)
-    every, labels = evaluation_pictures(source, recipe, 1000)
+    every, labels = evaluation_images(source, recipe, 1000)
     assert (every.shape, every.dtype, labels.shape) == ((360, 16, 16, 3), np.uint8, (360,))
-    few, few_labels = evaluation_pictures(source, recipe, 7)
+    few, few_labels = evaluation_images(source, recipe, 7)
     places = [number * 360 // 7 for number in range(7)]
     np.testing.assert_array_equal(few, every[places])
     np.testing.assert_array_equal(few_labels, labels[places])
 
 
-def test_corrupted_accuracy_counts_each_corruption_of_each_picture(monkeypatch):
+def test_corrupted_accuracy_counts_each_corruption_of_each_image(monkeypatch):
     severities = (2, 5)
     monkeypatch.setattr(corrupted, "SEVERITIES", severities)
 
@@ -229,7 +227,7 @@ def test_corrupted_accuracy_counts_each_corruption_of_each_picture(monkeypatch):
         return corrupted_dataset(eval_dataset(source, recipe, context, num_images=number), context, name, severity)
 
     values = run_all([CorruptedAccuracy(one_cpu(), SumOfPixels(), batches, number)])
-    images, labels = evaluation_pictures(source, recipe, number)
+    images, labels = evaluation_images(source, recipe, number)
     means = []
     for name in STUDY_CORRUPTIONS:
         hits = [
@@ -243,24 +241,24 @@ def test_corrupted_accuracy_counts_each_corruption_of_each_picture(monkeypatch):
     assert 0 < values["top1_corrupted"] < 1
 
 
-def test_hosts_and_batches_corrupt_each_picture_alike():
+def test_hosts_and_batches_corrupt_each_image_alike():
     recipe = override(small_recipe(), {"cadence.eval_batch_size": 4})
     source = open_source(recipe.data, None)
 
-    def pictures(hosts, host):
+    def images(hosts, host):
         context = tf.distribute.InputContext(hosts, host, num_replicas_in_sync=hosts)
         clean = eval_dataset(source, recipe, context, num_images=7)
         batches = corrupted_dataset(clean, context, "gaussian_noise", 3)
         return np.concatenate([batch["images"][batch["mask"] > 0] for batch in batches.as_numpy_iterator()])
 
-    one = pictures(1, 0)
-    np.testing.assert_array_equal(pictures(2, 0), one[0::2])
-    np.testing.assert_array_equal(pictures(2, 1), one[1::2])
-    expected = corrupt(evaluation_pictures(source, recipe, 7)[0][5], "gaussian_noise", 3, seed=5)
+    one = images(1, 0)
+    np.testing.assert_array_equal(images(2, 0), one[0::2])
+    np.testing.assert_array_equal(images(2, 1), one[1::2])
+    expected = corrupt(evaluation_images(source, recipe, 7)[0][5], "gaussian_noise", 3, seed=5)
     np.testing.assert_array_equal(one[5], expected)
 
 
-def test_pictures_kept_in_memory_are_read_once_and_corrupted_alike():
+def test_images_kept_in_memory_are_read_once_and_corrupted_alike():
     recipe = override(small_recipe(), {"cadence.eval_batch_size": 4})
     context, read = tf.distribute.InputContext(), []
     clean = eval_dataset(open_source(recipe.data, None), recipe, context, num_images=7)
@@ -278,7 +276,7 @@ def test_pictures_kept_in_memory_are_read_once_and_corrupted_alike():
     assert len(read) == 2  # batches, in two passes
 
 
-def test_a_pictures_gradient_is_its_own_and_statistics_are_each_branchs():
+def test_a_images_gradient_is_its_own_and_statistics_are_each_branchs():
     model = small_model()
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     labels = np.array([1, 2, 3])
@@ -304,7 +302,7 @@ def cells_of(folder):
 def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, monkeypatch, capsys):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     trained = []
-    evaluate = studying._evaluate
+    evaluate = study._evaluate
 
     def stop_in_the_second(cell):
         trained.append((cell.recipe.scheme, cell.recipe.seed))
@@ -312,10 +310,10 @@ def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, mon
             raise KeyboardInterrupt
         return evaluate(cell)
 
-    monkeypatch.setattr(studying, "_evaluate", stop_in_the_second)
-    # Two steps of ten, a few pictures at one severity of five: nothing here is about their number.
+    monkeypatch.setattr(study, "_evaluate", stop_in_the_second)
+    # Two steps of ten, a few images at one severity of five: nothing here is about their number.
     monkeypatch.setattr(run, "EVALUATION_ATTACK", dataclasses.replace(EVALUATION_ATTACK, num_steps=2))
-    monkeypatch.setattr(studying, "MOST_CORRUPTED_IMAGES", 24)
+    monkeypatch.setattr(study, "MOST_CORRUPTED_IMAGES", 24)
     monkeypatch.setattr(corrupted, "SEVERITIES", (3,))
     with pytest.raises(SystemExit) as left:
         run_main(*TINY, "--seeds=1", f"--model_dir={stopped}")
@@ -369,7 +367,7 @@ def test_a_run_that_diverges_is_recorded_and_the_next_follows(two_blocks, tmp_pa
 
     monkeypatch.setattr(run, "train", train)
     monkeypatch.setattr(run.Run, "evaluate", evaluate)
-    monkeypatch.setattr(studying, "run_all", lambda evaluators: {"top1_corrupted": 0.4})
+    monkeypatch.setattr(study, "run_all", lambda evaluators: {"top1_corrupted": 0.4})
     arguments = (*TINY, "--schemes=vanilla,advprop,joint", "--seeds=1", f"--model_dir={tmp_path}")
     for _ in range(2):  # the second time nothing is trained again
         with pytest.raises(SystemExit) as left:
@@ -388,7 +386,7 @@ def test_a_run_that_diverges_is_recorded_and_the_next_follows(two_blocks, tmp_pa
     assert (vanilla["bad_images"], "bad_images" in vanilla["values"]) == (2, False)
     report = (tmp_path / "report.md").read_text()
     assert "**Diverged**, in no table: efficientnet-b0, advprop, seed 0" in report
-    assert "Evaluated on 358 pictures" in report
+    assert "Evaluated on 358 images" in report
     with pytest.raises(SystemExit) as left:
         run_main(
             *[one for one in TINY if not one.startswith(("--mode", "--schemes"))], f"--model_dir={tmp_path}/cells/{KEY}"

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.estimates import Estimate
+from efficientnet_advprop.evaluation import BRANCH_GAP, rows_of
+from efficientnet_advprop.evaluation.estimates import Estimate
 from efficientnet_advprop.recipes import StudySpec, plan
 from efficientnet_advprop.reporting import write_study_figures, write_study_report
 from efficientnet_advprop.reporting.markdown import percent
 from efficientnet_advprop.reporting.study_figures import rescaled
 from efficientnet_advprop.reporting.study_report import study_tables
-from efficientnet_advprop.study import BRANCH_GAP, rows_of
 from tests.studies import finished, make_recipe, result
 
 _FIGURES_OF_ROWS = ("accuracy", "branch-gap", "attack-strength")
@@ -127,15 +127,15 @@ def test_differences_that_nobody_has_are_no_table():
     assert captions == ["Top-1 in percent.", "Each corruption, mean over its severities, in percent."]
 
 
-def test_runs_that_diverged_or_met_bad_pictures_are_told(tmp_path):
+def test_runs_that_diverged_or_met_bad_images_are_told(tmp_path):
     cells = plan(StudySpec(("efficientnet-b0",), ("vanilla", "joint"), 2), make_recipe)
     results = [finished(cell, bad_images=3) for cell in cells]
     results[3] = dataclasses.replace(results[3], values={}, diverged="not finite in steps 1 to 15: loss/clean")
     write_study_report(str(tmp_path), cells, results, "command", ())
     text = (tmp_path / "report.md").read_text()
     assert "**Diverged**, in no table: efficientnet-b0, joint, seed 1: not finite in steps 1 to 15" in text
-    assert "Evaluated on 357 pictures, of which one is 0.28 points" in text
-    assert "3 evaluation pictures could not be read" in text
+    assert "Evaluated on 357 images, of which one is 0.28 points" in text
+    assert "3 evaluation images could not be read" in text
     assert "| joint   | 1      |" in text
     all_diverged = [dataclasses.replace(one, values={}, diverged="at once") for one in results]
     assert write_study_figures(str(tmp_path), cells, all_diverged) == []

@@ -1,4 +1,4 @@
-"""Folders of TFRecords: made here with one grey value per picture, and CIFAR-10 where it is at hand."""
+"""Folders of TFRecords: made here with one grey value per image, and CIFAR-10 where it is at hand."""
 
 import pathlib
 
@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.data import bad_picture_in, eval_dataset, open_source, train_dataset
+from efficientnet_advprop.data import bad_image_in, eval_dataset, open_source, train_dataset
 from efficientnet_advprop.data.shards import count_records
 from efficientnet_advprop.recipes import RecipeError, named_recipe, override
 
 CIFAR10 = pathlib.Path(__file__).parents[2] / "shared" / "data" / "cifar10-tfrecord"
 
 NUM_CLASSES = 5
-TRAIN_SHARDS = (7, 2, 9, 6)  # pictures a file: unequal
+TRAIN_SHARDS = (7, 2, 9, 6)  # images a file: unequal
 EVAL_SHARDS = (5, 1, 7)
 
 
 def record(value, label):
     encode = tf.io.encode_png if value % 2 else tf.io.encode_jpeg
-    picture = encode(np.full((16, 16, 3), value, np.uint8)).numpy()
+    image = encode(np.full((16, 16, 3), value, np.uint8)).numpy()
     features = {
-        "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[picture])),
+        "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
         "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
     }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 def write_split(folder, split, shards, first_value=0):
-    """Picture i of a split is grey value first_value + i, with label i % K."""
+    """Image i of a split is grey value first_value + i, with label i % K."""
     value = first_value
     for shard, count in enumerate(shards):
         with tf.io.TFRecordWriter(str(folder / f"{split}-{shard:05d}-of-{len(shards):05d}")) as writer:
@@ -69,7 +69,7 @@ def host(index=0, hosts=1, replicas=1):
 
 
 def grey_values(batches):
-    """The pictures of some batches by their grey value, without padding."""
+    """The images of some batches by their grey value, without padding."""
     return [
         int(np.rint(image.mean()))
         for batch in batches
@@ -82,7 +82,7 @@ def take(dataset, count):
     return list(dataset.take(count).as_numpy_iterator())
 
 
-def test_every_picture_comes_once_per_epoch_with_its_label(folder):
+def test_every_image_comes_once_per_epoch_with_its_label(folder):
     recipe = folder_recipe()
     batches = take(train_dataset(open_folder(folder, recipe), recipe, host()), 12)
     values = grey_values(batches)
@@ -165,8 +165,8 @@ def test_a_label_out_of_range_is_named(folder, label):
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
         list(eval_dataset(open_folder(folder, recipe), recipe, host()))
     place = f"{folder}/validation-00001-of-00003 record 0"
-    expected = f"bad picture: {place}: label {label - 1} outside [0, {NUM_CLASSES}), from 0"
-    assert bad_picture_in(raised.value) == expected
+    expected = f"bad image: {place}: label {label - 1} outside [0, {NUM_CLASSES}), from 0"
+    assert bad_image_in(raised.value) == expected
 
 
 def refusal(data_dir, recipe=None):
@@ -211,9 +211,9 @@ def test_files_of_two_writings(folder):
     assert refusal(str(folder)) == f"data_dir {folder} mixes train files of 00004 and of 00009 shards"
 
 
-def test_another_number_of_evaluation_pictures(folder):
+def test_another_number_of_evaluation_images(folder):
     message = refusal(str(folder), folder_recipe(data__num_eval_images=50))
-    assert message == f"num_eval_images is 50, but {folder} holds 13 evaluation pictures"
+    assert message == f"num_eval_images is 50, but {folder} holds 13 evaluation images"
 
 
 @pytest.mark.parametrize("cut_bytes", [1, 20])

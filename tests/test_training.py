@@ -20,7 +20,7 @@ from tpu_utils import lower_to_hlo
 
 pytestmark = pytest.mark.usefixtures("two_blocks")
 
-# No randomness but the order of the pictures, so that replicas can equal the single device.
+# No randomness but the order of the images, so that replicas can equal the single device.
 WITHOUT_NOISE = {
     "network__dropout_rate": 0.0,
     "network__survival_prob": 1.0,

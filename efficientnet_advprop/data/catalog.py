@@ -26,7 +26,7 @@ def find_source(
     evaluation_only: bool = False,
     train_images_per_class: int | None = None,
 ) -> Source:
-    """Find the pictures, without touching a device.
+    """Find the images, without touching a device.
 
     A folder with official TFRecords or class folders is that, whatever the data set is called; any other belongs to
     TensorFlow Datasets, which then knows the set by its name.
@@ -36,19 +36,19 @@ def find_source(
         data_dir: its folder, local or gs://; None for data that come with a package, and for the folder that
             TensorFlow Datasets uses by itself.
         holdout_shards: as in `DataSpec`.
-        evaluation_only: a folder without training pictures will do.
+        evaluation_only: a folder without training images will do.
         train_images_per_class: as in `DataSpec`.
 
     Raises:
-        RecipeError: when pictures are missing or the flags do not go together.
+        RecipeError: when images are missing or the flags do not go together.
     """
     if dataset in _WITHOUT_FOLDER:
         if data_dir is not None:
-            raise RecipeError(f"--data_dir={data_dir} would have no effect: the pictures of {dataset} need no folder")
+            raise RecipeError(f"--data_dir={data_dir} would have no effect: the images of {dataset} need no folder")
         _refuse_holdout(holdout_shards, dataset)
         if dataset == "digits":
             return DigitsSource(train_images_per_class)
-        _refuse_few_images(train_images_per_class, "random pictures")
+        _refuse_few_images(train_images_per_class, "random images")
         return FakeSource()
     if data_dir is None and dataset == "imagenet":
         raise RecipeError(
@@ -78,15 +78,15 @@ def find_source(
 
 
 def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = False) -> Source:
-    """Find the pictures of a recipe and check that they are what it says.
+    """Find the images of a recipe and check that they are what it says.
 
     Args:
         spec: the data set.
         data_dir: its folder.
-        evaluation_only: a folder without training pictures will do; their number is not compared.
+        evaluation_only: a folder without training images will do; their number is not compared.
 
     Raises:
-        RecipeError: as `find_source`, and for other numbers of pictures or classes than `spec` has.
+        RecipeError: as `find_source`, and for other numbers of images or classes than `spec` has.
     """
     train_images_per_class = None if evaluation_only else spec.train_images_per_class
     source = find_source(spec.dataset, data_dir, spec.holdout_shards, evaluation_only, train_images_per_class)

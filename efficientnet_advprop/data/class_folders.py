@@ -1,4 +1,4 @@
-"""Folders with a folder of pictures per class: DIR/train/CLASS/* and DIR/val/CLASS/* (or DIR/validation)."""
+"""Folders with a folder of images per class: DIR/train/CLASS/* and DIR/val/CLASS/* (or DIR/validation)."""
 
 import os
 
@@ -24,11 +24,11 @@ class ClassFolderSource:
 
     Args:
         data_dir: the folder, local or remote.
-        evaluation_only: do without training pictures.
+        evaluation_only: do without training images.
         train_images_per_class: as in `DataSpec`; the first by their names.
 
     Raises:
-        RecipeError: when a split is missing or there twice, a class has no pictures or fewer than asked for, or the
+        RecipeError: when a split is missing or there twice, a class has no images or fewer than asked for, or the
             splits have other classes.
     """
 
@@ -45,7 +45,7 @@ class ClassFolderSource:
             if extra := sorted(set(there) - set(missing)):
                 more = f" and {len(extra) - _NAMED} more" if len(extra) > _NAMED else ""
                 raise RecipeError(
-                    f"data_dir {data_dir} has no folder of {where} pictures for {', '.join(extra[:_NAMED])}{more}"
+                    f"data_dir {data_dir} has no folder of {where} images for {', '.join(extra[:_NAMED])}{more}"
                 )
         paths, labels = labelled(train, range(len(train)))
         kept = first_of_each_class(labels, train_images_per_class)
@@ -84,7 +84,7 @@ def _class_files(data_dir: str, names: tuple[str, ...]) -> dict[str, list[str]]:
     """A split's paths by class, both sorted."""
     there = [name for name in names if tf.io.gfile.isdir(os.path.join(data_dir, name))]
     if not there:
-        raise RecipeError(f"data_dir {data_dir} has no folder {' or '.join(names)} with a folder of pictures per class")
+        raise RecipeError(f"data_dir {data_dir} has no folder {' or '.join(names)} with a folder of images per class")
     if len(there) > 1:
         raise RecipeError(f"data_dir {data_dir} has {' and '.join(there)}: which one is meant?")
     split = os.path.join(data_dir, there[0])

@@ -1,4 +1,4 @@
-"""Random pictures made on the fly: a smoke run of any network at any size on any device, without data."""
+"""Random images made on the fly: a smoke run of any network at any size on any device, without data."""
 
 import tensorflow as tf
 
@@ -7,14 +7,14 @@ from efficientnet_advprop.data.source import TRAIN
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
 
-_SEED = 0  # the pictures are the same whatever a run's seed, as those of a folder are
+_SEED = 0  # the images are the same whatever a run's seed, as those of a folder are
 _SPLITS = {"train": 0, "evaluation": 1}
 
 
 class FakeSource:
     """Noise with random labels, as many and of as many classes as the recipe says.
 
-    Picture i of a split is a function of i alone. The classes differ in nothing: there is nothing to learn.
+    Image i of a split is a function of i alone. The classes differ in nothing: there is nothing to learn.
     """
 
     def __init__(self) -> None:
@@ -24,24 +24,24 @@ class FakeSource:
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(place, picture and label, seed)."""
+        """(place, image and label, seed)."""
         del options
         order = training_order(recipe.data.num_train_images, recipe, context, start_step)
         return order.map(lambda index, seed: (*_example(recipe, TRAIN, index), seed))
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
-        """(place, picture and label) by number."""
+        """(place, image and label) by number."""
         number = recipe.data.num_train_images if split == TRAIN else recipe.data.num_eval_images
         return tf.data.Dataset.range(number).map(lambda index: _example(recipe, split, index))
 
     def read(self, record: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """The record is the picture and its label."""
+        """The record is the image and its label."""
         return record
 
 
 def _example(recipe: Recipe, split: str, index: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
     seed = fold(tf.constant([_SEED, _SPLITS[split]]), index)
     size = recipe.network.input_image_size
-    picture = tf.random.stateless_uniform([size, size, 3], fold(seed, 0), 0.0, 255.0)
+    image = tf.random.stateless_uniform([size, size, 3], fold(seed, 0), 0.0, 255.0)
     label = tf.random.stateless_uniform([], fold(seed, 1), 0, recipe.data.num_label_classes, tf.int32)
-    return tf.strings.join([f"fake {split} picture ", tf.strings.as_string(index)]), (picture, label)
+    return tf.strings.join([f"fake {split} image ", tf.strings.as_string(index)]), (image, label)

@@ -1,4 +1,4 @@
-"""A training set cut down to a few pictures of each class."""
+"""A training set cut down to a few images of each class."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from efficientnet_advprop.recipes import RecipeError
 
 
 def first_of_each_class(labels: np.ndarray, number: int | None) -> np.ndarray:
-    """The places [M] of the first so many pictures of each class, in their order; of all pictures for None.
+    """The places [M] of the first so many images of each class, in their order; of all images for None.
 
     Args:
         labels: int [N]; every class is there.
-        number: of pictures per class.
+        number: of images per class.
 
     Raises:
         RecipeError: when there are fewer of some class.
@@ -21,5 +21,5 @@ def first_of_each_class(labels: np.ndarray, number: int | None) -> np.ndarray:
         raise RecipeError(f"--train_images_per_class={number}: at least 1 is needed")
     fewest = int(np.bincount(labels).min())
     if number > fewest:
-        raise RecipeError(f"--train_images_per_class={number} is more than the {fewest} pictures of the smallest class")
+        raise RecipeError(f"--train_images_per_class={number} is more than the {fewest} images of the smallest class")
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:number] for label in np.unique(labels)]))

@@ -47,17 +47,17 @@ CorruptedSet = tuple[str, int]
 
 
 class ImagenetFiles:
-    """Pictures in class folders, for evaluation; a `Source` without training pictures.
+    """Images in class folders, for evaluation; a `Source` without training images.
 
     Attributes:
         labels: that it shows, sorted.
-        identity: tells it from other sets, wherever they are: a digest of the pictures' labels and names.
+        identity: tells it from other sets, wherever they are: a digest of the images' labels and names.
 
     Args:
         folder: that holds class folders, named by synset or, as ImageNet-V2's, by label.
 
     Raises:
-        RecipeError: when there are none, one is none of ImageNet's classes, or one has no pictures.
+        RecipeError: when there are none, one is none of ImageNet's classes, or one has no images.
     """
 
     class_names = None
@@ -74,10 +74,10 @@ class ImagenetFiles:
         self.labels = tuple(sorted(labels))
 
     def first_size(self) -> tuple[int, int] | None:
-        """Width and height of the first picture in pixels; None if it cannot be read."""
+        """Width and height of the first image in pixels; None if it cannot be read."""
         try:
-            with tf.io.gfile.GFile(self._paths[0], "rb") as file, PIL.Image.open(file) as picture:
-                return picture.size
+            with tf.io.gfile.GFile(self._paths[0], "rb") as file, PIL.Image.open(file) as image:
+                return image.size
         except (OSError, tf.errors.OpError):
             return None
 
@@ -92,7 +92,7 @@ class ImagenetFiles:
 
 
 def open_imagenet_variant(name: str, folder: str | None) -> Source:
-    """Find the pictures of a test set, without touching a device.
+    """Find the images of a test set, without touching a device.
 
     Args:
         name: one of `IMAGENET_VARIANTS`.
@@ -112,13 +112,13 @@ def open_imagenet_variant(name: str, folder: str | None) -> Source:
     inside = [inner for inner in _INSIDE_ARCHIVES[name] if tf.io.gfile.isdir(os.path.join(folder, inner))]
     if len(inside) > 1:
         raise RecipeError(f"{name}: {folder} has {' and '.join(inside)}: which one is meant?")
-    pictures = os.path.join(folder, *inside)
-    if not class_folders(pictures):
+    images = os.path.join(folder, *inside)
+    if not class_folders(images):
         wanted = [f"class folders such as {imagenet_synsets()[0]}", *(f"{inner}/" for inner in _INSIDE_ARCHIVES[name])]
         wanted += [f"{_ON_TFDS[name]}/ of TFDS"] if name in _ON_TFDS else []
         wanted += [_TFRECORDS] if name == "imagenet" else []
         raise RecipeError(f"{name}: no {', '.join(wanted[:-1])} or {wanted[-1]} in {folder}")
-    return ImagenetFiles(pictures)
+    return ImagenetFiles(images)
 
 
 def find_imagenet_c(

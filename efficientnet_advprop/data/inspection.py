@@ -1,4 +1,4 @@
-"""What a data set holds and what is wrong with it, picture by picture."""
+"""What a data set holds and what is wrong with it, image by image."""
 
 import collections
 import dataclasses
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.data.bad_pictures import read_or_mark
+from efficientnet_advprop.data.bad_images import read_or_mark
 from efficientnet_advprop.data.class_names import class_names
 from efficientnet_advprop.data.pipeline import training_views
 from efficientnet_advprop.data.preprocessing import decode
@@ -28,12 +28,12 @@ class SplitReport:
     Attributes:
         split: `TRAIN` or `EVALUATION`.
         num_files: TFRecord files; None for sources without.
-        num_images: pictures, bad ones included.
-        class_counts: good pictures of each class, int [K].
-        heights: of the good pictures in pixels: smallest, median, largest.
+        num_images: images, bad ones included.
+        class_counts: good images of each class, int [K].
+        heights: of the good images in pixels: smallest, median, largest.
         widths: the same.
-        problems: a line for each bad picture and for each file that cannot be read to its end.
-        num_bad_images: bad pictures among them.
+        problems: a line for each bad image and for each file that cannot be read to its end.
+        num_bad_images: bad images among them.
     """
 
     split: str
@@ -47,10 +47,10 @@ class SplitReport:
 
 
 def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> SplitReport:
-    """Read and decode every picture of a split.
+    """Read and decode every image of a split.
 
     Args:
-        source: of the pictures.
+        source: of the images.
         recipe: its classes and numbers.
         split: `TRAIN` or `EVALUATION`.
         watch: shows progress.
@@ -60,9 +60,9 @@ def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> S
     counts, sizes, problems = np.zeros(num_classes, np.int64), collections.Counter(), []
     number = 0
     shards = source.shards(split) if isinstance(source, RecordSource) else None
-    pictures = watch(_sizes(source, recipe, split), expected, split)
+    images = watch(_sizes(source, recipe, split), expected, split)
     try:
-        for size, label, problem in pictures:
+        for size, label, problem in images:
             number += 1
             if problem:
                 problems.append(problem.decode())
@@ -77,19 +77,19 @@ def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> S
         num_bad_images = len(problems)
         problems += damaged_records(shards.paths)
     if is_whole and number != expected:
-        problems.append(f"{number} {split} pictures, but the recipe says {expected}")
+        problems.append(f"{number} {split} images, but the recipe says {expected}")
     empty = np.flatnonzero(counts == 0).tolist()
     if is_whole and empty:
         names = source.class_names or class_names(num_classes)
         named = ", ".join(names[label] for label in empty[:5])
-        problems.append(f"{split}: {len(empty)} classes without a good picture ({named}{', ...' if empty[5:] else ''})")
+        problems.append(f"{split}: {len(empty)} classes without a good image ({named}{', ...' if empty[5:] else ''})")
     heights, widths = (_spread(sizes, side) for side in (0, 1))
     num_files = len(shards.paths) if shards else None
     return SplitReport(split, num_files, number, counts, heights, widths, tuple(problems), num_bad_images)
 
 
 def training_samples(source: Source, recipe: Recipe, number: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    """Some training pictures of the run's order before and after the training transforms, bad ones left out.
+    """Some training images of the run's order before and after the training transforms, bad ones left out.
 
     Returns:
         (uint8 [H, W, 3], float32 [S, S, 3] in [0, 255], label).
@@ -101,16 +101,16 @@ def training_samples(source: Source, recipe: Recipe, number: int) -> list[tuple[
     def stored(record: Any, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         del seed
         pixels, label = _pixels(source, record)
-        return {"picture": pixels}, label
+        return {"image": pixels}, label
 
     def transformed(record: Any, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        picture, label = source.read(record)
-        return {"picture": list(training_views(picture, seed, recipe).values())[-1]}, label
+        image, label = source.read(record)
+        return {"image": list(training_views(image, seed, recipe).values())[-1]}, label
 
-    before = read_or_mark(records, stored, {"picture": tf.TensorSpec([None, None, 3])}, num_label_classes)
-    after = read_or_mark(records, transformed, {"picture": tf.TensorSpec([size, size, 3])}, num_label_classes)
+    before = read_or_mark(records, stored, {"image": tf.TensorSpec([None, None, 3])}, num_label_classes)
+    after = read_or_mark(records, transformed, {"image": tf.TensorSpec([size, size, 3])}, num_label_classes)
     samples = [
-        (original["picture"].astype(np.uint8), changed["picture"], int(label))
+        (original["image"].astype(np.uint8), changed["image"], int(label))
         for (original, label, problem), (changed, _, _) in zip(
             before.as_numpy_iterator(), after.as_numpy_iterator(), strict=True
         )
@@ -120,20 +120,20 @@ def training_samples(source: Source, recipe: Recipe, number: int) -> list[tuple[
 
 
 def _pixels(source: Source, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    picture, label = source.read(record)
-    return tf.cast(decode(picture), tf.float32), label
+    image, label = source.read(record)
+    return tf.cast(decode(image), tf.float32), label
 
 
 def _sizes(source: Source, recipe: Recipe, split: str) -> Iterator[tuple[np.ndarray, int, bytes]]:
-    """(height and width, label, problem) of each picture."""
+    """(height and width, label, problem) of each image."""
 
     def load(record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         pixels, label = _pixels(source, record)
         return {"size": tf.shape(pixels)[:2]}, label
 
     loaded = {"size": tf.TensorSpec([2], tf.int32)}
-    pictures = read_or_mark(source.records(recipe, split), load, loaded, recipe.data.num_label_classes)
-    for values, label, problem in pictures.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+    images = read_or_mark(source.records(recipe, split), load, loaded, recipe.data.num_label_classes)
+    for values, label, problem in images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
         yield values["size"], label, problem
 
 

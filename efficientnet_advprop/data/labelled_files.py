@@ -1,4 +1,4 @@
-"""Picture files in one folder per class."""
+"""Image files in one folder per class."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def class_files(folder: str, classes: Sequence[str]) -> dict[str, list[str]]:
         RecipeError: when a class has no such file.
     """
 
-    def pictures(name: str) -> list[str]:
+    def images(name: str) -> list[str]:
         files = sorted(tf.io.gfile.listdir(os.path.join(folder, name)))
         return [
             os.path.join(folder, name, file)
@@ -43,7 +43,7 @@ def class_files(folder: str, classes: Sequence[str]) -> dict[str, list[str]]:
         ]
 
     with ThreadPoolExecutor(_FOLDERS_AT_A_TIME) as pool:
-        files = dict(zip(classes, pool.map(pictures, classes), strict=True))
+        files = dict(zip(classes, pool.map(images, classes), strict=True))
     for name, paths in files.items():
         if not paths:
             raise RecipeError(f"class folder {os.path.join(folder, name)} has no JPEG or PNG files")

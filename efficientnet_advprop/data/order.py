@@ -1,4 +1,4 @@
-"""Which training picture comes when, and on which host, as a function of (seed, step)."""
+"""Which training image comes when, and on which host, as a function of (seed, step)."""
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ _ORDER, _AUGMENTATION = 1, 2
 
 
 def per_host_batch_size(context: tf.distribute.InputContext, global_batch_size: int) -> int:
-    """Pictures per step for the replicas of one host.
+    """Images per step for the replicas of one host.
 
     Raises:
         ValueError: when the global batch does not divide over the replicas.
@@ -20,19 +20,19 @@ def per_host_batch_size(context: tf.distribute.InputContext, global_batch_size: 
 
 
 def order_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
-    """The seed, int32 [2], of an order of pictures, such as that of an epoch."""
+    """The seed, int32 [2], of an order of images, such as that of an epoch."""
     return fold(tf.constant([recipe.seed, _ORDER]), *places)
 
 
 def augmentation_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
-    """The seed, int32 [2], of what is done to one picture at one time, such as (epoch, index)."""
+    """The seed, int32 [2], of what is done to one image at one time, such as (epoch, index)."""
     return fold(tf.constant([recipe.seed, _AUGMENTATION]), *places)
 
 
 def training_order(
     num_images: int, recipe: Recipe, context: tf.distribute.InputContext, start_step: int
 ) -> tf.data.Dataset:
-    """(index int64, seed int32 [2]) of this host's pictures, for sources that can reach any picture at any time.
+    """(index int64, seed int32 [2]) of this host's images, for sources that can reach any image at any time.
 
     Epoch follows epoch without a gap: a batch may hold the end of one and the start of the next. Step s takes the
     positions [s * G, (s + 1) * G) of that sequence, where G is the global batch, and host h of H the h-th of H equal

@@ -3,7 +3,7 @@
 A batch is a dict: `images` float32 [B, H, W, 3] in [0, 255], `labels` (training: float32 [B, K], one-hot or, after
 MixUp or CutMix, soft; evaluation: int32 [B]), `mask` and `bad` float32 [B], where B is one replica's share. A training
 batch holds the views that the scheme's terms name, which may be `images_augmented` beside or instead of `images`. `bad`
-is 1 where a picture could not be read: in training another stands in for it, in evaluation its mask is 0. The datasets
+is 1 where an image could not be read: in training another stands in for it, in evaluation its mask is 0. The datasets
 are what `strategy.distribute_datasets_from_function` wants of each host: its replicas' batches one after another.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.data.augment import augmentation_of, cutmix, mixup
-from efficientnet_advprop.data.bad_pictures import read_or_mark, report, stop_at, with_stand_ins
+from efficientnet_advprop.data.bad_images import read_or_mark, report, stop_at, with_stand_ins
 from efficientnet_advprop.data.order import per_host_batch_size
 from efficientnet_advprop.data.preprocessing import augmented, preprocess_eval, preprocess_train
 from efficientnet_advprop.data.source import EVALUATION, Source
@@ -25,7 +25,7 @@ Batch = dict[str, tf.Tensor]
 
 _AS_USUAL = InputOptions()
 _SEED = "seed"
-_MIX = 16  # place in the seed of a batch's first picture, behind those that `preprocessing` uses
+_MIX = 16  # place in the seed of a batch's first image, behind those that `preprocessing` uses
 
 
 def train_dataset(
@@ -42,19 +42,19 @@ def train_dataset(
     of the current epoch instead.
 
     Args:
-        source: of the pictures.
-        recipe: batch size, seed, and what is done to pictures and batches.
+        source: of the images.
+        recipe: batch size, seed, and what is done to images and batches.
         context: which of how many hosts this is, and the number of replicas.
         start_step: steps that were trained before.
-        options: how pictures are read.
+        options: how images are read.
 
     Raises:
         ValueError: when the batch does not divide over the replicas.
     """
 
     def load(record: Any, seed: tf.Tensor) -> tuple[Batch, tf.Tensor]:
-        picture, label = source.read(record)
-        return {**training_views(picture, seed, recipe), _SEED: seed}, label
+        encoded, label = source.read(record)
+        return {**training_views(encoded, seed, recipe), _SEED: seed}, label
 
     def example(values: Batch, label: tf.Tensor, problem: tf.Tensor) -> Batch:
         return {
@@ -83,11 +83,11 @@ def train_dataset(
     )
 
 
-def training_views(picture: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch:
-    """The views of one picture that the scheme reads, [H, W, 3] each; both come of one decoding, crop and flip."""
+def training_views(encoded: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch:
+    """The views of one image that the scheme reads, [H, W, 3] each; both come of one decoding, crop and flip."""
     data = recipe.data
     augmentation = augmentation_of(data)
-    image = preprocess_train(picture, recipe.network.input_image_size, seed, data.train_crop, data.flip, data.resize)
+    image = preprocess_train(encoded, recipe.network.input_image_size, seed, data.train_crop, data.flip, data.resize)
     if AUGMENTED_VIEW not in recipe.views:
         return {IMAGES_VIEW: image if augmentation is None else augmented(image, seed, augmentation)}
     views = {IMAGES_VIEW: image, AUGMENTED_VIEW: augmented(image, seed, augmentation)}
@@ -95,7 +95,7 @@ def training_views(picture: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch
 
 
 def _mixed(batch: Batch, recipe: Recipe) -> Batch:
-    """One replica's batch after MixUp or CutMix, if the recipe has either, without the seeds of its pictures."""
+    """One replica's batch after MixUp or CutMix, if the recipe has either, without the seeds of its images."""
     data, views, labels = recipe.data, {name: batch[name] for name in recipe.views}, batch["labels"]
     seed = fold(batch[_SEED][0], _MIX)
     if data.mixup_alpha:
@@ -112,16 +112,16 @@ def eval_dataset(
     options: InputOptions = _AS_USUAL,
     num_images: int | None = None,
 ) -> tf.data.Dataset:
-    """Evaluation batches of this host: hosts together hold every picture once.
+    """Evaluation batches of this host: hosts together hold every image once.
 
-    Every host yields the same number of batches, ceil(number of pictures / eval_batch_size) for each of its replicas;
+    Every host yields the same number of batches, ceil(number of images / eval_batch_size) for each of its replicas;
     zeros with mask 0 fill the tail.
 
     Args:
-        source: of the pictures.
-        recipe: number of pictures, batch size, crop and resize.
+        source: of the images.
+        recipe: number of images, batch size, crop and resize.
         context: which of how many hosts this is, and the number of replicas.
-        options: how pictures are read.
+        options: how images are read.
         num_images: hold only so many, evenly spaced in the source's order; None is all.
 
     Raises:
@@ -132,14 +132,14 @@ def eval_dataset(
     steps = math.ceil(num_images / batch_size)
 
     def load(record: Any) -> tuple[Batch, tf.Tensor]:
-        picture, label = source.read(record)
-        return {IMAGES_VIEW: preprocess_eval(picture, image_size, data.eval_crop, data.resize)}, label
+        image, label = source.read(record)
+        return {IMAGES_VIEW: preprocess_eval(image, image_size, data.eval_crop, data.resize)}, label
 
     def example(values: Batch, label: tf.Tensor, problem: tf.Tensor) -> Batch:
         bad = tf.cast(_handled(problem, options) != "", tf.float32)
         return {**values, "labels": label, "mask": 1 - bad, "bad": bad}
 
-    # By picture, not by file: hosts then hold equally many (but for one) however the files are filled. The price is
+    # By image, not by file: hosts then hold equally many (but for one) however the files are filled. The price is
     # that every host reads the whole split; decoding, which takes longer, is shared.
     records = _evenly_spaced(source.records(recipe, EVALUATION), num_images, data.num_eval_images)
     records = records.shard(context.num_input_pipelines, context.input_pipeline_id)
@@ -155,19 +155,19 @@ def eval_dataset(
     )
 
 
-def evaluation_pictures(
+def evaluation_images(
     source: Source, recipe: Recipe, number: int, options: InputOptions = _AS_USUAL
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some evaluation pictures as the network gets them, rounded to whole pixel values; bad ones are left out.
+    """Some evaluation images as the network gets them, rounded to whole pixel values; bad ones are left out.
 
     Args:
-        source: of the pictures.
-        recipe: number of pictures, crop and resize.
+        source: of the images.
+        recipe: number of images, crop and resize.
         number: at most so many, evenly spaced in the source's order.
-        options: how pictures are read.
+        options: how images are read.
 
     Returns:
-        Pictures uint8 [N, H, W, 3] and labels int32 [N].
+        Images uint8 [N, H, W, 3] and labels int32 [N].
     """
     images, labels = [], []
     for batch in eval_dataset(source, recipe, tf.distribute.InputContext(), options, number).as_numpy_iterator():
@@ -178,7 +178,7 @@ def evaluation_pictures(
 
 
 def whole_pixels(images: np.ndarray) -> np.ndarray:
-    """Pictures rounded to uint8; bicubic resizing overshoots [0, 255]."""
+    """Images rounded to uint8; bicubic resizing overshoots [0, 255]."""
     return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
 

@@ -1,6 +1,6 @@
-"""What is done to one picture: the official EfficientNet preprocessing, crops for small pictures, PIL's resize.
+"""What is done to one image: the official EfficientNet preprocessing, crops for small images, PIL's resize.
 
-Source: `preprocessing.py` of tensorflow/tpu, models/official/efficientnet. A picture is encoded (scalar string) or
+Source: `preprocessing.py` of tensorflow/tpu, models/official/efficientnet. An image is encoded (scalar string) or
 decoded ([H, W, 3]); results are float32 [image_size, image_size, 3] in pixels of [0, 255].
 """
 
@@ -15,23 +15,23 @@ from efficientnet_advprop.recipes import RecipeError
 # released weights, AdvProp's among them, are older.
 _CROP_PADDING_PX = 32
 
-# Height and width of a picture -> its window (top, left, height, width), all int32 pixels.
+# Height and width of an image -> its window (top, left, height, width), all int32 pixels.
 _WindowOf = Callable[[tf.Tensor], tf.Tensor]
 
-_FLIP, _CROP, _AUGMENT = range(3)  # places in a picture's seed
+_FLIP, _CROP, _AUGMENT = range(3)  # places in an image's seed
 
 
 def preprocess_eval(
     image_bytes: tf.Tensor, image_size: int, eval_crop: str = "pad32", resize: str = "bicubic"
 ) -> tf.Tensor:
-    """The picture as evaluation and serving see it.
+    """The image as evaluation and serving see it.
 
     Bicubic resizing overshoots [0, 255] a little at edges; evaluation keeps that, as the official code does.
 
     Args:
-        image_bytes: encoded or decoded picture.
+        image_bytes: encoded or decoded image.
         image_size: side of the result in pixels.
-        eval_crop: "pad32" or "0.875" (the central square, see `crop_padding_px`), or "none" (the whole picture).
+        eval_crop: "pad32" or "0.875" (the central square, see `crop_padding_px`), or "none" (the whole image).
         resize: "bicubic" or "bilinear", as in `DataSpec`.
 
     Returns:
@@ -57,15 +57,15 @@ def preprocess_train(
     resize: str = "bicubic",
     augmentation: Augmentation | None = None,
 ) -> tf.Tensor:
-    """The picture as one training step sees it, a function of the arguments alone.
+    """The image as one training step sees it, a function of the arguments alone.
 
     Values are clipped to [0, 255], which the official code does only ahead of AutoAugment: an attack's ball has to lie
     in that range.
 
     Args:
-        image_bytes: encoded or decoded picture.
+        image_bytes: encoded or decoded image.
         image_size: side of the result in pixels.
-        seed: int [2], of this picture at this time.
+        seed: int [2], of this image at this time.
         train_crop: "distorted_box", "pad_and_crop" or "none", as in `DataSpec`.
         flip: mirror it with probability 0.5.
         resize: "bicubic" or "bilinear", as in `DataSpec`.
@@ -111,7 +111,7 @@ def augmented(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> 
 
 
 def crop_padding_px(image_size: int, eval_crop: str) -> int:
-    """What a central crop leaves out: its side is image_size / (image_size + padding) of the picture's short side.
+    """What a central crop leaves out: its side is image_size / (image_size + padding) of the image's short side.
 
     Raises:
         RecipeError: for a crop without one.
@@ -124,22 +124,22 @@ def crop_padding_px(image_size: int, eval_crop: str) -> int:
 
 
 def center_window(shape: tf.Tensor, image_size: int, padding_px: int) -> tf.Tensor:
-    """The central square of a picture of this height and width, int32 [4] (top, left, height, width).
+    """The central square of an image of this height and width, int32 [4] (top, left, height, width).
 
     The product is float32, as in the official code: in exact arithmetic some sides would come out one pixel smaller.
     """
     share = image_size / (image_size + padding_px)
     side = tf.cast(share * tf.cast(tf.reduce_min(shape), tf.float32), tf.int32)
-    side = tf.maximum(side, 1)  # of a picture of one pixel the official code takes none and fails
+    side = tf.maximum(side, 1)  # of an image of one pixel the official code takes none and fails
     begin = (shape - side + 1) // 2
     return tf.stack([begin[0], begin[1], side, side])
 
 
 def distorted_window(shape: tf.Tensor, image_size: int, seed: tf.Tensor) -> tf.Tensor:
-    """A random window of a picture of this height and width, int32 [4] (top, left, height, width).
+    """A random window of an image of this height and width, int32 [4] (top, left, height, width).
 
     8 to 100 % of the area at an aspect of 3/4 to 4/3. When none is found in ten attempts the sampler returns the whole
-    picture; the official code takes any such window for a bad sample, and the evaluation's crop instead.
+    image; the official code takes any such window for a bad sample, and the evaluation's crop instead.
     """
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.concat([shape, [3]], axis=0),
@@ -156,31 +156,31 @@ def distorted_window(shape: tf.Tensor, image_size: int, seed: tf.Tensor) -> tf.T
     return tf.where(bad, center_window(shape, image_size, _CROP_PADDING_PX), window)
 
 
-def decode(picture: tf.Tensor) -> tf.Tensor:
-    """Pixels [H, W, 3] of an encoded or decoded picture.
+def decode(image: tf.Tensor) -> tf.Tensor:
+    """Pixels [H, W, 3] of an encoded or decoded image.
 
-    Grey pictures get three channels, CMYK becomes RGB, 16 bits become 8, animations give their first frame.
+    Grey images get three channels, CMYK becomes RGB, 16 bits become 8, animations give their first frame.
     """
-    if picture.dtype != tf.string:
-        return picture
-    return tf.io.decode_image(picture, channels=3, expand_animations=False)
+    if image.dtype != tf.string:
+        return image
+    return tf.io.decode_image(image, channels=3, expand_animations=False)
 
 
-def _decode_window(picture: tf.Tensor, window_of: _WindowOf) -> tf.Tensor:
+def _decode_window(image: tf.Tensor, window_of: _WindowOf) -> tf.Tensor:
     """Pixels [h, w, 3] of a window; of a JPEG only the blocks that the window touches are decoded."""
 
     def of_jpeg() -> tf.Tensor:
-        window = window_of(tf.io.extract_jpeg_shape(picture)[:2])
-        return tf.io.decode_and_crop_jpeg(picture, window, channels=3)
+        window = window_of(tf.io.extract_jpeg_shape(image)[:2])
+        return tf.io.decode_and_crop_jpeg(image, window, channels=3)
 
     def of_pixels() -> tf.Tensor:
-        pixels = decode(picture)
+        pixels = decode(image)
         top, left, height, width = tf.unstack(window_of(tf.shape(pixels)[:2]))
         return pixels[top : top + height, left : left + width]
 
-    if picture.dtype != tf.string:
+    if image.dtype != tf.string:
         return of_pixels()
-    return tf.cond(tf.io.is_jpeg(picture), of_jpeg, of_pixels)
+    return tf.cond(tf.io.is_jpeg(image), of_jpeg, of_pixels)
 
 
 def _resize(pixels: tf.Tensor, image_size: int, resize: str) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Pictures in TFRecord files, whoever wrote them."""
+"""Images in TFRecord files, whoever wrote them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,18 +13,18 @@ from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
 
 _FILES_AT_A_TIME = 16  # enough to hide the latency of remote storage
 _READ_BUFFER_BYTES = 8 * 2**20  # the official code's, for the same reason
-_SHUFFLED_BLOCK = 1024  # the official code's buffer: some 110 MB of undecoded ImageNet pictures
-_SHUFFLED_BLOCK_OF_CACHE = 16 * 1024  # the same where the pictures are in memory anyway
+_SHUFFLED_BLOCK = 1024  # the official code's buffer: some 110 MB of undecoded ImageNet images
+_SHUFFLED_BLOCK_OF_CACHE = 16 * 1024  # the same where the images are in memory anyway
 
 
 class RecordSource:
-    """Pictures in sharded TFRecord files, local or remote.
+    """Images in sharded TFRecord files, local or remote.
 
     Args:
         where: the folder or data set, for messages.
         train: training files; None where nothing is going to be trained.
         evaluation: evaluation files.
-        parse: a record's bytes -> (encoded picture, int32 label from 0).
+        parse: a record's bytes -> (encoded image, int32 label from 0).
         num_label_classes: number of classes, if known.
         class_names: their names, if known.
         identity: tells the set from others, wherever they are; None where nothing does.
@@ -55,7 +55,7 @@ class RecordSource:
 
         Files are shuffled by (seed, epoch), then records within blocks; a cache keeps the files' order. Records can
         only be reached by reading all those before them, so a resumed stream does not look for its place: it takes as
-        many pictures as the epoch had left from a fresh shuffle, and later epochs are whole again.
+        many images as the epoch had left from a fresh shuffle, and later epochs are whole again.
 
         Hosts share an epoch by file, or by record when the files do not divide over them; each host then reads all.
         Where files differ in length, hosts that share by file come to an epoch's end at slightly different steps.
@@ -125,7 +125,7 @@ class RecordSource:
         return _read(tf.data.Dataset.from_tensor_slices(list(self.shards(split).paths)))
 
     def read(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A record's encoded picture and its label."""
+        """A record's encoded image and its label."""
         return self._parse(record)
 
 

@@ -1,4 +1,4 @@
-"""What every source of pictures offers."""
+"""What every source of images offers."""
 
 from typing import Any, Protocol
 
@@ -10,10 +10,10 @@ TRAIN, EVALUATION = "train", "evaluation"
 
 
 class Source(Protocol):
-    """Training and evaluation pictures of one data set.
+    """Training and evaluation images of one data set.
 
     A source yields records, whatever they are, each with its place: a scalar string for people, such as a file's name.
-    `read` makes a picture of a record. The two are apart because reading may fail, which must not end the stream.
+    `read` makes an image of a record. The two are apart because reading may fail, which must not end the stream.
 
     Attributes:
         facts: what was found.
@@ -28,17 +28,17 @@ class Source(Protocol):
     ) -> tf.data.Dataset:
         """(place, record, seed int32 [2]) of this host's replicas, step after step, from `start_step` on, for ever.
 
-        Hosts together see every training picture once per epoch. The seed belongs to this picture in this epoch: all
+        Hosts together see every training image once per epoch. The seed belongs to this image in this epoch: all
         that augmentation draws comes from it.
         """
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
-        """(place, record) of every picture of a split (`TRAIN` or `EVALUATION`), once, in the same order each time."""
+        """(place, record) of every image of a split (`TRAIN` or `EVALUATION`), once, in the same order each time."""
 
     def read(self, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """A record's picture and label.
+        """A record's image and label.
 
-        The picture is encoded (a scalar string: JPEG, PNG, GIF or BMP) or decoded (pixels [H, W, 3] in [0, 255]), the
+        The image is encoded (a scalar string: JPEG, PNG, GIF or BMP) or decoded (pixels [H, W, 3] in [0, 255]), the
         label an int32 scalar that should lie in [0, K). A record that cannot be read raises or gives what cannot be
         decoded; telling is not the source's work.
         """

@@ -12,7 +12,7 @@ import tensorflow as tf
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.shards import find_shards, hold_out
 
-# A missing label becomes 0, which no class has; a missing picture becomes one that cannot be decoded.
+# A missing label becomes 0, which no class has; a missing image becomes one that cannot be decoded.
 _FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string, default_value=""),
     "image/class/label": tf.io.FixedLenFeature([], tf.int64, default_value=0),
@@ -22,7 +22,7 @@ _FEATURES = {
 def open_tfrecords(data_dir: str, holdout_shards: int = 0, evaluation_only: bool = False) -> RecordSource:
     """A folder of official TFRecords.
 
-    Class names come from `classes.txt` in the folder (one a line, in label order) where there is one. Pictures on a
+    Class names come from `classes.txt` in the folder (one a line, in label order) where there is one. Images on a
     local disk are counted, since a wrong number would go into every epoch and accuracy.
 
     Args:
@@ -51,6 +51,6 @@ def _class_names(data_dir: str) -> tuple[str, ...] | None:
 
 
 def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A record's encoded picture and its label, counted from 0, int32."""
+    """A record's encoded image and its label, counted from 0, int32."""
     features = tf.io.parse_single_example(record, _FEATURES)
     return features["image/encoded"], tf.cast(features["image/class/label"] - 1, tf.int32)

@@ -6,7 +6,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import attack_loss, perturb
-from efficientnet_advprop.evaluation.answers import AnswerCollector, Batch, through_branches
+from efficientnet_advprop.evaluation.predictions import AnswerCollector, Batch, through_branches
 from efficientnet_advprop.randomness import replica_seed
 from efficientnet_advprop.recipes import IMAGES_VIEW, AttackSpec
 
@@ -14,7 +14,7 @@ _UNDER_ATTACK = "pgd"
 
 
 class Evaluator(Protocol):
-    """Something that can be measured on the evaluation pictures."""
+    """Something that can be measured on the evaluation images."""
 
     def run(self) -> Iterator[tuple[str, float]]:
         """Yield (name, value)."""
@@ -28,13 +28,13 @@ def run_all(evaluators: Iterable[Evaluator]) -> dict[str, float]:
 class CleanAccuracy:
     """`top1_BRANCH`, `top5_BRANCH` and `loss_BRANCH` (cross-entropy without smoothing) for each branch, in one pass.
 
-    Where pictures are bad, `bad_images` tells how many: the means are over the others.
+    Where images are bad, `bad_images` tells how many: the means are over the others.
 
     Args:
         strategy: whose replicas share each batch.
         model: evaluated in inference mode.
         batches: a fresh pass over the distributed evaluation batches, padded and masked.
-        num_images: how many pictures have to be counted, or told to be bad.
+        num_images: how many images have to be counted, or told to be bad.
         branches: to evaluate.
     """
 
@@ -50,7 +50,7 @@ class CleanAccuracy:
         self._batches, self._num_images = batches, num_images
 
     def run(self) -> Iterator[tuple[str, float]]:
-        """One pass over the pictures."""
+        """One pass over the images."""
         answers, num_bad = self._collector.collect(self._batches(), self._num_images)
         for branch, said in answers.items():
             for name, value in said.scores().items():
@@ -66,7 +66,7 @@ class PgdAccuracy:
         strategy: whose replicas share each batch.
         model: attacked and evaluated in inference mode.
         batches: a fresh pass over the distributed evaluation batches, padded and masked.
-        num_images: how many pictures have to be counted, or told to be bad.
+        num_images: how many images have to be counted, or told to be bad.
         branch: attacked and evaluated.
         spec: the attack.
         seed: of its random starts.
@@ -87,7 +87,7 @@ class PgdAccuracy:
         self._batches, self._num_images = batches, num_images
 
     def run(self) -> Iterator[tuple[str, float]]:
-        """One pass over the pictures."""
+        """One pass over the images."""
         answers, _ = self._collector.collect(self._batches(), self._num_images)
         yield "top1_pgd", answers[_UNDER_ATTACK].scores()["top1"]
 

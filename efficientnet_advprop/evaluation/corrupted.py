@@ -1,4 +1,4 @@
-"""Pictures corrupted on the fly, and top-1 accuracy on them."""
+"""Images corrupted on the fly, and top-1 accuracy on them."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -6,18 +6,18 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.data import whole_pixels
-from efficientnet_advprop.evaluation.answers import AnswerCollector, Batch, through_branches
 from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
+from efficientnet_advprop.evaluation.imagenet_c import SEVERITIES
+from efficientnet_advprop.evaluation.predictions import AnswerCollector, Batch, through_branches
 from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH
-from efficientnet_advprop.robustness import SEVERITIES
 
 
 def corrupted_dataset(
     batches: tf.data.Dataset, context: tf.distribute.InputContext, name: str, severity: int
 ) -> tf.data.Dataset:
-    """Evaluation batches of this host with every picture corrupted, as the network would have got it.
+    """Evaluation batches of this host with every image corrupted, as the network would have got it.
 
-    A picture is rounded to whole pixel values first. Its seed is its place among those of the pass, so that hosts and
+    An image is rounded to whole pixel values first. Its seed is its place among those of the pass, so that hosts and
     batches change nothing.
 
     Args:
@@ -30,8 +30,8 @@ def corrupted_dataset(
 
     def corrupt_all(number: np.ndarray, images: np.ndarray) -> np.ndarray:
         places = (number * len(images) + np.arange(len(images))) * hosts + host
-        pictures = zip(whole_pixels(images), places, strict=True)
-        return np.stack([corrupt(image, name, severity, int(place)) for image, place in pictures]).astype(np.float32)
+        placed = zip(whole_pixels(images), places, strict=True)
+        return np.stack([corrupt(image, name, severity, int(place)) for image, place in placed]).astype(np.float32)
 
     def corrupted(number: tf.Tensor, batch: Batch) -> Batch:
         images = batch[IMAGES_VIEW]
@@ -65,7 +65,7 @@ class CorruptedAccuracy:
         strategy: whose replicas share each batch.
         model: evaluated in inference mode.
         batches: (corruption, severity) -> distributed evaluation batches, padded and masked.
-        num_images: how many pictures have to be counted, or told to be bad.
+        num_images: how many images have to be counted, or told to be bad.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class CorruptedAccuracy:
         self._batches, self._num_images = batches, num_images
 
     def run(self) -> Iterator[tuple[str, float]]:
-        """One pass over the pictures for each corruption and severity."""
+        """One pass over the images for each corruption and severity."""
         means = {}
         for name in STUDY_CORRUPTIONS:
             means[name] = float(np.mean([self._top1(name, severity) for severity in SEVERITIES]))

@@ -38,7 +38,7 @@ def adversarial_examples(
     count: int,
     seed: int,
 ) -> AdversarialExamples:
-    """Attack the first pictures of a pass, through one branch, in inference mode.
+    """Attack the first images of a pass, through one branch, in inference mode.
 
     Args:
         strategy: the first replica's share of the first batch is used.
@@ -46,12 +46,12 @@ def adversarial_examples(
         batches: distributed evaluation batches.
         branch: attacked.
         spec: the attack.
-        count: number of pictures; fewer when the share is smaller.
+        count: number of images; fewer when the share is smaller.
         seed: of the attack.
     """
 
     def attack(batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        # As the attack does: official evaluation pictures overshoot the range, and the strip shows what was moved.
+        # As the attack does: official evaluation images overshoot the range, and the strip shows what was moved.
         images = tf.clip_by_value(batch["images"][:count], 0.0, 255.0)
         labels = batch["labels"][:count]
 

@@ -1,4 +1,4 @@
-"""What is looked at in a trained network, beside its accuracy: loss gradients of pictures, running statistics."""
+"""What is looked at in a trained network, beside its accuracy: loss gradients of images, running statistics."""
 
 import re
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ _NORM = re.compile(r"(?P<layer>.+)\.norms\.(?P<branch>\w+)\.moving_mean")
 
 
 def loss_gradients(model: tf.keras.Model, images: np.ndarray, labels: np.ndarray, branch: str) -> np.ndarray:
-    """The cross-entropy's gradient with respect to each picture, float32 [N, H, W, 3], in inference mode.
+    """The cross-entropy's gradient with respect to each image, float32 [N, H, W, 3], in inference mode.
 
     Args:
         model: called outside of replicas.
         images: [N, H, W, 3] in [0, 255].
         labels: int [N].
-        branch: that the pictures go through.
+        branch: that the images go through.
     """
-    pictures = tf.constant(images, tf.float32)
+    pixels = tf.constant(images, tf.float32)
     with tf.GradientTape() as tape:
-        tape.watch(pictures)
-        logits = model(pictures, training=False, branch=branch)
-        # Summed: no picture's gradient depends on the others then.
+        tape.watch(pixels)
+        logits = model(pixels, training=False, branch=branch)
+        # Summed: no image's gradient depends on the others then.
         loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-    return tape.gradient(loss, pictures).numpy()
+    return tape.gradient(loss, pixels).numpy()
 
 
 def running_statistics(model: tf.keras.Model, branches: Sequence[str], num_layers: int) -> dict[str, np.ndarray]:

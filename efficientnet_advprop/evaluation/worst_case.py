@@ -1,4 +1,4 @@
-"""What is left of accuracy near each picture: at a random point, one step away, at the worst point found."""
+"""What is left of accuracy near each image: at a random point, one step away, at the worst point found."""
 
 import dataclasses
 from collections.abc import Callable

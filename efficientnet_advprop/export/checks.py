@@ -29,7 +29,7 @@ def checked_pixels(images: tf.Tensor) -> tf.Tensor:
         ),
         images,
     )
-    # Pictures this dark are whole numbers, unless somebody scaled them.
+    # Images this dark are whole numbers, unless somebody scaled them.
     scaled = tf.cond(
         tf.reduce_max(images) <= 1.0,
         lambda: tf.reduce_any(tf.not_equal(images, tf.round(images))),
@@ -49,12 +49,12 @@ def checked_unit_range(images: tf.Tensor) -> tf.Tensor:
         images: float32 [N, H, W, 3].
     """
     images = _require(tf.size(images) > 0, tf.constant("images are empty"), images)
-    message = "images hold NaN or values far outside [0, 1]; pixels of [0, 1] are expected (uint8 pictures / 255)"
+    message = "images hold NaN or values far outside [0, 1]; pixels of [0, 1] are expected (uint8 images / 255)"
     return _require(tf.reduce_all(_inside(images, 1.0)), tf.constant(message), images)
 
 
-def checked_pictures(images: tf.Tensor) -> tf.Tensor:
-    """The encoded pictures, once they are known to be of a known kind and whole.
+def checked_images(images: tf.Tensor) -> tf.Tensor:
+    """The encoded images, once they are known to be of a known kind and whole.
 
     Only kind and end marker are looked at: a decoder's own error would name no element, and a graph cannot catch it.
 

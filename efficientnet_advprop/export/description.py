@@ -22,7 +22,7 @@ _PIXELS_DO = {
 _CROPS = {
     "pad32": "central square of size / (size + 32) of the short side",
     "0.875": "central square of 0.875 of the short side",
-    "none": "the whole picture",
+    "none": "the whole image",
 }
 _RESIZES = {"bicubic": "TF1's bicubic", "bilinear": "bilinear, antialiased, as PIL's"}
 
@@ -36,7 +36,7 @@ class Description:
         scheme: training scheme; None if unknown.
         dataset: that it was trained on; None if unknown.
         preprocessing: what the network does to pixels, as `NetworkSpec.preprocessing`.
-        input_image_size: side of the pictures that evaluation shows it, in pixels; others work, less well.
+        input_image_size: side of the images that evaluation shows it, in pixels; others work, less well.
         eval_crop: as `DataSpec.eval_crop`.
         resize: as `DataSpec.resize`.
         branch: whose batch norms are in it.
@@ -130,7 +130,7 @@ def model_card(description: Description, interface: str, heading: str = "#") -> 
             (name, f"{100 * value:.2f} %" if name.startswith("top") else f"{value:.4g}")
             for name, value in description.metrics.items()
         ]
-        results = _table(rows, ("on the evaluation pictures", "result"))
+        results = _table(rows, ("on the evaluation images", "result"))
     return f"""{heading} {description.model}
 
 {_table(description.facts(), ("what", "value"))}

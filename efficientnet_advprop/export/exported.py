@@ -38,8 +38,8 @@ class ExportedNetwork:
         """
         if training or branch not in self.branches or statistics != "running":
             raise ValueError(f"a SavedModel has no training={training}, branch={branch}, statistics={statistics}")
-        # The signature refuses a batch without a value above 1 as one scaled to [0, 1]. Padding and black pictures are
-        # none, and with a white picture among them it does not take them for one.
+        # The signature refuses a batch without a value above 1 as one scaled to [0, 1]. Padding and black images are
+        # none, and with a white image among them it does not take them for one.
         white = tf.fill(tf.concat([[1], tf.shape(images)[1:]], axis=0), 255.0)
         logits = self._signature(images=tf.concat([images, white], axis=0))["logits"]  # [B + 1, K]
         return tf.ensure_shape(logits[:-1], [images.shape[0], self.num_classes])
@@ -73,7 +73,7 @@ class ExportedWeights:
             "data.resize": description.resize,
         }
         settings = {"network.name": description.model, "network.preprocessing": description.preprocessing, **shown}
-        # A name with blanks describes a folder of pictures, which has no name.
+        # A name with blanks describes a folder of images, which has no name.
         dataset = None if description.dataset is None or " " in description.dataset else description.dataset
         self.facts = WeightsFacts(
             folder,

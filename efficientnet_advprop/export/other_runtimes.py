@@ -1,4 +1,4 @@
-"""TensorFlow Lite and ONNX, each compared with the SavedModel on the same pictures."""
+"""TensorFlow Lite and ONNX, each compared with the SavedModel on the same images."""
 
 import os
 import statistics
@@ -26,7 +26,7 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 def write_tflite(served: ServedNetwork, folder: str) -> list[dict[str, Any]]:
     """Write `float16.tflite` (weights in half precision) and `int8.tflite` (weights in 8 bits: dynamic range).
 
-    Both take one picture of the trained size at a time, as GPU and NNAPI delegates want it.
+    Both take one image of the trained size at a time, as GPU and NNAPI delegates want it.
 
     Returns:
         The comparison with the SavedModel, a row per file, the SavedModel first.
@@ -50,7 +50,7 @@ def write_tflite(served: ServedNetwork, folder: str) -> list[dict[str, Any]]:
 
 
 def write_onnx(served: ServedNetwork, folder: str) -> list[dict[str, Any]]:
-    """Write `model.onnx`, for any number of pictures of the trained size.
+    """Write `model.onnx`, for any number of images of the trained size.
 
     Returns:
         The comparison with the SavedModel, the SavedModel first.
@@ -88,7 +88,7 @@ def _tflite_predictor(content: bytes) -> Predictor:
 
 
 def _compare(served: ServedNetwork, predictors: Mapping[str, Predictor]) -> list[dict[str, Any]]:
-    """What each file's answers differ by, how large it is and how long a picture takes."""
+    """What each file's answers differ by, how large it is and how long an image takes."""
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(served, folder)
         signature = tf.saved_model.load(folder).signatures["serving_default"]
@@ -108,7 +108,7 @@ def _compare(served: ServedNetwork, predictors: Mapping[str, Predictor]) -> list
             "largest_probability_difference": float(np.max(np.abs(probabilities - expected))),
             "top1_agreement": float(np.mean(np.argmax(probabilities, -1) == np.argmax(expected, -1))),
             "megabytes": sizes[name] / 1e6,
-            "milliseconds_per_picture": milliseconds[name],
+            "milliseconds_per_image": milliseconds[name],
         }
         for name, probabilities in answers.items()
     ]

@@ -16,7 +16,7 @@ from efficientnet_advprop.export.warmup import write_warmup_requests
 
 LABELS_FILE = "labels.txt"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_COMPARED_IN_OTHER_FORMS = 2  # pictures; the forms differ in what precedes the network
+_COMPARED_IN_OTHER_FORMS = 2  # images; the forms differ in what precedes the network
 
 
 def write_saved_model(served: ServedNetwork, folder: str) -> None:
@@ -68,12 +68,12 @@ def _require_equal_signatures(signatures: Mapping[str, tf.types.experimental.Con
     pixels = np.clip(np.round(served.examples[:_COMPARED_IN_OTHER_FORMS]), 0, 255).astype(np.uint8)
     probabilities = signatures["serving_uint8"](images=tf.constant(pixels))["probabilities"]
     served.require_equal(probabilities, "serving_uint8", network(tf.cast(pixels, tf.float32)))
-    encoded = tf.stack([tf.io.encode_png(picture) for picture in pixels])
+    encoded = tf.stack([tf.io.encode_png(image) for image in pixels])
     description = served.description
     evaluated = tf.stack(
         [
-            preprocess_eval(picture, description.input_image_size, description.eval_crop, description.resize)
-            for picture in encoded
+            preprocess_eval(image, description.input_image_size, description.eval_crop, description.resize)
+            for image in encoded
         ]
     )
     probabilities = signatures["serving_bytes"](images=encoded)["probabilities"]

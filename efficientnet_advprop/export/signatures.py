@@ -1,9 +1,9 @@
-"""The functions of a SavedModel for serving: pictures in three forms to classes with names, and to features."""
+"""The functions of a SavedModel for serving: images in three forms to classes with names, and to features."""
 
 import tensorflow as tf
 
 from efficientnet_advprop.data import preprocess_eval
-from efficientnet_advprop.export.checks import checked_pictures, checked_pixels
+from efficientnet_advprop.export.checks import checked_images, checked_pixels
 from efficientnet_advprop.export.served import ServedNetwork
 
 TOP = 5
@@ -24,7 +24,7 @@ Every signature takes `images`, any number of them:
 
 `logits` and `probabilities` float32 [N, K], `classes` int64 [N]; of the {TOP} likeliest (or as many as there are)
 `top_classes` int64, `top_scores` float32 and `top_labels` string, each [N, {TOP}]. The names are those of
-`assets/labels.txt`. What cannot be meant (no images, NaN, images scaled to [0, 1], bytes that are no picture) fails the
+`assets/labels.txt`. What cannot be meant (no images, NaN, images scaled to [0, 1], bytes that are no image) fails the
 request, and the message says which element it was."""
 
 
@@ -74,8 +74,8 @@ class ServingModule(tf.Module):
         def decoded(images: tf.Tensor) -> tf.Tensor:
             size = description.input_image_size
             return tf.map_fn(
-                lambda picture: preprocess_eval(picture, size, description.eval_crop, description.resize),
-                checked_pictures(images),
+                lambda image: preprocess_eval(image, size, description.eval_crop, description.resize),
+                checked_images(images),
                 fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
             )  # [N, size, size, 3]
 

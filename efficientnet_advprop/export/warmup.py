@@ -36,10 +36,10 @@ _MESSAGES: dict[str, list[tuple[str, int, int | str, bool]]] = {
 
 
 def write_warmup_requests(folder: str, description: Description) -> None:
-    """Write a request of one picture for each signature into a SavedModel's folder."""
+    """Write a request of one image for each signature into a SavedModel's folder."""
     size = description.input_image_size
     shape = [1, size, size, 3]
-    # One value stands for all of a tensor: a B7's picture would take 4 MB otherwise.
+    # One value stands for all of a tensor: a B7's image would take 4 MB otherwise.
     grey = {dtype: tf.make_tensor_proto(128, dtype, shape) for dtype in (tf.float32, tf.uint8)}
     jpeg = tf.io.encode_jpeg(np.full(shape[1:], 128, np.uint8)).numpy()
     images = {

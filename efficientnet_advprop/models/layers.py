@@ -30,7 +30,7 @@ class ConvNorm(tf.keras.layers.Layer):
         activation: applied last; None leaves the normalised output.
         norm_options: of `AuxBatchNormalization`.
         symmetric_padding: pad each side by half the kernel, as PyTorch and TF's ResNets do. TF's own "SAME" pads a
-            strided convolution of an even picture more at the bottom and right: the same sizes, other pixels.
+            strided convolution of an even image more at the bottom and right: the same sizes, other pixels.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-# Channel means and standard deviations of ImageNet's training pictures, in pixels (`efficientnet_builder.py`).
+# Channel means and standard deviations of ImageNet's training images, in pixels (`efficientnet_builder.py`).
 _IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 _IMAGENET_STDDEV = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 

@@ -14,7 +14,6 @@ from efficientnet_advprop.recipes.benchmark_spec import (
     ROBUSTNESS_RESIZES,
     BenchmarkSpec,
 )
-from efficientnet_advprop.recipes.book import EVALUATION_ATTACK, named_recipe
 from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import (
@@ -36,6 +35,7 @@ from efficientnet_advprop.recipes.record import (
     override,
     to_json,
 )
+from efficientnet_advprop.recipes.registry import EVALUATION_ATTACK, named_recipe
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import (

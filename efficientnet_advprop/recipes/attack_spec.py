@@ -63,7 +63,7 @@ class AttackSpec:
         ):
             if getattr(self, field) not in known:
                 raise RecipeError(f"unknown attack {field} {getattr(self, field)!r}; known: {', '.join(known)}")
-        # No value moves by more than 255, but a picture of many may by more, in Euclidean length.
+        # No value moves by more than 255, but an image of many may by more, in Euclidean length.
         most, end = (255, "255]") if self.norm == "linf" else (sys.float_info.max, "inf)")
         if not 0 <= self.epsilon_px <= most:
             raise RecipeError(f"attack epsilon {self.epsilon_px:g} px is outside [0, {end}")

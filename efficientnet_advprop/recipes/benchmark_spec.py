@@ -1,4 +1,4 @@
-"""What an evaluation measures beside the accuracy on its own pictures, as a value."""
+"""What an evaluation measures beside the accuracy on its own images, as a value."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 
-# On the evaluation pictures of the network's own data set, and on test sets of ImageNet's classes.
+# On the evaluation images of the network's own data set, and on test sets of ImageNet's classes.
 OWN_BENCHMARKS = ("clean", "pgd", "corruptions")
 IMAGENET_BENCHMARKS = (
     "imagenet",
@@ -18,13 +18,13 @@ IMAGENET_BENCHMARKS = (
     "imagenet_c",
 )
 BENCHMARKS = (*OWN_BENCHMARKS, *IMAGENET_BENCHMARKS)
-# Their pictures are distributed at 224 px, cropped already.
+# Their images are distributed at 224 px, cropped already.
 CROPPED_BENCHMARKS = ("imagenet_c", "stylized")
 CROPPED_PX = 224
 IMAGENET_IMAGES = 50_000  # of its evaluation, and of each part of ImageNet-C
 ROBUSTNESS_RESIZES = ("model", "native")
 
-# Usual radii: up to 8 of 255 for every pixel, and up to one full pixel's range for a picture as a whole.
+# Usual radii: up to 8 of 255 for every pixel, and up to one full pixel's range for an image as a whole.
 _EPSILONS_PX = {"linf": (1.0, 2.0, 4.0, 8.0), "l2": (32.0, 64.0, 128.0, 255.0)}
 # Madry et al. (arXiv 1706.06083) let the steps reach beyond the ball's border by this factor.
 _STEPS_REACH = 2.5
@@ -37,13 +37,13 @@ class BenchmarkSpec:
     Attributes:
         names: of `BENCHMARKS`.
         folders: of ImageNet's test sets by name; those of TensorFlow Datasets need none.
-        resize: how pictures of 224 px reach a network made for another size: "model" (resized to its size) or "native"
+        resize: how images of 224 px reach a network made for another size: "model" (resized to its size) or "native"
             (at their own size).
         norm: of the attack.
         epsilons_px: its radii; empty: `_EPSILONS_PX` of the norm.
         num_steps: its steps.
         restarts: its starts.
-        num_images: measure on so many evenly spaced pictures of each set; None is all.
+        num_images: measure on so many evenly spaced images of each set; None is all.
     """
 
     names: tuple[str, ...]
@@ -56,8 +56,8 @@ class BenchmarkSpec:
     num_images: int | None = None
 
     @property
-    def needs_own_pictures(self) -> bool:
-        """Whether it reads the evaluation pictures of the network's own data set."""
+    def needs_own_images(self) -> bool:
+        """Whether it reads the evaluation images of the network's own data set."""
         return any(name in OWN_BENCHMARKS for name in self.names)
 
     def attacks(self) -> list[AttackSpec]:

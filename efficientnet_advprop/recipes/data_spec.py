@@ -1,4 +1,4 @@
-"""A data set and the geometry of its pictures as values."""
+"""A data set and the geometry of its images as values."""
 
 import dataclasses
 
@@ -17,29 +17,29 @@ class DataSpec:
     """What the network is trained and evaluated on; recorded with the weights, since evaluation has to match.
 
     Attributes:
-        dataset: "digits" (scikit-learn's 1,797 handwritten digits, in memory), "fake" (random pictures), "cifar10",
-            "imagenet" (any folder of pictures under the recipe for ImageNet), or a name of TensorFlow Datasets.
+        dataset: "digits" (scikit-learn's 1,797 handwritten digits, in memory), "fake" (random images), "cifar10",
+            "imagenet" (any folder of images under the recipe for ImageNet), or a name of TensorFlow Datasets.
         num_label_classes: number of classes.
-        num_train_images: pictures in one epoch.
-        num_eval_images: pictures that an evaluation must count.
+        num_train_images: images in one epoch.
+        num_eval_images: images that an evaluation must count.
         train_crop: "distorted_box" (the official code's: a box of 8 to 100 % of the area, aspect 3/4 to 4/3),
-            "pad_and_crop" (pad each side by an eighth, crop the size back: for small pictures, of which the official
+            "pad_and_crop" (pad each side by an eighth, crop the size back: for small images, of which the official
             crop leaves too little) or "none".
         eval_crop: the central square's share of the short side: "pad32" (size / (size + 32), what the released
             AdvProp weights expect), "0.875" (the official code since November 2021) or "none" (all of it).
-        flip: mirror half of the training pictures.
+        flip: mirror half of the training images.
         resize: how a crop becomes the input: "bicubic" (TF1's, the official EfficientNet code's) or "bilinear" (with
             half-pixel centres and antialiased, as PIL's and with it torchvision's).
         augment_name: "autoaugment" (the policy found on ImageNet), "randaugment" or "none": after crop and flip.
-        randaug_num_layers: operations per picture.
+        randaug_num_layers: operations per image.
         randaug_magnitude: their level; 10 is the strongest of AutoAugment's, the official recipes use up to 28.
         augment_pixel_scale: factor on what augmentation counts in pixels, which is meant for 224 px: the size over 224
-            for small pictures.
+            for small images.
         mixup_alpha: of MixUp's Beta distribution; 0 is off.
         cutmix_alpha: of CutMix's Beta distribution; 0 is off.
         holdout_shards: the first so many training files are evaluated on instead of the evaluation files, and not
             trained on (the official trainer's "minival", with which it chooses settings: 20 of 1,024 files).
-        train_images_per_class: train on the first so many pictures of each class alone; None is all of them. Digits and
+        train_images_per_class: train on the first so many images of each class alone; None is all of them. Digits and
             class folders have it: with little data regularisers show.
     """
 
@@ -94,7 +94,7 @@ class DataSpec:
             raise RecipeError("mixup_alpha and cutmix_alpha are two ways to mix a batch: one of them has to be 0")
 
     def augmentation_summary(self) -> str:
-        """What training pictures and batches go through after crop and flip, in a few words; empty for nothing."""
+        """What training images and batches go through after crop and flip, in a few words; empty for nothing."""
         parts = [] if self.augment_name == "none" else [self.augment_name]
         if self.augment_name == "randaugment":
             parts[0] += f" ({self.randaug_num_layers} operations at level {self.randaug_magnitude})"
@@ -106,13 +106,13 @@ class DataSpec:
 
 @dataclasses.dataclass(frozen=True)
 class DataFacts:
-    """What was found where the pictures are; None is not known, such as the number of records on a remote disk.
+    """What was found where the images are; None is not known, such as the number of records on a remote disk.
 
     Attributes:
         where: the folder or the data set's name, for messages.
         num_label_classes: number of classes.
-        num_train_images: training pictures.
-        num_eval_images: evaluation pictures.
+        num_train_images: training images.
+        num_eval_images: evaluation images.
     """
 
     where: str
@@ -134,7 +134,7 @@ class DataFacts:
         what = {"num_label_classes": "classes", "num_train_images": "training", "num_eval_images": "evaluation"}
         for field, found in self.known().items():
             if found != getattr(spec, field):
-                pictures = "" if field == "num_label_classes" else " pictures"
+                images = "" if field == "num_label_classes" else " images"
                 raise RecipeError(
-                    f"{field} is {getattr(spec, field)}, but {self.where} holds {found} {what[field]}{pictures}"
+                    f"{field} is {getattr(spec, field)}, but {self.where} holds {found} {what[field]}{images}"
                 )

@@ -37,7 +37,7 @@ class NetworkSpec:
         zero_init_residual: the last batch norm of every residual block starts at gamma 0, so that the network starts as
             shallow as its other blocks (Goyal et al., arXiv 1706.02677). Not official: for short runs of deep networks.
         stem_strides: step of the first convolution, in pixels. 2 is official; 1 leaves more than one position of a
-            32-px picture to the last stages.
+            32-px image to the last stages.
     """
 
     name: str
@@ -101,7 +101,7 @@ NETWORKS: dict[str, NetworkSpec] = {
 }
 
 
-def for_small_pictures(network: NetworkSpec, stem_strides: int = 2) -> NetworkSpec:
+def for_small_images(network: NetworkSpec, stem_strides: int = 2) -> NetworkSpec:
     """A network at 32 px for runs of some hundred steps: averages fast enough, no stochastic depth.
 
     Args:

@@ -3,7 +3,7 @@
 import math
 
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.networks import NetworkSpec, for_small_pictures
+from efficientnet_advprop.recipes.networks import NetworkSpec, for_small_images
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
 from efficientnet_advprop.recipes.schemes import published_weights
@@ -23,7 +23,7 @@ _DEEP = frozenset(
 
 
 def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
-    """Minutes on a laptop: 32-px pictures, Adam, averages fast enough for a few hundred steps.
+    """Minutes on a laptop: 32-px images, Adam, averages fast enough for a few hundred steps.
 
     B0 takes three of them, ResNet-50 with its stronger attack a quarter of an hour.
 
@@ -35,7 +35,7 @@ def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
     batch_size, num_train_images = 32, 1437
     steps_per_epoch = math.ceil(num_train_images / batch_size)
     return Recipe(
-        network=for_small_pictures(network),
+        network=for_small_images(network),
         data=DataSpec(
             "digits",
             num_label_classes=10,

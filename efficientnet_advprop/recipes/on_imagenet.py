@@ -66,7 +66,7 @@ def _efficientnet(network: NetworkSpec, scheme: str) -> Recipe:
             iterations_per_loop=64,
             steps_per_eval=6255,
             steps_per_checkpoint=1251,
-            # 64 is official, on a TPU; for one picture of B7 a network needs as much memory as for nine of B0.
+            # 64 is official, on a TPU; for one image of B7 a network needs as much memory as for nine of B0.
             eval_batch_size=64 if network.input_image_size <= 300 else 16,
         ),
         receipt=Receipt(

@@ -29,7 +29,7 @@ class Cadence:
         iterations_per_loop: steps that run on the device between two looks of the host (log line, finiteness check).
         steps_per_eval: steps between two evaluations, each of which follows a checkpoint.
         steps_per_checkpoint: steps after which a checkpoint is due at the latest.
-        eval_batch_size: pictures per evaluation step over all replicas; the last batch is padded and masked.
+        eval_batch_size: images per evaluation step over all replicas; the last batch is padded and masked.
         keep_checkpoint_max: checkpoints kept beside the best one.
         eval_branch: the branch whose accuracy chooses the best checkpoint and that evaluation attacks.
     """
@@ -94,7 +94,7 @@ class Recipe:
             batch statistics are those of a piece.
         init_checkpoint: where the weights start from; None starts afresh. Read once, at step 0.
         init_ema: start from its averaged weights, not its raw ones.
-        seed: of initial weights, order of pictures, augmentation, attack starts and dropout.
+        seed: of initial weights, order of images, augmentation, attack starts and dropout.
         cadence: logging, saving and evaluation.
         receipt: source and expectation.
     """
@@ -120,7 +120,7 @@ class Recipe:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps per pass over the training pictures; a fraction, as in the official code."""
+        """Steps per pass over the training images; a fraction, as in the official code."""
         return self.data.num_train_images / self.train_batch_size
 
     @property
@@ -197,9 +197,7 @@ class Recipe:
                 raise RecipeError(f"{field} {getattr(self, field)}: at least 1 is needed")
         if self.train_batch_size > self.data.num_train_images:
             available = self.data.num_train_images
-            raise RecipeError(
-                f"train_batch_size {self.train_batch_size} is more than the {available} training pictures"
-            )
+            raise RecipeError(f"train_batch_size {self.train_batch_size} is more than the {available} training images")
         if self.train_steps is not None and self.train_steps < 1:
             raise RecipeError(f"train_steps {self.train_steps}: at least 1 is needed")
         if not self.train_epochs > 0:

@@ -10,14 +10,14 @@ EXPORT_FORMATS = ("saved_model", "hub", "tflite", "onnx")
 
 @dataclasses.dataclass(frozen=True)
 class InputOptions:
-    """How pictures are read.
+    """How images are read.
 
     Attributes:
-        bad_images: a picture that cannot be read ends the run ("error"), or is counted and left out ("skip": another
-            picture of its training batch stands in for it, evaluation divides by the others).
-        deterministic: resume a run on TFRecords at the picture it stopped at, at the price of reading all undecoded
+        bad_images: an image that cannot be read ends the run ("error"), or is counted and left out ("skip": another
+            image of its training batch stands in for it, evaluation divides by the others).
+        deterministic: resume a run on TFRecords at the image it stopped at, at the price of reading all undecoded
             ones before it; under several hosts each then reads every file. Other sources always resume so.
-        use_cache: keep the undecoded training pictures of TFRecords in memory after the first epoch.
+        use_cache: keep the undecoded training images of TFRecords in memory after the first epoch.
     """
 
     bad_images: str = "error"
@@ -40,7 +40,7 @@ class RunOptions:
         init_checkpoint: weights from elsewhere, to start from or to read.
         ema: read averaged weights, not raw ones.
         allow_extra_variables: accept unknown variables in an official checkpoint.
-        images: pattern of the pictures to predict, or to compare an export on.
+        images: pattern of the images to predict, or to compare an export on.
         output: file for their logits.
         strategy: devices, as `tpu_utils.connect` takes it.
         tpu: TPU name, address or "local".
@@ -49,7 +49,7 @@ class RunOptions:
         use_bfloat16: None is on with a TPU and off elsewhere.
         asks_for_export: whether a flag names an export's folder or branch.
         remat: recompute activations in the backward pass.
-        input: how pictures are read.
+        input: how images are read.
         benchmarks: what eval measures, with a report; None is the run's own accuracies, printed.
         evaluation_dir: folder of their results.
         command: the command line, for reports.

@@ -13,7 +13,7 @@ from efficientnet_advprop.recipes.networks import AUGMENTED_BRANCH, AUXILIARY_BR
 
 FAST_ADVPROP = "fast_advprop"
 
-# Views: keys of a batch that hold images. The second is the first's pictures, crops and flips with augmentation; in a
+# Views: keys of a batch that hold images. The second is the first's images, crops and flips with augmentation; in a
 # scheme that names it the first goes without, in all others the first is augmented as the recipe says.
 IMAGES_VIEW = "images"
 AUGMENTED_VIEW = "images_augmented"

@@ -3,7 +3,7 @@
 import math
 
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.networks import NetworkSpec, for_small_pictures
+from efficientnet_advprop.recipes.networks import NetworkSpec, for_small_images
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
 from efficientnet_advprop.recipes.schemes import published_weights
@@ -16,13 +16,13 @@ _MEASURED_ON_CIFAR10 = {("efficientnet-b0", "advprop"): "top-1 of about 60 % aft
 def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
     """Two epochs at 32 px, about half an hour for B0 with AdvProp on two cores; the averages fit 780 steps.
 
-    With the official stem the last two stages would see one position of a 32-px picture; hence `stem_strides`.
+    With the official stem the last two stages would see one position of a 32-px image; hence `stem_strides`.
     """
     measured = _MEASURED_ON_CIFAR10.get((network.name, scheme))
     batch_size, num_train_images = 128, 50_000
     steps_per_epoch = math.ceil(num_train_images / batch_size)
     return Recipe(
-        network=for_small_pictures(network, stem_strides=1),
+        network=for_small_images(network, stem_strides=1),
         data=DataSpec(
             "cifar10",
             num_label_classes=10,
@@ -48,7 +48,7 @@ def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
             iterations_per_loop=10,
             steps_per_eval=steps_per_epoch,
             steps_per_checkpoint=100,
-            eval_batch_size=200,  # divides over the 8 cores of a TPU, and the 10,000 pictures by it
+            eval_batch_size=200,  # divides over the 8 cores of a TPU, and the 10,000 images by it
         ),
         receipt=Receipt(
             source="settings of the digits recipe, made for 32-px photographs",
@@ -61,7 +61,7 @@ def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
 
 
 def fake_recipe(network: NetworkSpec, scheme: str) -> Recipe:
-    """An epoch of 1,024 random pictures at the network's own size: does it run, does it fit, how fast is it."""
+    """An epoch of 1,024 random images at the network's own size: does it run, does it fit, how fast is it."""
     return Recipe(
         network=network,
         data=DataSpec(

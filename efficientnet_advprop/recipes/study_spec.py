@@ -12,7 +12,7 @@ from efficientnet_advprop.recipes.schemes import FAST_ADVPROP
 BASELINE = "vanilla"
 # What vanilla training of equal budget is for.
 BUDGET_SCHEME = "advprop"
-# Corruptions are made one picture at a time, 30 of each: more pictures would take longer than the training.
+# Corruptions are made one image at a time, 30 of each: more images would take longer than the training.
 MOST_CORRUPTED_IMAGES = 2000
 
 # (model, scheme, changes by path) -> recipe

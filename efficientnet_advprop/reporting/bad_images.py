@@ -1,11 +1,11 @@
-"""How many pictures of an epoch could not be read."""
+"""How many images of an epoch could not be read."""
 
 import math
 from collections.abc import Callable
 
 
 class BadImagesByEpoch:
-    """Says at the end of every epoch how many bad pictures it had, if any.
+    """Says at the end of every epoch how many bad images it had, if any.
 
     Epochs end between two looks at the device; the number is that of the looks until then.
 
@@ -27,7 +27,7 @@ class BadImagesByEpoch:
         epoch = math.floor(step / self._steps_per_epoch)
         if epoch > self._epoch or step >= self._total_steps:
             if self._number:
-                self._say(f"epoch {self._epoch + 1}: {self._number} bad pictures, others stood in (--mode=check_data)")
+                self._say(f"epoch {self._epoch + 1}: {self._number} bad images, others stood in (--mode=check_data)")
             self._epoch, self._number = epoch, 0
 
     def eval_values(self, step: int, values: dict[str, float]) -> None:

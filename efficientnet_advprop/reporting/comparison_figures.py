@@ -8,11 +8,11 @@ import matplotlib
 import matplotlib.patches
 import tensorflow as tf
 
+from efficientnet_advprop.evaluation import Column, Comparison, NetworkRow
 from efficientnet_advprop.reporting.figures import FIGURES_FOLDER, in_percent, legend_below, panels, save
-from efficientnet_advprop.robustness import Column, Comparison, NetworkRow
 
 _ERRORS = "Thin lines are standard errors over seeds."
-_OTHER_TASK = "are about other pictures or another attack than the first network's."
+_OTHER_TASK = "are about other images or another attack than the first network's."
 _BAR_INCHES = 0.16
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from efficientnet_advprop.evaluation import Column, Comparison, Difference, Published, in_words, published_results
 from efficientnet_advprop.reporting.markdown import (
     MARKDOWN,
     PLAIN,
@@ -12,7 +13,6 @@ from efficientnet_advprop.reporting.markdown import (
     with_captions,
     write_report,
 )
-from efficientnet_advprop.robustness import Column, Comparison, Difference, Published, in_words, published_results
 
 REPORT_FILE = "comparison.md"
 _UNPAIRED = " (u)"

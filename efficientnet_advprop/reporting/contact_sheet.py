@@ -1,4 +1,4 @@
-"""Training pictures before and after the training transforms, as one PNG."""
+"""Training images before and after the training transforms, as one PNG."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from efficientnet_advprop.reporting.figures import save
 
 
 def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarray, str]], title: str) -> None:
-    """Draw two rows: pictures as they are stored, and as the network gets them.
+    """Draw two rows: images as they are stored, and as the network gets them.
 
     Args:
         path: of the PNG, local or gs://.

@@ -9,15 +9,7 @@ from typing import Any
 import matplotlib.patches
 import tensorflow as tf
 
-from efficientnet_advprop.reporting.evaluation_tables import (
-    ATTACKS,
-    KINDS,
-    branches_of,
-    main_first,
-    measured_benchmarks,
-)
-from efficientnet_advprop.reporting.figures import FIGURES_FOLDER, legend_below, panels, save
-from efficientnet_advprop.robustness import (
+from efficientnet_advprop.evaluation import (
     CORRUPTED,
     EXTRA,
     GROUPS,
@@ -32,6 +24,14 @@ from efficientnet_advprop.robustness import (
     commonest_confusions,
     score_of,
 )
+from efficientnet_advprop.reporting.evaluation_tables import (
+    ATTACKS,
+    KINDS,
+    branches_of,
+    main_first,
+    measured_benchmarks,
+)
+from efficientnet_advprop.reporting.figures import FIGURES_FOLDER, legend_below, panels, save
 
 _GROUP_COLORS = dict(zip((*GROUPS, EXTRA), ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:grey"), strict=True))
 _ATTACK_COLORS = {"noise": "tab:green", "one_step": "tab:orange", "pgd": "tab:red"}
@@ -64,7 +64,7 @@ def write_evaluation_figures(folder: str, results: EvaluationResults) -> list[tu
         caption = f"{title}: top-1 error against severity."
         draw(f"{name}-severities", write_severity_curves, scores, title, caption=caption)
     if curves := attack_curves(results):
-        caption = f"{model}: top-1 of attacked pictures against the radius of the ball; dashed: unattacked."
+        caption = f"{model}: top-1 of attacked images against the radius of the ball; dashed: unattacked."
         draw("attacks", write_attack_curves, curves, f"{model} under attack", caption=caption)
     for benchmark in measured_benchmarks(results):
         for curve, parts in _counted_together(results, benchmark).items():
@@ -169,7 +169,7 @@ def write_confusions(path: str, confusions: Mapping[str, Sequence[tuple[str, str
 
     Args:
         path: of the PNG.
-        confusions: (class, taken for, times) by branch, under attack by kind of picture.
+        confusions: (class, taken for, times) by branch, under attack by kind of image.
         title: above all.
     """
     ordered = {answered: confusions[answered] for answered in main_first(confusions)}
@@ -184,7 +184,7 @@ def write_confusions(path: str, confusions: Mapping[str, Sequence[tuple[str, str
         axis.set_title(KINDS.get(answered, f"{answered} branch"), fontsize=9)
         axis.set_ylim(len(pairs) - 0.4, -0.6)
         axis.margins(x=0.08)
-    axes[-1][0].set_xlabel("pictures")
+    axes[-1][0].set_xlabel("images")
     save(figure, path)
 
 

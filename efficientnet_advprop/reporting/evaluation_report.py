@@ -3,20 +3,7 @@
 import os
 from collections.abc import Collection, Mapping, Sequence
 
-from efficientnet_advprop.recipes import IMAGENET_IMAGES
-from efficientnet_advprop.reporting.evaluation_tables import (
-    about_resizing,
-    attack_table,
-    benchmark_table,
-    branches_of,
-    confusion_table,
-    corruption_table,
-    group_table,
-    input_size,
-    measured_benchmarks,
-)
-from efficientnet_advprop.reporting.markdown import bullets, percent, with_captions, write_report
-from efficientnet_advprop.robustness import (
+from efficientnet_advprop.evaluation import (
     CIFAR_STRENGTHS_BELOW_PX,
     CORRUPTED,
     SUBSETS,
@@ -31,9 +18,22 @@ from efficientnet_advprop.robustness import (
     masked_gradient_warnings,
     score_of,
 )
+from efficientnet_advprop.recipes import IMAGENET_IMAGES
+from efficientnet_advprop.reporting.evaluation_tables import (
+    about_resizing,
+    attack_table,
+    benchmark_table,
+    branches_of,
+    confusion_table,
+    corruption_table,
+    group_table,
+    input_size,
+    measured_benchmarks,
+)
+from efficientnet_advprop.reporting.markdown import bullets, percent, with_captions, write_report
 
 REPORT_FILE = "report.md"
-_PICTURES = "pictures"  # what confusions under attack are told apart by, where it is not branches
+_IMAGES = "images"  # what confusions under attack are told apart by, where it is not branches
 _PARTS_TOLD_APART = 8
 
 
@@ -52,7 +52,7 @@ def write_evaluation_report(
         f"# {results.evaluated.model} evaluated",
         _evaluated_in_words(results.evaluated),
         f"```\n{command}\n```",
-        "Shares are in percent, `one picture` is what one picture of a pass is worth in points, loss the mean "
+        "Shares are in percent, `one image` is what one image of a pass is worth in points, loss the mean "
         "cross-entropy. Where a benchmark has many passes, a line is their mean.",
         benchmark_table(results),
         _about_subsets(results),
@@ -116,13 +116,13 @@ def _about_subsets(results: EvaluationResults) -> str:
 
 
 def _about_corruptions(results: EvaluationResults, benchmark: str) -> list[str]:
-    """Tables and score of corrupted pictures through each branch."""
+    """Tables and score of corrupted images through each branch."""
     normalized = benchmark == "imagenet_c"
     texts = [] if normalized else [_about_made_corruptions(results)]
     if normalized and (incomplete := incomplete_parts(results)):
         texts.append(
             f"**Not the whole set**: {len(incomplete)} of {len(results.parts_of(benchmark))} parts have other than "
-            f"{IMAGENET_IMAGES:,} pictures. What is called mCE below cannot be compared with mCE elsewhere."
+            f"{IMAGENET_IMAGES:,} images. What is called mCE below cannot be compared with mCE elsewhere."
         )
     for branch in branches_of(results, benchmark):
         score = score_of(results, benchmark, branch)
@@ -161,8 +161,8 @@ def _about_made_corruptions(results: EvaluationResults) -> str:
     sizes = {input_size(results, part) for part in results.parts_of("corruptions").values()}
     strengths = {"CIFAR-10-C" if size < CIFAR_STRENGTHS_BELOW_PX else "ImageNet-C" for size in sizes}
     return (
-        "Made on the fly from the evaluation pictures: this is NOT ImageNet-C, there is no CE, and no mean of it is an "
-        f"mCE. Strengths: CIFAR-10-C's for pictures below {CIFAR_STRENGTHS_BELOW_PX} px, else ImageNet-C's; here "
+        "Made on the fly from the evaluation images: this is NOT ImageNet-C, there is no CE, and no mean of it is an "
+        f"mCE. Strengths: CIFAR-10-C's for images below {CIFAR_STRENGTHS_BELOW_PX} px, else ImageNet-C's; here "
         f"{' and '.join(f'{size} px' for size in sorted(sizes))}, {' and '.join(sorted(strengths))}'s."
     )
 
@@ -170,12 +170,12 @@ def _about_made_corruptions(results: EvaluationResults) -> str:
 def _about_attacks(results: EvaluationResults) -> list[str]:
     """Tables of every curve, and what speaks against the attacks."""
     texts = [
-        "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean picture (FGSM). "
-        "PGD: pictures that no restart and no iterate turns. clean: the same pictures as they are."
+        "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean image (FGSM). "
+        "PGD: images that no restart and no iterate turns. clean: the same images as they are."
     ]
     for name, points in attack_curves(results).items():
         parts = [results.parts[point.key] for point in points]
-        texts += [f"### {name}", attack_table(results, points), *_about_confusions(parts, _PICTURES)]
+        texts += [f"### {name}", attack_table(results, points), *_about_confusions(parts, _IMAGES)]
     warnings = masked_gradient_warnings(results)
     return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
 
@@ -186,8 +186,6 @@ def _about_confusions(parts: Collection[Part], answered_by: str) -> list[str]:
         return []
     sums = ""
     if len(parts) > 1:
-        shared = (
-            " Those of clean pictures, which all passes share, are counted once." if answered_by == _PICTURES else ""
-        )
+        shared = " Those of clean images, which all passes share, are counted once." if answered_by == _IMAGES else ""
         sums = f" Each pass keeps its commonest alone, so that sums over passes are the least they can be.{shared}"
     return [f"The commonest confusions.{sums}", table]

@@ -3,9 +3,7 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH
-from efficientnet_advprop.reporting.markdown import MARKDOWN, PLAIN, percent, table
-from efficientnet_advprop.robustness import (
+from efficientnet_advprop.evaluation import (
     CORRUPTED,
     EXTRA,
     IMAGENET_C_CORRUPTIONS,
@@ -23,26 +21,28 @@ from efficientnet_advprop.robustness import (
     masked_gradient_warnings,
     score_of,
 )
+from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH
+from efficientnet_advprop.reporting.markdown import MARKDOWN, PLAIN, percent, table
 
 ATTACKS = {"noise": "noise", "one_step": "one step", "pgd": "PGD"}
-# Kinds of pictures, where it is not branches that answer.
+# Kinds of images, where it is not branches that answer.
 KINDS = {"clean": "clean", **ATTACKS}
 _CONFUSIONS_SHOWN = 10
 _RESIZES = {
-    "model": "The pictures of 224 px were resized to the network's input of {size} px (`resize`: model).",
-    "native": "The network ran on the pictures at their own 224 px, whatever its input size (`resize`: native).",
+    "model": "The images of 224 px were resized to the network's input of {size} px (`resize`: model).",
+    "native": "The network ran on the images at their own 224 px, whatever its input size (`resize`: native).",
 }
 _SUMMARY_HEADERS = (
     "shares in %",
     "branch",
-    "pictures",
-    "bad pictures",
+    "images",
+    "bad images",
     "top-1",
     "strict 1000-way top-1",
     "top-5",
     "loss",
     "mCE",
-    "one picture",
+    "one image",
 )
 
 
@@ -82,7 +82,7 @@ def measured_benchmarks(results: EvaluationResults) -> list[str]:
 
 
 def branches_of(results: EvaluationResults, benchmark: str) -> list[str]:
-    """The branches that a benchmark was measured through, the main one first; for attacks the kinds of pictures."""
+    """The branches that a benchmark was measured through, the main one first; for attacks the kinds of images."""
     return main_first(branch for part in results.parts_of(benchmark).values() for branch in part.scores)
 
 
@@ -93,7 +93,7 @@ def main_first(branches: Iterable[str]) -> list[str]:
 
 
 def about_resizing(results: EvaluationResults, benchmark: str) -> list[str]:
-    """How pictures of one size reached a network of another, where that was a choice."""
+    """How images of one size reached a network of another, where that was a choice."""
     chosen = {
         (part.settings["resize"], input_size(results, part))
         for part in results.parts_of(benchmark).values()
@@ -103,7 +103,7 @@ def about_resizing(results: EvaluationResults, benchmark: str) -> list[str]:
 
 
 def input_size(results: EvaluationResults, part: Part) -> int:
-    """Side of the pictures that the network was shown, in pixels."""
+    """Side of the images that the network was shown, in pixels."""
     return part.settings.get("input_image_size", results.evaluated.input_image_size)
 
 
@@ -153,7 +153,7 @@ def confusion_table(parts: Iterable[Part], answered_by: str) -> str:
 
     Args:
         parts: whose confusions are counted together.
-        answered_by: what they are told apart by, "branch" or "pictures".
+        answered_by: what they are told apart by, "branch" or "images".
     """
     confusions = commonest_confusions(parts, _CONFUSIONS_SHOWN)
     rows = [
@@ -190,7 +190,7 @@ def _corrupted_row(results: EvaluationResults, benchmark: str, branch: str) -> t
         means.append(None if None in wanted else statistics.fmean(wanted))
     parts = list(results.parts_of(benchmark).values())
     if benchmark == "imagenet_c" and incomplete_parts(results):
-        extent += ", not all pictures"
+        extent += ", not all images"
     mce = score.mce if benchmark == "imagenet_c" else None
     return _row(f"{TITLES[benchmark]}, {extent}", branch, parts, *means, mce=mce)
 

@@ -7,8 +7,8 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 
-from efficientnet_advprop.estimates import Estimate
-from efficientnet_advprop.files import write_whole
+from efficientnet_advprop.evaluation.estimates import Estimate
+from efficientnet_advprop.files import write_atomic
 
 FIGURES_FOLDER = "figures"
 _DOTS_PER_INCH = 110
@@ -60,4 +60,4 @@ def save(figure: matplotlib.figure.Figure, path: str) -> None:
     """Write the PNG, local or gs://, whole or not at all."""
     png = io.BytesIO()
     figure.savefig(png, dpi=_DOTS_PER_INCH, format="png")
-    write_whole(path, png.getvalue())
+    write_atomic(path, png.getvalue())

@@ -1,4 +1,4 @@
-"""Clean pictures, their adversarial versions and the amplified difference, as one PNG."""
+"""Clean images, their adversarial versions and the amplified difference, as one PNG."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def write_image_strip(
         path: of the PNG, local or gs://.
         clean: float32 [N, H, W, 3] in [0, 255].
         adversarial: the same shape.
-        captions: for each picture, what to write below the clean and the adversarial one.
+        captions: for each image, what to write below the clean and the adversarial one.
         title: above all.
     """
     difference = adversarial - clean

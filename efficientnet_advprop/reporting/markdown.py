@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import tabulate
 
-from efficientnet_advprop.estimates import Estimate
-from efficientnet_advprop.files import write_whole
+from efficientnet_advprop.evaluation.estimates import Estimate
+from efficientnet_advprop.files import write_atomic
 
 MARKDOWN = "github"
 PLAIN = "simple"
@@ -50,7 +50,7 @@ def with_captions(figures: Sequence[tuple[str, str]]) -> list[str]:
 
 def write_report(path: str, parts: Sequence[str]) -> str:
     """Write the parts of a report, the empty ones left out; whole or not at all. Returns the path."""
-    write_whole(path, "\n\n".join(part for part in parts if part) + "\n")
+    write_atomic(path, "\n\n".join(part for part in parts if part) + "\n")
     return path
 
 

@@ -6,7 +6,7 @@ import time
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import write_whole
+from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.recipes import RecipeError
 
 METRICS_FILE = "metrics.jsonl"
@@ -34,7 +34,7 @@ class MetricsLog:
         kept = [line for line in _read_lines(self._path) if line["step"] <= start_step]
         self.last_evaluated_step = max((line["step"] for line in kept if line["kind"] == "eval"), default=0)
         self.train_seconds = max((line.get("train_seconds", 0.0) for line in kept), default=0.0)
-        write_whole(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_atomic(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._writers = {
             kind: tf.summary.create_file_writer(os.path.join(model_dir, "tensorboard", kind))
             for kind in ("train", "eval")
@@ -54,7 +54,7 @@ class MetricsLog:
         self._last_event = time.monotonic()
 
     def image(self, name: str, step: int, png_path: str) -> None:
-        """Show a picture of the run in TensorBoard."""
+        """Show an image of the run in TensorBoard."""
         with self._writers["eval"].as_default(step):
             tf.summary.image(name, tf.io.decode_png(tf.io.read_file(png_path), channels=3)[tf.newaxis])
         self._writers["eval"].flush()

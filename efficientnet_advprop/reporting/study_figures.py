@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib.figure
 import numpy as np
 
+from efficientnet_advprop.evaluation import BRANCH_GAP, Row
 from efficientnet_advprop.reporting.figures import horizontal_bars, in_percent, panels, save
-from efficientnet_advprop.study import BRANCH_GAP, Row
 
 _MEASURES = {"top1_main": "clean", "top1_pgd": "under PGD", "top1_corrupted": "corrupted"}
 
@@ -23,7 +23,7 @@ def write_accuracy_bars(path: str, rows: Sequence[Row], title: str) -> None:
 
 
 def write_branch_gaps(path: str, rows: Sequence[Row], title: str) -> None:
-    """Draw by how much the main branch is better on clean pictures than the auxiliary one, of rows that have both."""
+    """Draw by how much the main branch is better on clean images than the auxiliary one, of rows that have both."""
     figure, axes = panels(1, 1, title, height=0.4 * len(rows) + 1.4)
     horizontal_bars(axes[0][0], {row.name: row.values[BRANCH_GAP] for row in rows if BRANCH_GAP in row.values})
     axes[0][0].set_xlabel("top-1 of main over auxiliary branch, points")
@@ -77,7 +77,7 @@ def write_running_statistics(path: str, statistics: Mapping[str, np.ndarray], ti
 
 
 def write_gradients(path: str, images: np.ndarray, gradients: Mapping[str, np.ndarray], title: str) -> None:
-    """Draw the same pictures' loss gradients under several networks or branches, a column each.
+    """Draw the same images' loss gradients under several networks or branches, a column each.
 
     Args:
         path: of the PNG.
@@ -89,16 +89,16 @@ def write_gradients(path: str, images: np.ndarray, gradients: Mapping[str, np.nd
     figure = matplotlib.figure.Figure(figsize=(1.5 * len(columns), 1.5 * len(images) + 0.8), layout="constrained")
     figure.suptitle(title, fontsize=10)
     axes = figure.subplots(len(images), len(columns), squeeze=False)
-    for column, (name, pictures) in enumerate(columns.items()):
+    for column, (name, shown) in enumerate(columns.items()):
         axes[0][column].set_title(name.replace(", ", "\n"), fontsize=8)
-        for row, picture in enumerate(pictures):
-            axes[row][column].imshow(picture)
+        for row, image in enumerate(shown):
+            axes[row][column].imshow(image)
             axes[row][column].set(xticks=[], yticks=[])
     save(figure, path)
 
 
 def rescaled(gradient: np.ndarray) -> np.ndarray:
-    """A picture's gradient [H, W, 3] for the eye: clipped to mean +- 3 standard deviations, rescaled to [0, 1]."""
+    """An image's gradient [H, W, 3] for the eye: clipped to mean +- 3 standard deviations, rescaled to [0, 1]."""
     mean, deviation = gradient.mean(), gradient.std()
     if deviation == 0:
         return np.full_like(gradient, 0.5)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.evaluation import BRANCH_GAP, IMAGES, CellResult, Row, read_observations, rows_of
 from efficientnet_advprop.recipes import BASELINE, FAST_ADVPROP, Cell
 from efficientnet_advprop.reporting.figures import FIGURES_FOLDER
 from efficientnet_advprop.reporting.study_figures import (
@@ -15,7 +16,6 @@ from efficientnet_advprop.reporting.study_figures import (
     write_gradients,
     write_running_statistics,
 )
-from efficientnet_advprop.study import BRANCH_GAP, IMAGES, CellResult, Row, read_observations, rows_of
 
 _ERRORS = "Lines are standard errors over seeds; axes do not start at 0."
 
@@ -42,12 +42,12 @@ def write_study_figures(folder: str, cells: Sequence[Cell], results: Sequence[Ce
 def _figures_of_rows(folder: str, model: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[tuple[str, str]]:
     name = f"{FIGURES_FOLDER}/{model}-accuracy.png"
     write_accuracy_bars(os.path.join(folder, name), rows, model)
-    figures = [(name, f"{model}: top-1 on clean, attacked and corrupted pictures through the main branch. {_ERRORS}")]
+    figures = [(name, f"{model}: top-1 on clean, attacked and corrupted images through the main branch. {_ERRORS}")]
     with_both = [row for row in rows if BRANCH_GAP in row.values]
     if with_both:
         name = f"{FIGURES_FOLDER}/{model}-branch-gap.png"
         write_branch_gaps(os.path.join(folder, name), with_both, model)
-        figures.append((name, f"{model}: main against auxiliary branch on clean pictures. {_ERRORS}"))
+        figures.append((name, f"{model}: main against auxiliary branch on clean images. {_ERRORS}"))
     by_scheme = _rows_by_strength(cells, rows)
     if by_scheme:
         name = f"{FIGURES_FOLDER}/{model}-attack-strength.png"
@@ -84,7 +84,7 @@ def _figures_of_runs(
         figures.append(
             (
                 name,
-                f"{model}: gradients of the loss with respect to the picture, runs of seed {_seeds(observed)}; each "
+                f"{model}: gradients of the loss with respect to the image, runs of seed {_seeds(observed)}; each "
                 "clipped to its mean +- 3 standard deviations and rescaled.",
             )
         )

@@ -4,7 +4,8 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 
-from efficientnet_advprop.estimates import Estimate
+from efficientnet_advprop.evaluation import BRANCH_GAP, SIGNIFICANCE, CellResult, Row, kinds_not_observed, rows_of
+from efficientnet_advprop.evaluation.estimates import Estimate
 from efficientnet_advprop.recipes import (
     BASELINE,
     BUDGET_SCHEME,
@@ -15,13 +16,10 @@ from efficientnet_advprop.recipes import (
     equal_budget_row,
 )
 from efficientnet_advprop.reporting.markdown import bullets, percent, table, with_captions, write_report
-from efficientnet_advprop.study import BRANCH_GAP, SIGNIFICANCE, CellResult, Row, kinds_not_observed, rows_of
 
 _REPORT_FILE = "report.md"
 _ACCURACIES = ("top1_main", "top1_auxiliary", "top1_augmented", "top1_pgd", "top1_corrupted")
-_MODELS_CAPTION = (
-    f"Top-1 of {BASELINE} on clean pictures, and points over it of the other rows, through the main branch."
-)
+_MODELS_CAPTION = f"Top-1 of {BASELINE} on clean images, and points over it of the other rows, through the main branch."
 
 
 def write_study_report(
@@ -62,25 +60,25 @@ def _notes(folder: str, cells: Sequence[Cell], results: Sequence[CellResult]) ->
     data = cells[0].recipe.data
     corrupted = min(data.num_eval_images, MOST_CORRUPTED_IMAGES)
     bad_images = max(result.bad_images for result in results)
-    num_pictures = data.num_eval_images - bad_images
+    num_images = data.num_eval_images - bad_images
     notes = [
         f"{len(results)} of {len(cells)} runs are finished. Numbers are means over runs with different seeds, with "
         "the standard error behind ±; differences are between runs of the same seed. All seeds train and are evaluated "
-        "on the same pictures: the error is that of initial weights, order, augmentation and attacks alone.",
+        "on the same images: the error is that of initial weights, order, augmentation and attacks alone.",
         "In bold: differences that a t-test over the seeds tells from 0 (two-sided, "
         f"{100 * SIGNIFICANCE:g} %, each by itself: of twenty without an effect one is bold).",
-        f"Evaluated on {num_pictures:,} pictures, of which one is {100 / num_pictures:.2f} points, "
+        f"Evaluated on {num_images:,} images, of which one is {100 / num_images:.2f} points, "
         "with the averaged weights of the last step.",
         f"`top1_pgd`: {EVALUATION_ATTACK.summary()}, through the main branch.",
         f"`top1_corrupted`: the mean over six corruptions and five severities on {corrupted:,} evenly spaced "
-        "evaluation pictures, main branch. They are made on the fly: this is not ImageNet-C, and no mCE.",
+        "evaluation images, main branch. They are made on the fly: this is not ImageNet-C, and no mCE.",
         "`cost`: forward and backward passes in those of vanilla, an attack step counted as one; seconds are those of "
         "training on the clock, tracing included.",
     ]
     like = {equal_budget_row(cell.recipe): cell.row for cell in cells if cell.recipe.scheme == BUDGET_SCHEME}
     notes += [f"`{row}`: vanilla at equal budget, as many passes as {other} makes." for row, other in like.items()]
     if bad_images:
-        notes.append(f"{bad_images:,} evaluation pictures could not be read and are left out.")
+        notes.append(f"{bad_images:,} evaluation images could not be read and are left out.")
     notes += [
         f"**Diverged**, in no table: {result.model}, {result.row}, seed {result.seed}: {result.diverged}."
         for result in results
@@ -101,7 +99,7 @@ def _training_in_words(recipe: Recipe) -> str:
     network = recipe.network
     return (
         f"{recipe.total_steps:,} steps of {recipe.train_batch_size} clean images ({epochs:.1f} epochs of "
-        f"{recipe.data.num_train_images:,} pictures) at {network.input_image_size} px, width "
+        f"{recipe.data.num_train_images:,} images) at {network.input_image_size} px, width "
         f"{network.width_coefficient:g}, depth {network.depth_coefficient:g}."
     )
 
@@ -162,7 +160,7 @@ def _short(name: str) -> str:
 
 
 def models_table(results: Sequence[CellResult]) -> str:
-    """Points over each model's own vanilla on clean pictures, a line a model: what strength suits what capacity."""
+    """Points over each model's own vanilla on clean images, a line a model: what strength suits what capacity."""
     by_model: dict[str, dict[str, Row]] = {}
     for model in dict.fromkeys(result.model for result in results):
         rows = rows_of([result for result in results if result.model == model], BASELINE)

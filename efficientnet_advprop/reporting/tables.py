@@ -34,13 +34,13 @@ def describe_recipe(recipe: Recipe) -> str:
 
 
 def describe_data(facts: DataFacts, recipe: Recipe) -> str:
-    """Where the pictures are and how many; numbers that nothing could confirm are the recipe's."""
+    """Where the images are and how many; numbers that nothing could confirm are the recipe's."""
     data = recipe.data
     taken = [
         field for field in ("num_label_classes", "num_train_images", "num_eval_images") if field not in facts.known()
     ]
     line = (
-        f"data: {facts.where}, {data.num_train_images} training and {data.num_eval_images} evaluation pictures "
+        f"data: {facts.where}, {data.num_train_images} training and {data.num_eval_images} evaluation images "
         f"of {data.num_label_classes} classes"
     )
     if data.holdout_shards:
@@ -73,7 +73,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
 
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:
-    """Pictures and their likeliest classes; only the first of many pictures.
+    """Images and their likeliest classes; only the first of many images.
 
     Args:
         predictions: `file` and `top`, a list of `name` and `probability`, of each.
@@ -82,7 +82,7 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:
         (prediction["file"], *(f"{best['name']} {100 * best['probability']:.1f} %" for best in prediction["top"]))
         for prediction in predictions[:_PREDICTIONS_SHOWN]
     ]
-    headers = ("picture", *(f"top {rank}" for rank in range(1, len(rows[0]))))
+    headers = ("image", *(f"top {rank}" for rank in range(1, len(rows[0]))))
     table = tabulate.tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
     left = len(predictions) - len(rows)
     return f"{table}\n... and {left} more" if left else table

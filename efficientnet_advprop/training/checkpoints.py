@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import write_whole
+from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, refuse_other_classes
-from efficientnet_advprop.training.model_dir import BEST_FOLDER, CHECKPOINT_FOLDER, first_line, read_json
+from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, first_line, read_json
 from efficientnet_advprop.training.state import TrainState
 
 BEST_RECORD = "best.json"
@@ -146,7 +146,7 @@ class Checkpoints:
         self._best_top1 = top1
         self._best.save(checkpoint_number=self._state.step, options=self._options)
         record = {"step": self._state.step, self._best_metric: top1}
-        write_whole(os.path.join(self._write_dir, BEST_FOLDER, BEST_RECORD), json.dumps(record) + "\n")
+        write_atomic(os.path.join(self._write_dir, BEST_FOLDER, BEST_RECORD), json.dumps(record) + "\n")
         return True
 
 

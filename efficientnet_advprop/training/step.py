@@ -17,7 +17,7 @@ BAD_IMAGES = "bad_images"
 
 
 class StepMetrics:
-    """Means of a step's scalars since the last look, over steps and replicas; of bad pictures the number."""
+    """Means of a step's scalars since the last look, over steps and replicas; of bad images the number."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._means = {

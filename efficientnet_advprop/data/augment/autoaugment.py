@@ -1,4 +1,4 @@
-"""AutoAugment and RandAugment: which operations a picture goes through, and how strongly.
+"""AutoAugment and RandAugment: which operations an image goes through, and how strongly.
 
 Sources: Cubuk et al., CVPR 2019 and 2020; policies, levels and constants of `autoaugment.py` in tensorflow/tpu,
 models/official/efficientnet.
@@ -56,7 +56,7 @@ Color       0.8 6    Rotate       0.4 5
 # Operations whose argument changes sign with probability 0.5.
 _SIGNED = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 
-# Arguments at which an operation leaves every picture as it is: such a step is not run.
+# Arguments at which an operation leaves every image as it is: such a step is not run.
 _NEUTRAL = {
     **dict.fromkeys((*_SIGNED, "SolarizeAdd", "Cutout"), 0.0),
     **dict.fromkeys(("Color", "Contrast", "Brightness", "Sharpness"), 1.0),
@@ -86,13 +86,13 @@ POLICY_V0 = _read_policy(_POLICY_V0)
 
 @dataclasses.dataclass(frozen=True)
 class PixelConstants:
-    """Pixels at level 10, for pictures of 224 px: how far Translate moves, and half the side of Cutout's square."""
+    """Pixels at level 10, for images of 224 px: how far Translate moves, and half the side of Cutout's square."""
 
     translate_px: float
     cutout_px: float
 
     def scaled(self, factor: float) -> "PixelConstants":
-        """The constants for pictures that many times the size."""
+        """The constants for images that many times the size."""
         return PixelConstants(self.translate_px * factor, self.cutout_px * factor)
 
 
@@ -114,7 +114,7 @@ def level_to_argument(name: str, level: float, pixels: PixelConstants) -> float:
 
 
 class Steps(NamedTuple):
-    """What was drawn for one picture.
+    """What was drawn for one image.
 
     Attributes:
         operations: int32 [S], indices into `OPERATIONS`; one past the end is a step that does nothing.
@@ -130,7 +130,7 @@ def draw_autoaugment(seed: tf.Tensor, pixel_scale: float = 1.0) -> Steps:
 
     Args:
         seed: int32 [2].
-        pixel_scale: factor on the constants in pixels: the size of the picture over 224.
+        pixel_scale: factor on the constants in pixels: the size of the image over 224.
     """
     pixels = AUTOAUGMENT_PIXELS.scaled(pixel_scale)
     tables = [_step_row(step.operation, step.level, pixels) for pair in POLICY_V0 for step in pair]
@@ -153,7 +153,7 @@ def draw_randaugment(seed: tf.Tensor, num_layers: int = 2, magnitude: float = 10
         seed: int32 [2].
         num_layers: number of steps.
         magnitude: the level.
-        pixel_scale: factor on the constants in pixels: the size of the picture over 224.
+        pixel_scale: factor on the constants in pixels: the size of the image over 224.
     """
     pixels = RANDAUGMENT_PIXELS.scaled(pixel_scale)
     operations, arguments = zip(*(_step_row(name, magnitude, pixels) for name in OPERATIONS), strict=True)
@@ -178,7 +178,7 @@ def _signed(operations: tf.Tensor, arguments: tf.Tensor, seed: tf.Tensor) -> Ste
 
 
 def apply_steps(image: tf.Tensor, steps: Steps, seed: tf.Tensor) -> tf.Tensor:
-    """A picture, uint8 [H, W, 3], after the steps; what an operation itself draws comes from `seed`, int32 [2]."""
+    """An image, uint8 [H, W, 3], after the steps; what an operation itself draws comes from `seed`, int32 [2]."""
     for index in range(steps.operations.shape[0]):
         step = functools.partial(apply, image=image, argument=steps.arguments[index], seed=fold(seed, index))
         branches = [functools.partial(step, name) for name in OPERATIONS]
@@ -187,19 +187,19 @@ def apply_steps(image: tf.Tensor, steps: Steps, seed: tf.Tensor) -> tf.Tensor:
 
 
 def autoaugment(image: tf.Tensor, seed: tf.Tensor, pixel_scale: float = 1.0) -> tf.Tensor:
-    """A picture, uint8 [H, W, 3], after AutoAugment's `policy_v0`; arguments as in `draw_autoaugment`."""
+    """An image, uint8 [H, W, 3], after AutoAugment's `policy_v0`; arguments as in `draw_autoaugment`."""
     return apply_steps(image, draw_autoaugment(seed, pixel_scale), fold(seed, _OPERATION))
 
 
 def randaugment(
     image: tf.Tensor, seed: tf.Tensor, num_layers: int = 2, magnitude: float = 10, pixel_scale: float = 1.0
 ) -> tf.Tensor:
-    """A picture, uint8 [H, W, 3], after RandAugment; arguments as in `draw_randaugment`."""
+    """An image, uint8 [H, W, 3], after RandAugment; arguments as in `draw_randaugment`."""
     return apply_steps(image, draw_randaugment(seed, num_layers, magnitude, pixel_scale), fold(seed, _OPERATION))
 
 
 def augmentation_of(spec: DataSpec) -> Augmentation | None:
-    """What the recipe does to a training picture after crop and flip; None for nothing."""
+    """What the recipe does to a training image after crop and flip; None for nothing."""
     if spec.augment_name == "autoaugment":
         return functools.partial(autoaugment, pixel_scale=spec.augment_pixel_scale)
     if spec.augment_name == "randaugment":

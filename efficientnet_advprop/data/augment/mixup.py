@@ -1,4 +1,4 @@
-"""MixUp and CutMix: each picture of a batch with its counterpart in the reversed batch, and labels to match.
+"""MixUp and CutMix: each image of a batch with its counterpart in the reversed batch, and labels to match.
 
 A batch is a mapping of views, each float [B, H, W, 3]; all of them are mixed alike, since they share the labels
 [B, K]. Labels that were one-hot become soft, and still sum to 1.
@@ -16,9 +16,9 @@ Views = dict[str, tf.Tensor]
 
 
 def mixup(views: Mapping[str, tf.Tensor], labels: tf.Tensor, alpha: float, seed: tf.Tensor) -> tuple[Views, tf.Tensor]:
-    """Weighted means of two pictures; a weight for each of the batch.
+    """Weighted means of two images; a weight for each of the batch.
 
-    The weight is max(l, 1 - l) with l from Beta(alpha, alpha): the picture at hand prevails. Source: Zhang et al., ICLR
+    The weight is max(l, 1 - l) with l from Beta(alpha, alpha): the image at hand prevails. Source: Zhang et al., ICLR
     2018; pairs and weights as the official EfficientNet trainer (`imagenet_input.py`).
 
     Args:
@@ -38,10 +38,10 @@ def mixup(views: Mapping[str, tf.Tensor], labels: tf.Tensor, alpha: float, seed:
 
 
 def cutmix(views: Mapping[str, tf.Tensor], labels: tf.Tensor, alpha: float, seed: tf.Tensor) -> tuple[Views, tf.Tensor]:
-    """A box of the other picture pasted in; a box for each of the batch.
+    """A box of the other image pasted in; a box for each of the batch.
 
-    It has a share 1 - l of the area, with l from Beta(alpha, alpha), and the picture's aspect; its centre is uniform
-    over the picture, and what would lie outside is cut off. The labels weigh what is really left. Source: Yun et al.,
+    It has a share 1 - l of the area, with l from Beta(alpha, alpha), and the image's aspect; its centre is uniform
+    over the image, and what would lie outside is cut off. The labels weigh what is really left. Source: Yun et al.,
     ICCV 2019.
 
     Args:

@@ -17,7 +17,7 @@ _FILL = 128  # grey, in every channel
 def apply(
     name: str, image: tf.Tensor, argument: float | tf.Tensor | None = None, seed: tf.Tensor | Sequence[int] = (0, 0)
 ) -> tf.Tensor:
-    """One operation on one picture.
+    """One operation on one image.
 
     Args:
         name: one of `OPERATIONS`.
@@ -26,19 +26,19 @@ def apply(
             square's side), bits kept (Posterize), threshold (Solarize), what is added below 128 (SolarizeAdd), factor
             (Color, Contrast, Brightness, Sharpness), pixels per pixel (ShearX, ShearY). AutoContrast, Equalize and
             Invert have none.
-        seed: int32 [2]. Only Cutout draws: the centre of its square, uniform over the picture.
+        seed: int32 [2]. Only Cutout draws: the centre of its square, uniform over the image.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        ValueError: for an unknown name, a picture that is not uint8, or an operation without the argument it needs.
+        ValueError: for an unknown name, an image that is not uint8, or an operation without the argument it needs.
     """
     if name not in OPERATIONS:
         raise ValueError(f"unknown operation {name!r}; known: {', '.join(OPERATIONS)}")
     image = tf.convert_to_tensor(image)
     if image.dtype != tf.uint8:
-        raise ValueError(f"{name} takes a uint8 picture, not {image.dtype.name}")
+        raise ValueError(f"{name} takes a uint8 image, not {image.dtype.name}")
     if name in _WITHOUT_ARGUMENT:
         return _WITHOUT_ARGUMENT[name](image)
     if argument is None:
@@ -100,7 +100,7 @@ def _color(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 def _contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Away from a constant: not the mean grey, as PIL has it, but the mean count of a grey level.
 
-    The original averages the histogram instead of the picture. At 224 px that is 196, from 256 px on it is white.
+    The original averages the histogram instead of the image. At 224 px that is 196, from 256 px on it is white.
     """
     height, width = tf.unstack(tf.shape(image)[:2])
     count = tf.cast(tf.minimum(height * width // 256, 255), tf.float32)
@@ -156,7 +156,7 @@ def _warp(image: tf.Tensor, source_of: Sequence[float | tf.Tensor]) -> tf.Tensor
 
 
 def _cutout(image: tf.Tensor, half_side: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Grey over a square around a random pixel; what would lie outside the picture is cut off."""
+    """Grey over a square around a random pixel; what would lie outside the image is cut off."""
     half_side = tf.cast(half_side, tf.int32)
     size = tf.shape(image)[:2]
     center = tf.cast(tf.random.stateless_uniform([2], seed) * tf.cast(size, tf.float32), tf.int32)

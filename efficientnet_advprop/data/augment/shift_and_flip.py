@@ -1,4 +1,4 @@
-"""Random shifts and mirror images of training pictures, as pure functions of a seed."""
+"""Random shifts and mirroring of training images, as pure functions of a seed."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ _PAD_SHARE = 8  # a side is padded by an eighth of it: 4 pixels of 32, as usual 
 
 
 def pad_and_crop(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Shift a picture by up to an eighth of its side; what comes in from outside repeats the border.
+    """Shift an image by up to an eighth of its side; what comes in from outside repeats the border.
 
     Repeating the border suits digits, whose border is background, and photographs alike; zeros would add black bars.
 
@@ -25,5 +25,5 @@ def pad_and_crop(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirror half of the pictures left to right."""
+    """Mirror half of the images left to right."""
     return tf.image.stateless_random_flip_left_right(image, seed)

@@ -1,7 +1,7 @@
-"""Common corruptions made from clean pictures: ImageNet-C's, at CIFAR-10-C's strengths for small pictures.
+"""Common corruptions made from clean images: ImageNet-C's, at CIFAR-10-C's strengths for small images.
 
 Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations"
-(ICLR 2019). `table.py` has the strengths, the other modules have what each corruption does to a picture.
+(ICLR 2019). `table.py` has the strengths, the other modules have what each corruption does to an image.
 """
 
 from efficientnet_advprop.evaluation.corruptions.libraries import require_libraries

@@ -46,7 +46,7 @@ def motion_blur(image: np.ndarray, strength: tuple[int, float], rng: np.random.G
 
 
 def zoom_blur(image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """The mean of the picture and of its enlargements, by 1, 1 + step and so on: (end, step)."""
+    """The mean of the image and of its enlargements, by 1, 1 + step and so on: (end, step)."""
     del rng
     end, step = strength
     factors = np.arange(1, end, step)  # as the authors wrote it: rounding lets the end in for some of the strengths
@@ -55,10 +55,10 @@ def zoom_blur(image: np.ndarray, strength: tuple[float, float], rng: np.random.G
 
 
 def smeared(image: np.ndarray, radius_px: int, sigma_px: float, angle_degrees: float) -> np.ndarray:
-    """A picture that moved in a straight line, fading with half a Gaussian; the border is repeated outwards.
+    """An image that moved in a straight line, fading with half a Gaussian; the border is repeated outwards.
 
     As ImageMagick's motion blur, which the authors used: 2 `radius_px` + 1 pixels along the line, their places rounded.
-    The library has it too, slower, and darker where the line is longer than the picture.
+    The library has it too, slower, and darker where the line is longer than the image.
 
     Args:
         image: float32 [H, W] or [H, W, C].
@@ -78,7 +78,7 @@ def smeared(image: np.ndarray, radius_px: int, sigma_px: float, angle_degrees: f
 
 
 def zoomed(image: np.ndarray, factor: float) -> np.ndarray:
-    """The middle of a picture, float32 [H, W, C], enlarged to its size by linear interpolation.
+    """The middle of an image, float32 [H, W, C], enlarged to its size by linear interpolation.
 
     As SciPy's zoom, which takes ten times as long: it maps the outermost pixels onto each other.
     """

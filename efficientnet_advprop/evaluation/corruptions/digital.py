@@ -1,4 +1,4 @@
-"""Digital: what programs do to pictures."""
+"""Digital: what programs do to images."""
 
 import io
 

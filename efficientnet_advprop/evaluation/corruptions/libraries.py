@@ -23,7 +23,7 @@ def require_libraries() -> None:
 
 
 def opencv() -> ModuleType:
-    """Filters and warps for pictures of any size."""
+    """Filters and warps for images of any size."""
     import cv2
 
     return cv2

@@ -1,4 +1,4 @@
-"""Noise: every value of a picture for itself."""
+"""Noise: every value of an image for itself."""
 
 import numpy as np
 

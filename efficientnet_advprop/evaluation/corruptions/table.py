@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from efficientnet_advprop.evaluation.corruptions import blur, digital, noise, weather
-from efficientnet_advprop.robustness import CIFAR_STRENGTHS_BELOW_PX, SEVERITIES
+from efficientnet_advprop.evaluation.imagenet_c import CIFAR_STRENGTHS_BELOW_PX, SEVERITIES
 
 
 class _Corruption(NamedTuple):
-    """What is done, and its strength at severities 1 to 5 for small pictures and for large ones."""
+    """What is done, and its strength at severities 1 to 5 for small images and for large ones."""
 
     function: Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]
     small: tuple[Any, ...]
@@ -105,12 +105,12 @@ CORRUPTIONS = tuple(_OF_IMAGENET_C)
 STUDY_CORRUPTIONS = ("gaussian_noise", "shot_noise", "gaussian_blur", "contrast", "pixelate", "jpeg_compression")
 
 _TABLE = {**_OF_IMAGENET_C, **_EXTRA}
-# Part of the seed: a new corruption goes to the end, or it changes the pictures of those behind it.
+# Part of the seed: a new corruption goes to the end, or it changes the images of those behind it.
 _NUMBERS = {name: number for number, name in enumerate(_TABLE)}
 
 
 def corrupt(image: np.ndarray, name: str, severity: int, seed: int) -> np.ndarray:
-    """A corrupted copy of a picture.
+    """A corrupted copy of an image.
 
     Not for several threads at once: fog goes through NumPy's global generator.
 
@@ -118,7 +118,7 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int) -> np.ndarra
         image: uint8 [H, W, 3], 8 px or more to each side.
         name: one of `CORRUPTIONS` or `STUDY_CORRUPTIONS`.
         severity: 1 to 5.
-        seed: of this picture; the same seed, corruption and severity give the same result.
+        seed: of this image; the same seed, corruption and severity give the same result.
 
     Returns:
         uint8 [H, W, 3].

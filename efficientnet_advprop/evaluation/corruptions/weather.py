@@ -19,10 +19,10 @@ _GREY = np.array([0.299, 0.587, 0.114])  # shares of red, green and blue in brig
 def snow(
     image: np.ndarray, strength: tuple[float, float, float, float, int, float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """A picture made paler, and flakes over it, in two directions.
+    """An image made paler, and flakes over it, in two directions.
 
     Flakes are normal noise, enlarged, of which what is bright is kept, and falls. The strength: (mean and deviation of
-    the noise, enlargement, least value kept, radius_px and sigma_px of the fall, share of the picture left unpaled).
+    the noise, enlargement, least value kept, radius_px and sigma_px of the fall, share of the image left unpaled).
     """
     mean, deviation, factor, threshold, radius_px, sigma_px, share = strength
     noise = zoomed(rng.normal(mean, deviation, (*image.shape[:2], 1)).astype(np.float32), factor)
@@ -34,9 +34,9 @@ def snow(
 
 
 def frost(image: np.ndarray, strength: tuple[float, float, float], rng: np.random.Generator) -> np.ndarray:
-    """The picture and a piece of a photograph of frost: (share of each, scale of the photograph).
+    """The image and a piece of a photograph of frost: (share of each, scale of the photograph).
 
-    A photograph that would not cover the picture is enlarged until it does.
+    A photograph that would not cover the image is enlarged until it does.
     """
     image_share, frost_share, scale = strength
     height, width = image.shape[:2]

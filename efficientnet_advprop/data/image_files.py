@@ -1,0 +1,59 @@
+"""Single image files, for prediction."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tensorflow as tf
+
+from efficientnet_advprop.data.preprocessing import preprocess_eval
+from efficientnet_advprop.recipes import DataSpec, RecipeError
+
+_FILES_AT_A_TIME = 16
+
+
+def find_images(pattern: str) -> list[str]:
+    """The files, local or remote, that match a pattern such as `FOLDER/*.jpg`, sorted.
+
+    Raises:
+        RecipeError: when there are none.
+    """
+    try:
+        paths = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
+        is_folder = tf.io.gfile.isdir(pattern)
+    except tf.errors.OpError as error:
+        raise RecipeError(f"cannot look for images in {pattern}: {error.message}") from error
+    if paths:
+        return paths
+    hint = f", which is a folder: {pattern.rstrip('/')}/*.jpg, say" if is_folder else ""
+    raise RecipeError(f"no file matches {pattern}{hint}")
+
+
+def read_images(paths: Sequence[str], image_size: int, spec: DataSpec) -> Iterator[tuple[str, np.ndarray | str]]:
+    """Each path with its image as evaluation sees it, float32 [image_size, image_size, 3], in the paths' order.
+
+    A file that holds no whole image comes with the reason instead.
+
+    Args:
+        paths: files.
+        image_size: side in pixels.
+        spec: the evaluation's crop and resize.
+    """
+
+    def read_or_reason(path: str) -> np.ndarray | str:
+        try:
+            return preprocess_eval(tf.io.read_file(path), image_size, spec.eval_crop, spec.resize).numpy()
+        except tf.errors.OpError as error:
+            return _reason(error)
+
+    with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
+        # In pieces: map() alone would read all the files ahead of whoever takes them.
+        for start in range(0, len(paths), _FILES_AT_A_TIME):
+            piece = paths[start : start + _FILES_AT_A_TIME]
+            yield from zip(piece, pool.map(read_or_reason, piece), strict=True)
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What TensorFlow says of an image, without the names of the operations that said it."""
+    line = (error.message.strip().splitlines() or [type(error).__name__])[0]
+    return line.rpartition("}} ")[2].partition(" [Op:")[0]

@@ -1,0 +1,144 @@
+"""Export of a run's weights, from the images to compare on to the line that says what was written."""
+
+import itertools
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from efficientnet_advprop.data import eval_dataset, find_images, read_images
+from efficientnet_advprop.export import Description, bytes_of, code_commit, export_network, served_network
+from efficientnet_advprop.models import Network, build_model
+from efficientnet_advprop.modes.run import Run
+from efficientnet_advprop.recipes import MAIN_BRANCH, RecipeError
+from efficientnet_advprop.reporting import comparison_table, recorded_results
+from efficientnet_advprop.training import run_folder
+
+_GIVEN_IMAGES = 50  # of --images, at most
+_OTHER_IMAGES = 8
+_BYTES_PER_MB = 1e6
+
+
+def export(run: Run, metrics: Mapping[str, float] | None = None) -> str:
+    """Export the evaluated weights of a run, in the format and through the branch that its options name.
+
+    Args:
+        run: with weights.
+        metrics: results of the weights; None looks for those that the run's folder records.
+
+    Returns:
+        The versioned folder.
+
+    Raises:
+        RecipeError: for a branch that the network does not have, or images that cannot be read.
+        ExportError: when what was written is not what was to be.
+    """
+    options = run.options
+    branch = require_branch(run)
+    if branch != MAIN_BRANCH:
+        run.say(f"ATTENTION: this exports the {branch} branch; the main one is the one for images as they are")
+    model = _one_branch(run, branch)
+    if metrics is None:
+        metrics = _recorded_metrics(run)
+    served = served_network(
+        run.evaluated_model,
+        model,
+        _examples(run),
+        _describe(run, model, _of_branch(metrics, run, branch)),
+        run.recipe.optimizer.weight_decay,
+        run.recipe.optimizer.decay_batch_norm,
+    )
+    # Workers beside the chief take part in reading the weights, and write where it harms nobody.
+    export_dir = options.export_dir if run.is_chief else os.path.join(run.write_dir, "saved_model")
+    folder, comparison = export_network(served, options.export_format, export_dir)
+    if comparison:
+        run.say(comparison_table(comparison))
+    checkpoint_bytes = sum(tf.io.gfile.stat(path).length for path in tf.io.gfile.glob(f"{run.checkpoint_path}.*"))
+    run.say(
+        f"{options.export_format}: {folder}, {bytes_of(folder) / _BYTES_PER_MB:.1f} MB "
+        f"(the checkpoint: {checkpoint_bytes / _BYTES_PER_MB:.1f} MB)"
+    )
+    return folder
+
+
+def require_branch(run: Run) -> str:
+    """The branch to export.
+
+    Raises:
+        RecipeError: when the network does not have it.
+    """
+    branch, known = run.options.export_branch, run.recipe.branches
+    if branch not in known:
+        raise RecipeError(f"--export_branch={branch}: the branches of this network are {', '.join(known)}")
+    return branch
+
+
+def _one_branch(run: Run, branch: str) -> Network:
+    """The network with one branch alone, in float32 whatever training computed in."""
+    policy = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("float32")
+    try:
+        return build_model(run.recipe.network, num_classes=run.recipe.data.num_label_classes, branches=(branch,))
+    finally:
+        tf.keras.mixed_precision.set_global_policy(policy)
+
+
+def _describe(run: Run, model: Network, metrics: Mapping[str, float]) -> Description:
+    network, data = run.recipe.network, run.recipe.data
+    scheme, dataset = run.scheme_and_dataset
+    return Description(
+        model=network.name,
+        scheme=scheme,
+        dataset=dataset,
+        preprocessing=network.preprocessing,
+        input_image_size=network.input_image_size,
+        eval_crop=data.eval_crop,
+        resize=data.resize,
+        branch=model.branches[0],
+        weights=run.weights_in_words,
+        step=run.step,
+        metrics=dict(metrics),
+        parameters=model.count_params(),
+        commit=code_commit(),
+        class_names=tuple(run.class_names),
+    )
+
+
+def _recorded_metrics(run: Run) -> dict[str, float]:
+    """What the run's folder says about these very weights: evaluations are of the averaged ones."""
+    if not run.options.ema or run.step is None:
+        return {}
+    results = recorded_results(run.options.model_dir, run.step)
+    summary = run_folder.read_summary(run.options.model_dir) or {}
+    if summary.get("step") == run.step:
+        results |= {name: value for name, value in summary.items() if name.startswith("top")}
+    return results
+
+
+def _of_branch(metrics: Mapping[str, float], run: Run, branch: str) -> dict[str, float]:
+    """Without the accuracy under attack, if another branch than the exported one was attacked."""
+    attacked = run.recipe.cadence.eval_branch
+    return {name: value for name, value in metrics.items() if name != "top1_pgd" or attacked == branch}
+
+
+def _examples(run: Run) -> np.ndarray:
+    """Images to compare on, float32 [N, size, size, 3]: those of --images, else the data set's, else noise."""
+    size, data = run.recipe.network.input_image_size, run.recipe.data
+    if run.options.images:
+        files = find_images(run.options.images)
+        images = (image for _, image in read_images(files, size, data))
+        readable = (image for image in images if not isinstance(image, str))
+        examples = list(itertools.islice(readable, _GIVEN_IMAGES))
+        if not examples:
+            raise RecipeError(f"none of the files of {run.options.images} is an image")
+        run.say(f"compared on {len(examples)} of {len(files)} files, the first {_GIVEN_IMAGES} images at most")
+        return np.stack(examples)
+    if run.source is not None:
+        batches = eval_dataset(run.source, run.recipe, tf.distribute.InputContext(), run.options.input)
+        good = batches.unbatch().filter(lambda example: example["mask"] > 0).take(_OTHER_IMAGES)
+        examples = [example["images"] for example in good.as_numpy_iterator()]
+        if examples:
+            return np.stack(examples)
+    run.say("compared on noise, as there are no images here; --images='FOLDER/*.jpg' compares on some")
+    return np.random.default_rng(0).uniform(0, 255, (_OTHER_IMAGES, size, size, 3)).astype(np.float32)

@@ -1,0 +1,42 @@
+"""The named recipes: one per model, data set and scheme, each with its receipt."""
+
+from collections.abc import Callable
+
+from efficientnet_advprop.recipes.attack_spec import AttackSpec
+from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.networks import NetworkSpec, network_spec
+from efficientnet_advprop.recipes.on_digits import digits_recipe
+from efficientnet_advprop.recipes.on_imagenet import imagenet_recipe
+from efficientnet_advprop.recipes.recipe import Recipe
+from efficientnet_advprop.recipes.record import override
+from efficientnet_advprop.recipes.schemes import AUGMENTED_VIEW, SCHEMES
+from efficientnet_advprop.recipes.small_sets import cifar10_recipe, fake_recipe
+
+# `top1_pgd` is this attack for every scheme, so that runs can be compared whatever they were trained on.
+EVALUATION_ATTACK = AttackSpec("pgd", "linf", epsilon_px=4.0, step_size_px=1.0, num_steps=10, random_start=True)
+
+_RECIPES: dict[str, Callable[[NetworkSpec, str], Recipe]] = {
+    "digits": digits_recipe,
+    "cifar10": cifar10_recipe,
+    "fake": fake_recipe,
+    "imagenet": imagenet_recipe,
+}
+
+
+def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
+    """The recipe of a model on a data set under a scheme.
+
+    A data set without a recipe of its own gets that of ImageNet, whose numbers of images and classes are then to be
+    replaced.
+
+    Raises:
+        RecipeError: for an unknown model or scheme; the message lists the known ones.
+    """
+    network = network_spec(model)
+    if scheme not in SCHEMES:
+        raise RecipeError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
+    make_recipe = _RECIPES.get(dataset, imagenet_recipe)
+    recipe = override(make_recipe(network, scheme), {"data.dataset": dataset})
+    if AUGMENTED_VIEW in recipe.views and recipe.data.augment_name == "none":
+        recipe = override(recipe, {"data.augment_name": "autoaugment"})  # the paper's
+    return recipe

@@ -1,0 +1,162 @@
+"""A run's folder: the recipe it was started with and the summary it ends with."""
+
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.recipes import Recipe, RecipeError, differences, from_json, to_json
+
+RECIPE_FILE = "recipe.json"
+SUMMARY_FILE = "summary.json"
+CHECKPOINT_FOLDER = "checkpoints"
+BEST_FOLDER = "best"
+
+
+def check(model_dir: str, recipe: Recipe) -> None:
+    """Refuse a folder in which a run of another recipe has left results; changes nothing.
+
+    A recorded recipe that never reached its first checkpoint (out of memory, say) binds nobody.
+
+    Raises:
+        RecipeError: naming every difference.
+    """
+    if not has_results(model_dir):
+        return
+    changed = differences(recorded_recipe(model_dir), recipe)
+    if changed:
+        raise RecipeError(
+            f"{model_dir} was started with another recipe ({'; '.join(changed)}): "
+            "give those values again, or another --model_dir"
+        )
+
+
+def holds_run(model_dir: str) -> bool:
+    """Whether a run was started in this folder."""
+    return _exists(model_dir, RECIPE_FILE)
+
+
+def has_results(model_dir: str) -> bool:
+    """Whether a run in this folder has come to its first checkpoint."""
+    return holds_run(model_dir) and (_exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE))
+
+
+def remove_checkpoints(model_dir: str) -> None:
+    """Remove the weights of a run whose results are all that is needed."""
+    for name in (CHECKPOINT_FOLDER, BEST_FOLDER):
+        if _exists(model_dir, name):
+            tf.io.gfile.rmtree(os.path.join(model_dir, name))
+
+
+def require_writable_file(what: str, path: str) -> None:
+    """Refuse a file that cannot be written, before the work whose result it takes.
+
+    Raises:
+        RecipeError: naming the flag and the file.
+    """
+    if tf.io.gfile.isdir(path):
+        raise RecipeError(f"{what} {path} is a folder, not a file")
+    require_writable(what, os.path.dirname(path) or ".")
+
+
+def record_recipe(model_dir: str, recipe: Recipe) -> None:
+    """Make the folder this recipe's.
+
+    Raises:
+        RecipeError: when the folder cannot be written.
+    """
+    write_or_refuse("model_dir", model_dir, RECIPE_FILE, to_json(recipe))
+
+
+def recorded_recipe(model_dir: str) -> Recipe:
+    """The recipe that a run was started with.
+
+    Raises:
+        RecipeError: when the folder holds no run, or its record cannot be read.
+    """
+    path = os.path.join(model_dir, RECIPE_FILE)
+    if not holds_run(model_dir):
+        raise RecipeError(f"no run in {model_dir}: {RECIPE_FILE} not found")
+    try:
+        return from_json(_read_text(path))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+
+
+def write_summary(model_dir: str, summary: dict[str, Any]) -> None:
+    """Record the end of a run."""
+    write_atomic(os.path.join(model_dir, SUMMARY_FILE), json.dumps(summary, indent=2) + "\n")
+
+
+def read_summary(model_dir: str) -> dict[str, Any] | None:
+    """The record of the end of a run, or None before it.
+
+    Raises:
+        RecipeError: when it cannot be read.
+    """
+    return read_json(os.path.join(model_dir, SUMMARY_FILE), required=("step",))
+
+
+def read_json(path: str, required: tuple[str, ...]) -> dict[str, Any] | None:
+    """A JSON object with these keys, or None when there is no such file.
+
+    Raises:
+        RecipeError: when the file holds anything else.
+    """
+    if not tf.io.gfile.exists(path):
+        return None
+    try:
+        values = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{path} is damaged: {error}") from error
+    if not isinstance(values, dict) or not set(required) <= set(values):
+        raise RecipeError(f"{path} is damaged: it has no {' and no '.join(required)}")
+    return values
+
+
+def require_writable(what: str, folder: str) -> None:
+    """Refuse a folder that cannot be written, hours before it is needed.
+
+    Raises:
+        RecipeError: naming the flag and the folder.
+    """
+    name = f".writable-{os.getpid()}"
+    missing = folder
+    while os.path.dirname(missing) and not tf.io.gfile.exists(os.path.dirname(missing)):
+        missing = os.path.dirname(missing)
+    is_new = not tf.io.gfile.exists(folder)
+    write_or_refuse(what, folder, name, "")
+    tf.io.gfile.remove(os.path.join(folder, name))
+    if is_new and tf.io.gfile.exists(missing):
+        tf.io.gfile.rmtree(missing)  # what may come to nothing leaves nothing behind
+
+
+def write_or_refuse(what: str, folder: str, name: str, text: str) -> None:
+    """Write a file into a folder that a user named.
+
+    Raises:
+        RecipeError: when the folder cannot be written; `what` names the flag.
+    """
+    try:
+        write_atomic(os.path.join(folder, name), text)
+    except (tf.errors.OpError, OSError) as error:
+        raise RecipeError(f"{what} {folder} cannot be written: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, on one line; its type when it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _exists(model_dir: str, name: str) -> bool:
+    return tf.io.gfile.exists(os.path.join(model_dir, name))
+
+
+def _read_text(path: str) -> str:
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            return file.read()
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read: {first_line(error)}") from error
