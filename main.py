@@ -6,12 +6,10 @@ trains on the handwritten digits that come with scikit-learn; `--data_dir` names
 class folders.
 """
 
-import dataclasses
-import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import tensorflow as tf
 from absl import app, logging
@@ -19,29 +17,18 @@ from absl import flags as absl_flags
 
 import flags
 import tpu_utils
-from efficientnet_advprop.data import Source, bad_image_in, check_options, class_names, find_source, open_source
-from efficientnet_advprop.evaluation.passes import find_sets
-from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model, require_packages
+from efficientnet_advprop.data import Source, bad_image_in, check_options, find_source
+from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model
 from efficientnet_advprop.models.weights import Weights, open_weights
-from efficientnet_advprop.modes.benchmarks import run_benchmarks
 from efficientnet_advprop.modes.check_data import check_data
 from efficientnet_advprop.modes.compare import run_comparison
-from efficientnet_advprop.modes.export import export as export_weights
-from efficientnet_advprop.modes.export import require_branch
-from efficientnet_advprop.modes.predict import PREDICTIONS_FILE
-from efficientnet_advprop.modes.predict import predict as predict_images
-from efficientnet_advprop.modes.run import Run
+from efficientnet_advprop.modes.evaluate import evaluate
+from efficientnet_advprop.modes.export import export
+from efficientnet_advprop.modes.predict import predict
 from efficientnet_advprop.modes.study import run_study
-from efficientnet_advprop.recipes import (
-    EVALUATION_ATTACK,
-    MAIN_BRANCH,
-    Recipe,
-    RecipeError,
-    RunOptions,
-    WeightsFacts,
-    differences,
-)
-from efficientnet_advprop.reporting import METRICS_FILE, describe_data, prediction_table, summary_table
+from efficientnet_advprop.modes.train import train_and_evaluate, train_only
+from efficientnet_advprop.recipes import Recipe, RecipeError, WeightsFacts, differences
+from efficientnet_advprop.reporting import describe_data
 from efficientnet_advprop.training import checkpoints, run_folder
 from efficientnet_advprop.training.interruption import Interrupted
 
@@ -51,109 +38,6 @@ DIGITS_NOTICE = (
     "data: the 1,797 handwritten digits of scikit-learn; for ImageNet pass --data_dir=FOLDER with the TFRecords "
     "train-*-of-* and validation-*-of-*, or with train/CLASS/ and val/CLASS/"
 )
-
-
-def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> dict[str, Any]:
-    """Train, evaluate, draw, export; returns the results, which `summary.json` records too."""
-    summary = run_folder.read_summary(options.model_dir)
-    if summary is not None and "saved_model" not in summary:
-        raise RecipeError(f"{options.model_dir} is a run of a study, whose weights were removed: another --model_dir")
-    if summary is not None and summary["step"] >= recipe.total_steps:
-        branch = [options.export_branch] if options.export_branch != MAIN_BRANCH else []
-        exported_to = os.path.dirname(summary["saved_model"])
-        if options.asks_for_export and exported_to != os.path.join(options.export_dir, *branch):
-            raise RecipeError(f"{options.model_dir} is finished: --mode=export exports it elsewhere or otherwise")
-        print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
-        print(summary_table(summary))
-        return summary
-    run = Run(recipe, options, source, weights)
-    run.check_batches(training=True, evaluation=True)
-    if not options.export_dir.startswith(os.path.join(options.model_dir, "")):
-        run_folder.require_writable("export_dir", options.export_dir)
-    require_branch(run)
-    run.record_recipe()
-    train_seconds = run.train(with_evaluation=True)
-    results = run.evaluate()
-    summary = {
-        "model": recipe.network.name,
-        "dataset": recipe.data.dataset,
-        "scheme": recipe.scheme,
-        "precision": run.precision,
-        "step": run.state.step,
-        **results,
-        "eval_images": recipe.data.num_eval_images - results.get("bad_images", 0),
-        "eval_branch": recipe.cadence.eval_branch,
-        "evaluation_attack": dataclasses.asdict(EVALUATION_ATTACK),
-        "train_seconds": round(train_seconds, 1),
-        "adversarial_examples": run.draw_examples(),
-        "saved_model": export_weights(run, results),
-        "best_checkpoint": os.path.join(options.model_dir, run_folder.BEST_FOLDER),
-        "recipe": os.path.join(options.model_dir, run_folder.RECIPE_FILE),
-        "metrics": os.path.join(options.model_dir, METRICS_FILE),
-    }
-    run.finish(summary)
-    return summary
-
-
-def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> None:
-    """Train to the last step; evaluation is another process's work (`--mode=eval`)."""
-    run = Run(recipe, options, source, weights)
-    run.check_batches(training=True, evaluation=False)
-    run.record_recipe()
-    run.train(with_evaluation=False)
-    run.say(f"trained to step {run.state.step}: {options.model_dir}")
-    run.remove_scratch()
-
-
-def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Evaluate weights: their accuracies on their own kind of images, or on benchmarks with a report."""
-    benchmarks, source = options.benchmarks, None
-    if benchmarks is None or benchmarks.needs_own_images:
-        source = open_source(recipe.data, options.data_dir, evaluation_only=True)
-    sets: dict[str, Any] = {}
-    if benchmarks:
-        classes = weights.class_names or class_names(weights.facts.num_classes)
-        sets = find_sets(benchmarks, classes)
-        run_folder.require_writable("evaluation_dir", options.evaluation_dir)
-    run = Run(recipe, options, source, weights)
-    if source:
-        run.require_same_classes()
-    run.check_batches(training=False, evaluation=True)
-    run.read_weights()
-    if benchmarks:
-        run.say(f"report: {run_benchmarks(run, sets)}")
-    else:
-        run.say(summary_table(run.evaluate()))
-    run.remove_scratch()
-
-
-def predict(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Predict image files."""
-    run_folder.require_writable("model_dir", options.model_dir)
-    if options.output:
-        run_folder.require_writable_file("output", options.output)
-    run = Run(recipe, options, None, weights)
-    run.check_batches(training=False, evaluation=True)
-    run.read_weights()
-    results = predict_images(run)
-    print(prediction_table(results["predictions"]))
-    print(
-        f"{len(results['predictions'])} images predicted, {len(results['skipped'])} skipped: "
-        f"{os.path.join(options.model_dir, PREDICTIONS_FILE)}"
-    )
-
-
-def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Export a checkpoint; needs no data."""
-    require_packages(options.export_format)
-    run_folder.require_writable("export_dir", options.export_dir)
-    # The digits need no folder, so that what comes from a run on them can be compared on them.
-    on_digits = recipe.data.dataset == "digits" and weights.facts.recipe is not None
-    run = Run(recipe, options, open_source(recipe.data, None) if on_digits else None, weights)
-    require_branch(run)
-    run.read_weights()
-    export_weights(run)
-    run.remove_scratch()
 
 
 TRAINING_MODES = {"train_and_eval": train_and_evaluate, "train": train_only}

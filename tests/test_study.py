@@ -27,7 +27,7 @@ from efficientnet_advprop.evaluation import (
     write_observation,
 )
 from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
-from efficientnet_advprop.modes import run, study
+from efficientnet_advprop.modes import study, training_run
 from efficientnet_advprop.recipes import (
     EVALUATION_ATTACK,
     DataFacts,
@@ -366,7 +366,7 @@ def test_a_run_that_diverges_is_recorded_and_the_next_follows(two_blocks, tmp_pa
         return {"top1_main": 0.5, "loss_main": loss, "top1_pgd": 0.25, "bad_images": 2}
 
     monkeypatch.setattr(run, "train", train)
-    monkeypatch.setattr(run.Run, "evaluate", evaluate)
+    monkeypatch.setattr(training_run.TrainingRun, "evaluate", evaluate)
     monkeypatch.setattr(study, "run_all", lambda evaluators: {"top1_corrupted": 0.4})
     arguments = (*TINY, "--schemes=vanilla,advprop,joint", "--seeds=1", f"--model_dir={tmp_path}")
     for _ in range(2):  # the second time nothing is trained again

@@ -26,7 +26,7 @@ from efficientnet_advprop.evaluation import (
 from efficientnet_advprop.evaluation.benchmark_predictions import collector_for
 from efficientnet_advprop.evaluation.passes import BenchmarkPass, plan_passes
 from efficientnet_advprop.models.weights import digest_of
-from efficientnet_advprop.modes.run import Run
+from efficientnet_advprop.modes.loaded_network import LoadedNetwork
 from efficientnet_advprop.recipes import IMAGENET_BENCHMARKS, IMAGENET_IMAGES, RecipeError, digest, override
 from efficientnet_advprop.reporting import (
     evaluation_table,
@@ -38,7 +38,7 @@ from efficientnet_advprop.reporting import (
 _CONFUSIONS = 15
 
 
-def run_benchmarks(run: Run, sets: Mapping[str, Any]) -> str:
+def run_benchmarks(run: LoadedNetwork, sets: Mapping[str, Any]) -> str:
     """Measure what the run's options ask for, and write `results.json`, `report.md` and figures; returns the report.
 
     Args:
@@ -84,7 +84,7 @@ def _outdated(results: EvaluationResults, passes: Sequence[BenchmarkPass]) -> li
     return [key for key in of_passes if not results.has(key, settings[series_of(key)])]
 
 
-def _make_pass(run: Run, one: BenchmarkPass, collector: AnswerCollector) -> Part:
+def _make_pass(run: LoadedNetwork, one: BenchmarkPass, collector: AnswerCollector) -> Part:
     """Pass over the images."""
     source = one.source()
     # Nothing counts TFRecords on a remote disk.
@@ -127,8 +127,8 @@ def _named_confusions(answers: Answers, names: Sequence[str]) -> list[tuple[str,
     return [(names[label], names[said], times) for label, said, times in answers.confusions(_CONFUSIONS)]
 
 
-def _evaluated(run: Run) -> Evaluated:
-    scheme, dataset = run.scheme_and_dataset
+def _evaluated(run: LoadedNetwork) -> Evaluated:
+    scheme, dataset = run.trained_with
     facts = run.weights.facts
     trained = facts.recipe
     return Evaluated(

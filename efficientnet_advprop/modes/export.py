@@ -7,11 +7,20 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.data import eval_dataset, find_images, read_images
-from efficientnet_advprop.export import Description, bytes_of, code_commit, export_network, served_network
+from efficientnet_advprop.data import eval_dataset, find_images, open_source, read_images
+from efficientnet_advprop.export import (
+    Description,
+    bytes_of,
+    code_commit,
+    export_network,
+    require_packages,
+    served_network,
+)
 from efficientnet_advprop.models import Network, build_model
-from efficientnet_advprop.modes.run import Run
-from efficientnet_advprop.recipes import MAIN_BRANCH, RecipeError
+from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.modes.loaded_network import LoadedNetwork
+from efficientnet_advprop.modes.session import Session
+from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, RecipeError, RunOptions
 from efficientnet_advprop.reporting import comparison_table, recorded_results
 from efficientnet_advprop.training import run_folder
 
@@ -20,7 +29,20 @@ _OTHER_IMAGES = 8
 _BYTES_PER_MB = 1e6
 
 
-def export(run: Run, metrics: Mapping[str, float] | None = None) -> str:
+def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
+    """Export a checkpoint; needs no data."""
+    require_packages(options.export_format)
+    run_folder.require_writable("export_dir", options.export_dir)
+    # The digits need no folder, so that what comes from a run on them can be compared on them.
+    on_digits = recipe.data.dataset == "digits" and weights.facts.recipe is not None
+    run = LoadedNetwork(recipe, options, open_source(recipe.data, None) if on_digits else None, weights)
+    require_branch(run)
+    run.read_weights()
+    export_weights(run)
+    run.remove_scratch()
+
+
+def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> str:
     """Export the evaluated weights of a run, in the format and through the branch that its options name.
 
     Args:
@@ -62,7 +84,7 @@ def export(run: Run, metrics: Mapping[str, float] | None = None) -> str:
     return folder
 
 
-def require_branch(run: Run) -> str:
+def require_branch(run: Session) -> str:
     """The branch to export.
 
     Raises:
@@ -74,7 +96,7 @@ def require_branch(run: Run) -> str:
     return branch
 
 
-def _one_branch(run: Run, branch: str) -> Network:
+def _one_branch(run: Session, branch: str) -> Network:
     """The network with one branch alone, in float32 whatever training computed in."""
     policy = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("float32")
@@ -84,9 +106,9 @@ def _one_branch(run: Run, branch: str) -> Network:
         tf.keras.mixed_precision.set_global_policy(policy)
 
 
-def _describe(run: Run, model: Network, metrics: Mapping[str, float]) -> Description:
+def _describe(run: Session, model: Network, metrics: Mapping[str, float]) -> Description:
     network, data = run.recipe.network, run.recipe.data
-    scheme, dataset = run.scheme_and_dataset
+    scheme, dataset = run.trained_with
     return Description(
         model=network.name,
         scheme=scheme,
@@ -105,7 +127,7 @@ def _describe(run: Run, model: Network, metrics: Mapping[str, float]) -> Descrip
     )
 
 
-def _recorded_metrics(run: Run) -> dict[str, float]:
+def _recorded_metrics(run: Session) -> dict[str, float]:
     """What the run's folder says about these very weights: evaluations are of the averaged ones."""
     if not run.options.ema or run.step is None:
         return {}
@@ -116,13 +138,13 @@ def _recorded_metrics(run: Run) -> dict[str, float]:
     return results
 
 
-def _of_branch(metrics: Mapping[str, float], run: Run, branch: str) -> dict[str, float]:
+def _of_branch(metrics: Mapping[str, float], run: Session, branch: str) -> dict[str, float]:
     """Without the accuracy under attack, if another branch than the exported one was attacked."""
     attacked = run.recipe.cadence.eval_branch
     return {name: value for name, value in metrics.items() if name != "top1_pgd" or attacked == branch}
 
 
-def _examples(run: Run) -> np.ndarray:
+def _examples(run: Session) -> np.ndarray:
     """Images to compare on, float32 [N, size, size, 3]: those of --images, else the data set's, else noise."""
     size, data = run.recipe.network.input_image_size, run.recipe.data
     if run.options.images:

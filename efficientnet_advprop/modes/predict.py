@@ -1,4 +1,4 @@
-"""Prediction of image files, from finding them to the files with the results."""
+"""`--mode=predict`: image files, from finding them to the files with the results."""
 
 import io
 import json
@@ -12,14 +12,32 @@ import tensorflow as tf
 from efficientnet_advprop.data import find_images, read_images
 from efficientnet_advprop.evaluation import logits_of_batches, top_classes
 from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.modes.run import Run
-from efficientnet_advprop.recipes import RecipeError
-from efficientnet_advprop.reporting import progress_bar
+from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.modes.loaded_network import LoadedNetwork
+from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions
+from efficientnet_advprop.reporting import prediction_table, progress_bar
+from efficientnet_advprop.training import run_folder
 
 PREDICTIONS_FILE = "predictions.json"
 
 
-def predict(run: Run) -> dict[str, Any]:
+def predict(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
+    """Predict image files."""
+    run_folder.require_writable("model_dir", options.model_dir)
+    if options.output:
+        run_folder.require_writable_file("output", options.output)
+    run = LoadedNetwork(recipe, options, None, weights)
+    run.check_batches(training=False, evaluation=True)
+    run.read_weights()
+    results = predict_images(run)
+    print(prediction_table(results["predictions"]))
+    print(
+        f"{len(results['predictions'])} images predicted, {len(results['skipped'])} skipped: "
+        f"{os.path.join(options.model_dir, PREDICTIONS_FILE)}"
+    )
+
+
+def predict_images(run: LoadedNetwork) -> dict[str, Any]:
     """Predict the images that the run's options name.
 
     `predictions.json` in the run's folder gets every file: with its likeliest classes, or as skipped with the reason.
@@ -56,7 +74,7 @@ def predict(run: Run) -> dict[str, Any]:
     return results
 
 
-def _logits_of_images(run: Run) -> tuple[list[str], list[dict[str, str]], np.ndarray]:
+def _logits_of_images(run: LoadedNetwork) -> tuple[list[str], list[dict[str, str]], np.ndarray]:
     """The files that could be read, those that could not with the reason, and the logits [N, K] of the former."""
     paths = find_images(run.options.images)
     batch_size, image_size = run.recipe.cadence.eval_batch_size, run.recipe.network.input_image_size

@@ -24,7 +24,8 @@ from efficientnet_advprop.evaluation import (
     running_statistics,
     write_observation,
 )
-from efficientnet_advprop.modes.run import Run, check_batches, connect
+from efficientnet_advprop.modes.session import check_batches, connect
+from efficientnet_advprop.modes.training_run import TrainingRun
 from efficientnet_advprop.recipes import MOST_CORRUPTED_IMAGES, Cell, RecipeError, RunOptions, digest
 from efficientnet_advprop.reporting import write_study_figures, write_study_report
 from efficientnet_advprop.training import run_folder
@@ -95,7 +96,7 @@ def _run_cell(
 ) -> None:
     """Train and evaluate one run, and record what it came to."""
     study_folder, folder = options.model_dir, _cell_folder(options.model_dir, cell)
-    run = Run(cell.recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
+    run = TrainingRun(cell.recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
     run.record_recipe()
     values: dict[str, float] = {}
     diverged = None
@@ -137,7 +138,7 @@ def _cell_folder(folder: str, cell: Cell) -> str:
     return os.path.join(folder, _CELLS_FOLDER, cell.key)
 
 
-def _evaluate(run: Run) -> dict[str, float]:
+def _evaluate(run: TrainingRun) -> dict[str, float]:
     """Accuracies of the averaged weights: clean through every branch, under attack, on corrupted images.
 
     Raises:
@@ -160,7 +161,7 @@ def _evaluate(run: Run) -> dict[str, float]:
     return {**values, **run_all([corrupted])}
 
 
-def _observe(run: Run) -> dict[str, np.ndarray]:
+def _observe(run: TrainingRun) -> dict[str, np.ndarray]:
     """What figures show of a run: a few images, their gradients through each branch, running statistics."""
     images, labels = evaluation_images(run.source, run.recipe, _OBSERVED_IMAGES, run.options.input)
     gradients = {

@@ -1,0 +1,73 @@
+"""A network with weights that were read from a file: what is evaluated, predicts or is exported."""
+
+from efficientnet_advprop.data import Source, named_synsets
+from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.modes.session import Session
+from efficientnet_advprop.recipes import Recipe, RunOptions, refuse_other_classes
+
+
+class LoadedNetwork(Session):
+    """Weights of a run's checkpoint, of an official one or of a SavedModel, on the options' devices.
+
+    Args:
+        recipe: of the network, and of its evaluation.
+        options: where and how.
+        source: images to evaluate or to compare on; None for what needs none.
+        weights: read when `read_weights` is called.
+
+    Raises:
+        RecipeError: when the data have other classes than the weights.
+    """
+
+    def __init__(self, recipe: Recipe, options: RunOptions, source: Source | None, weights: Weights) -> None:
+        _require_same_classes(weights, source)
+        super().__init__(recipe, options, source, weights)
+
+    def read_weights(self) -> None:
+        """Build the network and read its weights.
+
+        Raises:
+            RecipeError: when they cannot be read or are of another network.
+        """
+        self.describe_weights(self.options.ema)
+        with self.strategy.scope():
+            self.evaluated_model, notes = self.weights.read(
+                self.make_model, self.options.ema, self.options.allow_extra_variables
+            )
+        self.say_notes(notes)
+
+    @property
+    def step(self) -> int | None:
+        """Updates that made the weights; None if unknown."""
+        return self.weights.step
+
+    @property
+    def weights_in_words(self) -> str:
+        """What the weights are, for reports."""
+        if self.weights.facts.is_graph:
+            return self.weights.origin
+        return f"{'averaged' if self.options.ema else 'raw'}, {self.weights.origin}"
+
+    @property
+    def trained_with(self) -> tuple[str | None, str | None]:
+        """Scheme and data set of the weights' training; None for what is not known of weights from elsewhere."""
+        facts = self.weights.facts
+        if facts.recipe is not None:
+            return self.recipe_scheme_and_dataset
+        if facts.is_graph:
+            return facts.scheme, facts.dataset
+        is_advprop = self.recipe.network.preprocessing == "advprop"  # no other official weights use it
+        return ("advprop" if is_advprop else None), None
+
+    @property
+    def checkpoint_path(self) -> str:
+        """The file that holds the weights."""
+        return self.weights.facts.path
+
+
+def _require_same_classes(weights: Weights, source: Source | None) -> None:
+    """Refuse weights that were trained on other classes than the data have."""
+    ours, theirs = source.class_names if source else None, weights.class_names
+    theirs = named_synsets(theirs) if theirs else None
+    if ours and theirs and ours != theirs:
+        refuse_other_classes(weights.facts.path, theirs, source.facts.where, ours)

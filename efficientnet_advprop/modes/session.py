@@ -1,0 +1,198 @@
+"""What every mode with a network has: devices, precision, who writes and speaks, and the evaluation of its weights."""
+
+import functools
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+import tpu_utils
+from efficientnet_advprop.data import IMAGENET_CLASSES, Source, class_names, eval_dataset, named_synsets
+from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, run_all
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.recipes import EVALUATION_ATTACK, FAST_ADVPROP, Recipe, RecipeError, RunOptions
+
+
+def connect(options: RunOptions) -> tf.distribute.Strategy:
+    """The devices that the options ask for, connected."""
+    return tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
+
+
+def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bool, evaluation: bool) -> None:
+    """Refuse batches that the replicas cannot share equally.
+
+    Raises:
+        RecipeError: naming the flag and the numbers.
+    """
+    sizes = {}
+    if training:
+        sizes["train_batch_size"] = (recipe.train_batch_size, recipe.micro_batches)
+    if evaluation:
+        sizes["eval_batch_size"] = (recipe.cadence.eval_batch_size, 1)
+    for flag, (size, micro_batches) in sizes.items():
+        try:
+            per_replica = tpu_utils.per_replica_batch_size(size, strategy.num_replicas_in_sync, micro_batches)
+        except tpu_utils.DeviceError as error:
+            raise RecipeError(f"--{flag}: {error}") from error
+        if flag == "train_batch_size" and recipe.scheme == FAST_ADVPROP:
+            recipe.num_fast_adversarial(per_replica)
+
+
+class Session:
+    """A recipe on devices, with weights to evaluate.
+
+    `TrainingRun` evaluates the weights that it trains, `LoadedNetwork` those that it reads from a file.
+
+    Under several workers every one of them makes the same calls, since all take part in what crosses replicas; only the
+    chief writes to the run's folder and prints.
+
+    Attributes:
+        evaluated_model: the network with the weights that are evaluated and exported.
+        step: updates that made these weights; None if unknown.
+        weights_in_words: what these weights are, for reports.
+        trained_with: scheme and data set of these weights; None for what is not known.
+        checkpoint_path: the checkpoint that holds them.
+
+    Args:
+        recipe: what to compute.
+        options: where and how.
+        source: the data set; None for what needs no data.
+        weights: trained weights from a file, if there are any.
+        strategy: devices that this process has connected before; collectives allow one strategy a process.
+    """
+
+    evaluated_model: tf.keras.Model
+    step: int | None
+    weights_in_words: str
+    trained_with: tuple[str | None, str | None]
+    checkpoint_path: str
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        options: RunOptions,
+        source: Source | None,
+        weights: Weights | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        self.recipe, self.options, self.source, self.weights = recipe, options, source, weights
+        self.strategy = strategy or connect(options)
+        if not tf.config.list_physical_devices("GPU"):
+            # As the official trainer does: on a deep network Grappler takes a minute before the first step and makes no
+            # step faster. GPUs keep it for its choice of memory layouts.
+            tpu_utils.set_graph_optimizer(False)
+        self.is_chief = tpu_utils.is_chief(self.strategy)
+        self.write_dir = options.model_dir
+        if not self.is_chief:
+            self.write_dir = os.path.join(options.model_dir, f".worker-{self.strategy.cluster_resolver.task_id}")
+            self.remove_scratch()  # what a killed process may have left
+        self.precision = tpu_utils.set_precision(options.use_bfloat16, self.strategy)
+        self.say(f"devices: {tpu_utils.describe(self.strategy)}; precision {self.precision}")
+        self._clean_results: tuple[int | None, dict[str, float]] | None = None
+
+    def say(self, line: str) -> None:
+        """Print a line, once for all workers."""
+        if self.is_chief:
+            print(line, flush=True)
+
+    def remove_scratch(self) -> None:
+        """Remove what a worker other than the chief had to write."""
+        if not self.is_chief and tf.io.gfile.exists(self.write_dir):
+            tf.io.gfile.rmtree(self.write_dir)
+
+    def check_batches(self, training: bool, evaluation: bool) -> None:
+        """Refuse batches that the replicas cannot share equally.
+
+        Raises:
+            RecipeError: naming the flag and the numbers.
+        """
+        check_batches(self.recipe, self.strategy, training, evaluation)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in label order, by the data set, else by the weights, else by the number of classes."""
+        num_classes = self.recipe.data.num_label_classes
+        known = (holder.class_names for holder in (self.source, self.weights) if holder is not None)
+        return next(
+            (named_synsets(names) for names in known if names and len(names) == num_classes), class_names(num_classes)
+        )
+
+    @property
+    def recipe_scheme_and_dataset(self) -> tuple[str, str]:
+        """The recipe's scheme, and its data set by a name that means something to others."""
+        data = self.recipe.data
+        # `imagenet` is also the name of a folder that no flag names.
+        is_some_folder = data.dataset == "imagenet" and data.num_label_classes != IMAGENET_CLASSES
+        return self.recipe.scheme, f"images of {data.num_label_classes} classes" if is_some_folder else data.dataset
+
+    @property
+    def attacked_branch(self) -> str:
+        """The branch that evaluation attacks: the recipe's, but for a SavedModel the only one it has."""
+        branch, branches = self.recipe.cadence.eval_branch, self.evaluated_model.branches
+        return branch if branch in branches else branches[0]
+
+    def evaluate_clean(self) -> dict[str, float]:
+        """Accuracies of the evaluated weights on clean images, through every branch."""
+        step = self.step
+        if self._clean_results is None or self._clean_results[0] != step:
+            self._clean_results = step, run_all([self._clean_accuracy])
+        return self._clean_results[1]
+
+    def evaluate(self) -> dict[str, float]:
+        """All results of the evaluated weights."""
+        branch = self.attacked_branch
+        pgd_accuracy = PgdAccuracy(
+            self.strategy,
+            self.evaluated_model,
+            self.eval_batches,
+            self.recipe.data.num_eval_images,
+            branch,
+            EVALUATION_ATTACK,
+            self.recipe.seed,
+        )
+        self.say(f"evaluating, top1_pgd through the {branch} branch under {EVALUATION_ATTACK.summary()}")
+        return {**self.evaluate_clean(), **run_all([pgd_accuracy])}
+
+    def make_model(self) -> tf.keras.Model:
+        """A new network of the recipe, with every branch."""
+        return build_model(
+            self.recipe.network,
+            num_classes=self.recipe.data.num_label_classes,
+            branches=self.recipe.branches,
+            remat=self.options.remat,
+        )
+
+    def describe_weights(self, ema: bool) -> None:
+        """Print which weights are used, and by whose word their preprocessing."""
+        facts = self.weights.facts
+        kind = "as exported" if facts.is_graph else "averaged" if ema else "raw"
+        self.say(f"weights: {kind}, {self.weights.origin}, {facts.path}")
+        told = "recorded with them"
+        if "network.preprocessing" in facts.hinted:
+            told = "by the folder's name, --preprocessing overrides it"
+        if facts.settings["network.preprocessing"] != self.recipe.network.preprocessing:
+            told = "by --preprocessing"
+        self.say(f"preprocessing: {self.recipe.network.preprocessing} ({told})")
+
+    def say_notes(self, notes: Iterable[str]) -> None:
+        """Print what reading weights had to say."""
+        for note in notes:
+            self.say(f"  {note}")
+
+    def eval_batches(self) -> Any:
+        """A fresh pass over the distributed evaluation batches."""
+        return self.strategy.distribute_datasets_from_function(
+            lambda context: eval_dataset(self.source, self.recipe, context, self.options.input)
+        )
+
+    @functools.cached_property
+    def _clean_accuracy(self) -> CleanAccuracy:
+        return CleanAccuracy(
+            self.strategy,
+            self.evaluated_model,
+            self.eval_batches,
+            self.recipe.data.num_eval_images,
+            self.evaluated_model.branches,
+        )

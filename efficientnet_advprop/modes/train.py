@@ -1,0 +1,65 @@
+"""`--mode=train_and_eval` and `--mode=train`."""
+
+import dataclasses
+import os
+from typing import Any
+
+from efficientnet_advprop.data import Source
+from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.modes.export import export_weights, require_branch
+from efficientnet_advprop.modes.training_run import TrainingRun
+from efficientnet_advprop.recipes import EVALUATION_ATTACK, MAIN_BRANCH, Recipe, RecipeError, RunOptions
+from efficientnet_advprop.reporting import METRICS_FILE, summary_table
+from efficientnet_advprop.training import run_folder
+
+
+def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> dict[str, Any]:
+    """Train, evaluate, draw, export; returns the results, which `summary.json` records too."""
+    summary = run_folder.read_summary(options.model_dir)
+    if summary is not None and "saved_model" not in summary:
+        raise RecipeError(f"{options.model_dir} is a run of a study, whose weights were removed: another --model_dir")
+    if summary is not None and summary["step"] >= recipe.total_steps:
+        branch = [options.export_branch] if options.export_branch != MAIN_BRANCH else []
+        exported_to = os.path.dirname(summary["saved_model"])
+        if options.asks_for_export and exported_to != os.path.join(options.export_dir, *branch):
+            raise RecipeError(f"{options.model_dir} is finished: --mode=export exports it elsewhere or otherwise")
+        print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
+        print(summary_table(summary))
+        return summary
+    run = TrainingRun(recipe, options, source, weights)
+    run.check_batches(training=True, evaluation=True)
+    if not options.export_dir.startswith(os.path.join(options.model_dir, "")):
+        run_folder.require_writable("export_dir", options.export_dir)
+    require_branch(run)
+    run.record_recipe()
+    train_seconds = run.train(with_evaluation=True)
+    results = run.evaluate()
+    summary = {
+        "model": recipe.network.name,
+        "dataset": recipe.data.dataset,
+        "scheme": recipe.scheme,
+        "precision": run.precision,
+        "step": run.state.step,
+        **results,
+        "eval_images": recipe.data.num_eval_images - results.get("bad_images", 0),
+        "eval_branch": recipe.cadence.eval_branch,
+        "evaluation_attack": dataclasses.asdict(EVALUATION_ATTACK),
+        "train_seconds": round(train_seconds, 1),
+        "adversarial_examples": run.draw_examples(),
+        "saved_model": export_weights(run, results),
+        "best_checkpoint": os.path.join(options.model_dir, run_folder.BEST_FOLDER),
+        "recipe": os.path.join(options.model_dir, run_folder.RECIPE_FILE),
+        "metrics": os.path.join(options.model_dir, METRICS_FILE),
+    }
+    run.finish(summary)
+    return summary
+
+
+def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> None:
+    """Train to the last step; evaluation is another process's work (`--mode=eval`)."""
+    run = TrainingRun(recipe, options, source, weights)
+    run.check_batches(training=True, evaluation=False)
+    run.record_recipe()
+    run.train(with_evaluation=False)
+    run.say(f"trained to step {run.state.step}: {options.model_dir}")
+    run.remove_scratch()

@@ -1,0 +1,182 @@
+"""A training run: weights, averages and optimizer, the loop around them, and what it leaves in its folder."""
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+import tpu_utils
+from efficientnet_advprop.data import train_dataset
+from efficientnet_advprop.evaluation import adversarial_examples
+from efficientnet_advprop.modes.session import Session
+from efficientnet_advprop.recipes import EVALUATION_ATTACK, RecipeError, WeightsRecord
+from efficientnet_advprop.reporting import (
+    BadImagesByEpoch,
+    MetricsLog,
+    ProgressDisplay,
+    describe_recipe,
+    describe_variables,
+    summary_table,
+    write_image_strip,
+)
+from efficientnet_advprop.training import run_folder
+from efficientnet_advprop.training.checkpoints import Checkpoints, find
+from efficientnet_advprop.training.interruption import StopRequest
+from efficientnet_advprop.training.loop import train
+from efficientnet_advprop.training.memory import estimate_memory
+from efficientnet_advprop.training.objective import Batch
+from efficientnet_advprop.training.state import TrainState, create_train_state
+
+_STRIP_IMAGES = 8
+
+
+class TrainingRun(Session):
+    """Trains the recipe's network in `options.model_dir`; evaluates and exports its averaged weights.
+
+    `weights` is what training starts from.
+    """
+
+    log: MetricsLog | None = None
+
+    @functools.cached_property
+    def state(self) -> TrainState:
+        """Weights, averages and optimizer; made when first asked for, since a deep network takes its time."""
+        return create_train_state(self.strategy, self.make_model, self.recipe)
+
+    @functools.cached_property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
+        return Checkpoints(
+            self.state,
+            WeightsRecord(self.recipe, self.class_names),
+            self.options.model_dir,
+            self.write_dir,
+            self.recipe.cadence.keep_checkpoint_max,
+            io_device="/job:localhost" if on_tpu else None,
+        )
+
+    @property
+    def evaluated_model(self) -> tf.keras.Model:
+        """The network with the averaged weights."""
+        return self.state.average_model
+
+    @property
+    def step(self) -> int:
+        """Updates made so far."""
+        return self.state.step
+
+    @property
+    def weights_in_words(self) -> str:
+        """What the evaluated weights are, for reports."""
+        return f"averaged, of this run, step {self.step}"
+
+    @property
+    def trained_with(self) -> tuple[str, str]:
+        """Scheme and data set."""
+        return self.recipe_scheme_and_dataset
+
+    @property
+    def checkpoint_path(self) -> str:
+        """The newest checkpoint."""
+        return find(self.options.model_dir, "last")
+
+    def record_recipe(self) -> None:
+        """Make the run's folder this recipe's.
+
+        Raises:
+            RecipeError: when the folder cannot be written.
+        """
+        if self.is_chief:
+            run_folder.record_recipe(self.options.model_dir, self.recipe)
+
+    def train(self, with_evaluation: bool) -> float:
+        """Train from the newest checkpoint to the end; returns the seconds of training in all processes of the run."""
+        self.say(describe_recipe(self.recipe))
+        memory = estimate_memory(self.state, self.recipe, self.strategy.num_replicas_in_sync, self.options.remat)
+        self.say(f"memory, estimated: {memory}")
+        self.say(describe_variables(self.state.model.partition()))
+        step = self._restore()
+        if self.is_chief:
+            self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
+        evaluated = tpu_utils.number_of_chief(self.strategy, self.log.last_evaluated_step if self.log else 0)
+        bad_images = BadImagesByEpoch(step, self.recipe.steps_per_epoch, self.recipe.total_steps, self.say)
+        with StopRequest() as stop, ProgressDisplay(self.recipe.total_steps, step, self.is_chief) as progress:
+
+            def stop_signal() -> int | None:
+                any_stops = tpu_utils.any_worker(self.strategy, stop.signal_number is not None)
+                return (stop.signal_number or StopRequest.DEFAULT) if any_stops else None
+
+            train(
+                self.state,
+                self.recipe,
+                self.strategy,
+                self._train_iterator,
+                self.checkpoints,
+                self.evaluate_clean if with_evaluation else None,
+                evaluated,
+                (progress, self.log, bad_images) if self.log else (progress,),
+                stop_signal,
+            )
+        return self.log.train_seconds if self.log else 0.0
+
+    def _restore(self) -> int:
+        """Restore the newest checkpoint, else the given weights; returns the step."""
+        step = self.checkpoints.restore_latest()
+        if tpu_utils.number_of_chief(self.strategy, step) != step:
+            raise RecipeError(f"this worker finds step {step} in {self.options.model_dir}, the chief another: share it")
+        if step:
+            self.say(f"resuming at step {step} of {self.recipe.total_steps}")
+        elif self.weights is not None:
+            self.describe_weights(self.recipe.init_ema)
+            notes = self.weights.load(
+                self.state.model, self.recipe.init_ema, self.options.allow_extra_variables, skip_other_classifier=True
+            )
+            self.say_notes(notes)
+            self.state.moving_average.reset()
+        return step
+
+    def _train_iterator(self, start_step: int) -> Iterator[Batch]:
+        return iter(
+            self.strategy.distribute_datasets_from_function(
+                lambda context: train_dataset(self.source, self.recipe, context, start_step, self.options.input)
+            )
+        )
+
+    def draw_examples(self) -> str:
+        """Draw the strip of adversarial images: the attack of training, or that of evaluation if there is none."""
+        branch, spec = self.recipe.cadence.eval_branch, EVALUATION_ATTACK
+        if self.recipe.attacking_terms:
+            term = self.recipe.attacking_terms[0]
+            branch, spec = term.branch, term.attack
+        examples = adversarial_examples(
+            self.strategy,
+            self.evaluated_model,
+            self.eval_batches(),
+            branch,
+            spec,
+            _STRIP_IMAGES,
+            self.recipe.seed,
+        )
+        names = self.class_names
+        captions = [
+            (f"is {names[label]}, seen as {names[clean]}", f"seen as {names[adversarial]}")
+            for label, clean, adversarial in zip(
+                examples.labels, examples.clean_classes, examples.adversarial_classes, strict=True
+            )
+        ]
+        path = os.path.join(self.options.model_dir, "adversarial_examples.png")
+        if self.is_chief:
+            title = f"{spec.summary()}, {branch} branch"
+            write_image_strip(path, examples.clean, examples.adversarial, captions, title)
+            self.log.image("adversarial_examples", self.state.step, path)
+        return path
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Record and print the summary."""
+        if self.is_chief:
+            run_folder.write_summary(self.options.model_dir, summary)
+        self.say(summary_table(summary))
+        self.remove_scratch()
