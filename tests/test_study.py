@@ -27,7 +27,7 @@ from efficientnet_advprop.evaluation import (
     write_observation,
 )
 from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
-from efficientnet_advprop.modes import study, training_run
+from efficientnet_advprop.modes import session, study, training_run
 from efficientnet_advprop.recipes import (
     EVALUATION_ATTACK,
     DataFacts,
@@ -312,7 +312,7 @@ def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, mon
 
     monkeypatch.setattr(study, "_evaluate", stop_in_the_second)
     # Two steps of ten, a few images at one severity of five: nothing here is about their number.
-    monkeypatch.setattr(run, "EVALUATION_ATTACK", dataclasses.replace(EVALUATION_ATTACK, num_steps=2))
+    monkeypatch.setattr(session, "EVALUATION_ATTACK", dataclasses.replace(EVALUATION_ATTACK, num_steps=2))
     monkeypatch.setattr(study, "MOST_CORRUPTED_IMAGES", 24)
     monkeypatch.setattr(corrupted, "SEVERITIES", (3,))
     with pytest.raises(SystemExit) as left:
@@ -365,7 +365,7 @@ def test_a_run_that_diverges_is_recorded_and_the_next_follows(two_blocks, tmp_pa
         loss = math.nan if run.recipe.scheme == "joint" else 1.0  # the last update spoilt the weights, say
         return {"top1_main": 0.5, "loss_main": loss, "top1_pgd": 0.25, "bad_images": 2}
 
-    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(training_run, "train", train)
     monkeypatch.setattr(training_run.TrainingRun, "evaluate", evaluate)
     monkeypatch.setattr(study, "run_all", lambda evaluators: {"top1_corrupted": 0.4})
     arguments = (*TINY, "--schemes=vanilla,advprop,joint", "--seeds=1", f"--model_dir={tmp_path}")
