@@ -19,7 +19,15 @@ from absl import flags as absl_flags
 
 import flags
 import tpu_utils
-from efficientnet_advprop.data import Source, bad_image_in, check_options, class_names, find_source, open_source
+from efficientnet_advprop.data import (
+    Source,
+    bad_image_in,
+    check_options,
+    class_names,
+    find_source,
+    open_source,
+    reason_without_ops,
+)
 from efficientnet_advprop.evaluation.passes import find_sets
 from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model, require_packages
 from efficientnet_advprop.models.weights import Weights, open_weights
@@ -40,6 +48,7 @@ from efficientnet_advprop.recipes import (
     RunOptions,
     WeightsFacts,
     differences,
+    first_line,
 )
 from efficientnet_advprop.reporting import METRICS_FILE, describe_data, prediction_table, summary_table
 from efficientnet_advprop.training import checkpoints, run_folder
@@ -304,9 +313,8 @@ def explain(error: tf.errors.OpError) -> str:
     if bad_image := bad_image_in(error):
         return f"{bad_image} (--mode=check_data names all; --bad_images=skip leaves them out)"
     if isinstance(error, tf.errors.DataLossError):
-        reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
-        return f"{reason}: a data file is damaged, --mode=check_data says which"
-    line = (error.message.strip().splitlines() or [type(error).__name__])[0]
+        return f"{reason_without_ops(error)}: a data file is damaged, --mode=check_data says which"
+    line = first_line(error)
     # A full disk and a full quota are the same type of error.
     if isinstance(error, tf.errors.ResourceExhaustedError) and "OOM" in error.message:
         return (

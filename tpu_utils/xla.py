@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tpu_utils.errors import DeviceError
+from tpu_utils.errors import DeviceError, first_line
 
 _NO_KERNEL = re.compile(r"No registered '(\w+)' OpKernel for .*?\{\{node ([^}]+)\}\}")
 _BOUNDED_SHAPE = re.compile(r'\[[^\]]*<=[^\]]*\].*op_type="(\w+)" op_name="([^"]+)"')
@@ -39,16 +39,16 @@ def lower_to_hlo(function: Callable[..., Any], *example_args: Any) -> str:
     try:
         hlo = lower(stage="hlo")
     except ValueError as error:
-        raise DeviceError(f"XLA cannot compile this: {_reason(str(error))}") from error
+        raise DeviceError(f"XLA cannot compile this: {_reason(error)}") from error
     if bounded := _BOUNDED_SHAPE.search(hlo):
         op, node = bounded.groups()
         raise DeviceError(f"XLA cannot give this static shapes: that of {op} (node {node}) depends on values")
     return hlo
 
 
-def _reason(message: str) -> str:
+def _reason(error: Exception) -> str:
     """The one fact in a page of advice."""
-    if no_kernel := _NO_KERNEL.search(message):
+    if no_kernel := _NO_KERNEL.search(str(error)):
         op, node = no_kernel.groups()
         return f"it has no kernel for {op} (node {node})"
-    return message.removeprefix("Failed getting HLO text: '").splitlines()[0]
+    return first_line(error).removeprefix("Failed getting HLO text: '")

@@ -13,6 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from efficientnet_advprop.recipes import first_line
+
 _BAD_IMAGE = "bad image: "
 _AT_A_TIME = 16
 
@@ -73,6 +75,11 @@ def bad_image_in(error: tf.errors.OpError) -> str | None:
     """The image at which `stop_at` ended a stream, and what is wrong with it; None for other errors."""
     found = re.search(rf"\[({_BAD_IMAGE}.*)\]$", error.message, re.MULTILINE)
     return found[1] if found else None
+
+
+def reason_without_ops(error: tf.errors.OpError) -> str:
+    """The first line of TensorFlow's message, without the names of the operations that raised it."""
+    return first_line(error).rpartition("}} ")[2].partition(" [Op:")[0]
 
 
 def with_stand_ins(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -12,7 +12,7 @@ from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
-from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError
+from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError, first_line
 
 _WITHOUT_FOLDER = ("digits", "fake")
 _IMAGENET_ON_TFDS = "imagenet2012"
@@ -73,8 +73,7 @@ def find_source(
         _refuse_few_images(train_images_per_class, "sets of TensorFlow Datasets")
         return open_tfds(dataset, data_dir, holdout_shards, evaluation_only)
     except (tf.errors.OpError, OSError) as error:
-        reason = getattr(error, "message", None) or str(error)
-        raise RecipeError(f"cannot read data_dir {data_dir}: {reason.splitlines()[0]}") from error
+        raise RecipeError(f"cannot read data_dir {data_dir}: {first_line(error)}") from error
 
 
 def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = False) -> Source:

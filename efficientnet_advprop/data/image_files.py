@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.data.bad_images import reason_without_ops
 from efficientnet_advprop.data.preprocessing import preprocess_eval
-from efficientnet_advprop.recipes import DataSpec, RecipeError
+from efficientnet_advprop.recipes import DataSpec, RecipeError, first_line
 
 _FILES_AT_A_TIME = 16
 
@@ -22,7 +23,7 @@ def find_images(pattern: str) -> list[str]:
         paths = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
         is_folder = tf.io.gfile.isdir(pattern)
     except tf.errors.OpError as error:
-        raise RecipeError(f"cannot look for images in {pattern}: {error.message}") from error
+        raise RecipeError(f"cannot look for images in {pattern}: {first_line(error)}") from error
     if paths:
         return paths
     hint = f", which is a folder: {pattern.rstrip('/')}/*.jpg, say" if is_folder else ""
@@ -44,16 +45,10 @@ def read_images(paths: Sequence[str], image_size: int, spec: DataSpec) -> Iterat
         try:
             return preprocess_eval(tf.io.read_file(path), image_size, spec.eval_crop, spec.resize).numpy()
         except tf.errors.OpError as error:
-            return _reason(error)
+            return reason_without_ops(error)
 
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
         # In pieces: map() alone would read all the files ahead of whoever takes them.
         for start in range(0, len(paths), _FILES_AT_A_TIME):
             piece = paths[start : start + _FILES_AT_A_TIME]
             yield from zip(piece, pool.map(read_or_reason, piece), strict=True)
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """What TensorFlow says of an image, without the names of the operations that said it."""
-    line = (error.message.strip().splitlines() or [type(error).__name__])[0]
-    return line.rpartition("}} ")[2].partition(" [Op:")[0]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
+from efficientnet_advprop.data.bad_images import reason_without_ops
 from efficientnet_advprop.recipes import RecipeError
 
 _FILES_AT_A_TIME = 16  # enough to hide the latency of a disk
@@ -126,8 +127,7 @@ def damaged_records(paths: Sequence[str]) -> list[str]:
             for number, _ in enumerate(tf.data.TFRecordDataset(path), start=1):  # noqa: B007
                 pass
         except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
-            damages.append(f"{path} record {number}: {reason}; nothing behind it can be read")
+            damages.append(f"{path} record {number}: {reason_without_ops(error)}; nothing behind it can be read")
     return damages
 
 

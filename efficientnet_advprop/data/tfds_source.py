@@ -9,7 +9,7 @@ from absl import logging
 from efficientnet_advprop.data.class_names import named_synsets
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.shards import Shards, hold_out
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import RecipeError, first_line
 
 _EVALUATION_SPLITS = ("validation", "test")
 
@@ -35,7 +35,7 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluati
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
         info, is_prepared = builder.info, builder.is_prepared()
     except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError, KeyError, ImportError) as error:
-        raise RecipeError(f"unknown dataset {name!r}: {_first_line(error)}") from error
+        raise RecipeError(f"unknown dataset {name!r}: {first_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
     features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
@@ -77,7 +77,3 @@ def _shards(split: tfds.core.SplitInfo, name: str) -> Shards:
     if missing := [path for path in paths if not tf.io.gfile.exists(path)]:
         raise RecipeError(f"{name} lacks {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""))
     return Shards(paths, tuple(split.shard_lengths))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from efficientnet_advprop.export.description import DESCRIPTION_FILE, Description
-from efficientnet_advprop.recipes import MAIN_BRANCH, NETWORKS, RecipeError, WeightsFacts
+from efficientnet_advprop.recipes import MAIN_BRANCH, NETWORKS, RecipeError, WeightsFacts, first_line
 
 _SIGNATURE = "serving_default"
 
@@ -99,7 +99,7 @@ class ExportedWeights:
         try:
             return ExportedNetwork(self._folder, self.description), []
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-            raise RecipeError(f"cannot load {self._folder}: {str(error).splitlines()[0]}") from error
+            raise RecipeError(f"cannot load {self._folder}: {first_line(error)}") from error
 
 
 def is_saved_model(path: str) -> bool:

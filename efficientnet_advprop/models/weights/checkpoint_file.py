@@ -7,7 +7,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import RecipeError, first_line
 
 _INDEX = ".index"
 _PART_OF_CHECKPOINT = re.compile(r"\.(index|data-\d{5}-of-\d{5}|meta)$")
@@ -49,8 +49,7 @@ class CheckpointFile:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> RecipeError:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return RecipeError(f"checkpoint {self.path} cannot be read: {line}")
+        return RecipeError(f"checkpoint {self.path} cannot be read: {first_line(error)}")
 
 
 def digest_of(prefix: str) -> str:
@@ -84,7 +83,7 @@ def find_checkpoint(path: str) -> str:
             return recorded
         found = sorted(tf.io.gfile.glob(os.path.join(path, f"*{_INDEX}")))
     except tf.errors.OpError as error:
-        raise RecipeError(f"cannot look for a checkpoint in {path}: {error.message}") from error
+        raise RecipeError(f"cannot look for a checkpoint in {path}: {first_line(error)}") from error
     if len(found) == 1:
         return found[0].removesuffix(_INDEX)
     if not found:
