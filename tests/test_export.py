@@ -22,9 +22,9 @@ from efficientnet_advprop.export.versions import new_version
 from efficientnet_advprop.export.warmup import WARMUP_FILE, read_warmup_requests
 from efficientnet_advprop.models import build_model
 from tests.exports import FAMILIES, NAMES, SIZE, new_network, served, some_images, trained_network
+from tests.real_images import IMAGENET_SAMPLE, needs_imagenet_sample
 from tests.small import new_state, small_recipe
 
-IMAGENET_SAMPLE = pathlib.Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample" / "val"
 OUTPUTS = {"logits", "probabilities", "classes", "top_classes", "top_scores", "top_labels"}
 TOLERANCE = 1e-5
 
@@ -230,7 +230,7 @@ def test_gradients_pass_through_a_signature(b0):
     np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.skipif(not IMAGENET_SAMPLE.is_dir(), reason="needs the shared sample of ImageNet")
+@needs_imagenet_sample
 def test_real_images_as_bytes_are_seen_as_in_evaluation(b0):
     """Whatever their sizes; among them the PNG that ImageNet has under a JPEG's name, if it is in the sample."""
     trained, loaded = b0

@@ -1,7 +1,5 @@
 """Crops, resizing and decoding of one image, against arithmetic done here in NumPy and against Pillow."""
 
-import pathlib
-
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -11,8 +9,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import preprocess_eval, preprocess_train
 from efficientnet_advprop.data.preprocessing import center_window, crop_padding_px, distorted_window
 from efficientnet_advprop.recipes import RecipeError
-
-IMAGENET_SAMPLE = pathlib.Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample" / "val"
+from tests.real_images import IMAGENET_SAMPLE, needs_imagenet_sample
 
 SIDES = st.integers(40, 3000)
 few_examples = hypothesis.settings(deadline=None, max_examples=60)
@@ -215,7 +212,7 @@ def test_unknown_crops_and_resizes_are_refused():
         preprocess_train(image, 32, [0, 0], "center")
 
 
-@pytest.mark.skipif(not IMAGENET_SAMPLE.is_dir(), reason=f"no ImageNet images in {IMAGENET_SAMPLE}")
+@needs_imagenet_sample
 def test_real_images():
     for path in sorted(IMAGENET_SAMPLE.glob("*/*.JPEG"))[::200]:
         encoded = path.read_bytes()

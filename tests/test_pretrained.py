@@ -16,9 +16,9 @@ from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import load_official_checkpoint, open_weights
 from efficientnet_advprop.recipes import NetworkSpec, RecipeError, WeightsFacts, named_recipe, network_spec
 from tests.command_line import refused, run, set_flags
+from tests.official_checkpoint import official_tensors, write_tf1
 from tests.small import randomize_norms
 from tests.test_tfrecord import write_split
-from tests.test_weights import official_tensors, write_tf1
 from tests.two_blocks import two_block_networks
 
 SMALL = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=32")

@@ -1,7 +1,5 @@
 """Folders of TFRecords: made here with one grey value per image, and CIFAR-10 where it is at hand."""
 
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,8 +7,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import bad_image_in, eval_dataset, open_source, train_dataset
 from efficientnet_advprop.data.shards import count_records
 from efficientnet_advprop.recipes import RecipeError, named_recipe, override
-
-CIFAR10 = pathlib.Path(__file__).parents[2] / "shared" / "data" / "cifar10-tfrecord"
+from tests.real_images import CIFAR10, needs_cifar10
 
 NUM_CLASSES = 5
 TRAIN_SHARDS = (7, 2, 9, 6)  # images a file: unequal
@@ -227,7 +224,7 @@ def test_records_are_counted(folder):
     assert [count_records(str(folder / f"train-{shard:05d}-of-00004")) for shard in range(4)] == list(TRAIN_SHARDS)
 
 
-@pytest.mark.skipif(not CIFAR10.is_dir(), reason=f"no CIFAR-10 TFRecords in {CIFAR10}")
+@needs_cifar10
 def test_cifar10():
     recipe = folder_recipe(
         network__input_image_size=32,

@@ -1,7 +1,5 @@
 """Weights from files: official checkpoints by name, value and logits; those of runs; every way a file can be wrong."""
 
-import importlib.util
-import json
 import shutil
 from pathlib import Path
 
@@ -21,38 +19,15 @@ from efficientnet_advprop.models.weights import (
 from efficientnet_advprop.models.weights.official import official_names
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, preprocessing_of_path
 from efficientnet_advprop.training.checkpoints import Checkpoints
+from tests.official_checkpoint import (
+    AVERAGE,
+    b1_logits,
+    official_shapes,
+    official_tensors,
+    pseudo_random_checkpoint,
+    write_tf1,
+)
 from tests.small import assert_equal_values, new_state, one_cpu, randomize_norms, small_model, small_recipe, values
-
-AVERAGE = "/ExponentialMovingAverage"
-OFFICIAL = Path(__file__).parents[2] / "shared" / "data" / "official-checkpoint"
-needs_official = pytest.mark.skipif(not OFFICIAL.exists(), reason=f"no official layouts in {OFFICIAL}")
-
-
-def write_tf1(prefix, tensors: dict[str, np.ndarray]) -> str:
-    names = sorted(tensors)
-    Path(prefix).parent.mkdir(parents=True, exist_ok=True)
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(tensors[name]) for name in names],
-    )
-    return str(prefix)
-
-
-def official_tensors(model: tf.keras.Model) -> dict[str, np.ndarray]:
-    """What an official file of this network holds: raw values, averages, RMSProp's slots, the step.
-
-    The raw values are all 7 and the averages the model's, so that a mistake cannot go unseen.
-    """
-    tensors = {"global_step": np.int64(5)}
-    variables = values(model)
-    for path, name in official_names(model).items():
-        tensors[name] = np.full_like(variables[path], 7)
-        tensors[name + AVERAGE] = variables[path]
-        if "moving_" not in name:
-            tensors[name + "/RMSProp"] = tensors[name + "/RMSProp_1"] = np.ones_like(variables[path])
-    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -108,31 +83,22 @@ def test_every_variable_of_a_deep_network_has_a_name_of_its_own():
     assert names["blocks.60.project.norm.norms.main.gamma"].endswith("blocks_60/tpu_batch_normalization_2/gamma")
 
 
-@needs_official
 @pytest.mark.parametrize("network", ["efficientnet-b0", "efficientnet-b1"])
 def test_names_and_shapes_are_those_of_the_released_files(network):
     model = build_model(network)
     variables, names = model.weights_by_path(), official_names(model)
     ours = {name: variables[path].shape.as_list() for path, name in names.items()}
     assert len(names) == len(variables)
-    assert ours == dict(json.loads((OFFICIAL / f"{network}.json").read_text()))
+    assert ours == official_shapes(network)
 
 
-@needs_official
 def test_b1_computes_the_official_logits_at_both_sizes(tmp_path):
-    """The file's raw values are decoys, so these logits can only come from the averages."""
-    spec = importlib.util.spec_from_file_location("make", OFFICIAL / "make_official_checkpoint.py")
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
-    make.write(json.loads((OFFICIAL / "efficientnet-b1.json").read_text()), str(tmp_path / "model.ckpt"))
+    """The file's raw values are all 7, so these logits can only come from the averages."""
+    write_tf1(tmp_path / "model.ckpt", pseudo_random_checkpoint("efficientnet-b1"))
     model = efficientnet_advprop.build_model("efficientnet-b1", preprocessing="advprop")
     efficientnet_advprop.load_official_checkpoint(model, str(tmp_path))
-    expected = np.load(OFFICIAL / "b1_logits.npz")
-    assert len(expected.files) == 2
-    for name in expected.files:
-        pixels = (make.network_input(int(name.removeprefix("res"))) + 1) * 127.5
-        largest = np.abs(expected[name]).max()
-        np.testing.assert_allclose(model(pixels), expected[name], atol=1e-5 * largest, rtol=0)
+    for images, logits in b1_logits():
+        np.testing.assert_allclose(model(images), logits, atol=1e-5 * np.abs(logits).max(), rtol=0)
 
 
 def test_averages_by_default_and_raw_values_on_request(source, tensors, tmp_path):
