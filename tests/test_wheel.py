@@ -42,7 +42,7 @@ def python(*arguments: object) -> str:
 def installed(tmp_path_factory):
     """The wheel of this checkout, installed into a folder of its own."""
     folder = tmp_path_factory.mktemp("wheel")
-    # Built from a copy: setuptools leaves a folder build/ in the tree, whose deleted modules would be in the next wheel.
+    # Built from a copy: setuptools leaves a folder build/ in the tree, and with it deleted modules in the next wheel.
     source = folder / "source"
     without_caches = shutil.ignore_patterns("__pycache__")
     for name in (*IN_WHEEL, "flags"):
