@@ -221,7 +221,7 @@ def test_predictions_are_the_models_on_the_official_crop(official, image_folder,
 def test_images_that_are_none_or_nowhere(official, image_folder, tmp_path, capsys):
     command = ("--mode=predict", f"--init_checkpoint={official}", f"--model_dir={tmp_path}", *SMALL)
     assert "is a folder" not in refused(*command, f"--images={image_folder}/*.gif", capsys=capsys)
-    assert f"{image_folder}/*.jpg, say" in refused(*command, f"--images={image_folder}", capsys=capsys)
+    assert f"give {image_folder}/*.jpg" in refused(*command, f"--images={image_folder}", capsys=capsys)
     with pytest.raises(SystemExit) as left:
         run(*command, f"--images={image_folder}/t*.jpg", capsys=capsys)
     assert left.value.code == 2

@@ -259,7 +259,7 @@ def test_class_folders_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / "validation" / "dog" / "1.png").write_bytes(grey_png(1))
     assert "has no folder of training images for dog" in refusal("imagenet", tmp_path)
     (tmp_path / "val").mkdir()
-    assert "has val and validation: which one is meant?" in refusal("imagenet", tmp_path)
+    assert "has val and validation: one folder of evaluation images is needed" in refusal("imagenet", tmp_path)
     (tmp_path / "val").rmdir()
     (tmp_path / "train").rename(tmp_path / "elsewhere")
     assert "has no folder train with a folder of images per class" in refusal("imagenet", tmp_path)

@@ -1,4 +1,4 @@
-"""Data: sources of images, what is done to an image, and the batches that training and evaluation read.
+"""Data: sources of images, preprocessing and augmentation, and the batches that training and evaluation read.
 
 A source yields records and reads them; `pipeline` turns the records of any source into batches.
 """

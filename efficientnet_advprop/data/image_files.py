@@ -26,14 +26,14 @@ def find_images(pattern: str) -> list[str]:
         raise RecipeError(f"cannot look for images in {pattern}: {first_line(error)}") from error
     if paths:
         return paths
-    hint = f", which is a folder: {pattern.rstrip('/')}/*.jpg, say" if is_folder else ""
+    hint = f", which is a folder: give {pattern.rstrip('/')}/*.jpg, for example" if is_folder else ""
     raise RecipeError(f"no file matches {pattern}{hint}")
 
 
 def read_images(paths: Sequence[str], image_size: int, spec: DataSpec) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Each path with its image as evaluation sees it, float32 [image_size, image_size, 3], in the paths' order.
+    """Each path with its image, preprocessed for evaluation, float32 [image_size, image_size, 3], in the paths' order.
 
-    A file that holds no whole image comes with the reason instead.
+    A file that cannot be decoded comes with the reason instead.
 
     Args:
         paths: files.
@@ -48,7 +48,7 @@ def read_images(paths: Sequence[str], image_size: int, spec: DataSpec) -> Iterat
             return reason_without_ops(error)
 
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
-        # In pieces: map() alone would read all the files ahead of whoever takes them.
+        # In chunks: map() alone would read all files ahead, and hold their images in memory.
         for start in range(0, len(paths), _FILES_AT_A_TIME):
-            piece = paths[start : start + _FILES_AT_A_TIME]
-            yield from zip(piece, pool.map(read_or_reason, piece), strict=True)
+            chunk = paths[start : start + _FILES_AT_A_TIME]
+            yield from zip(chunk, pool.map(read_or_reason, chunk), strict=True)
