@@ -66,7 +66,7 @@ def numbers(name: str) -> ModelNumbers:
         RecipeError: for an unknown name.
     """
     model = build_model(name)
-    network = model.network
+    network = model.spec
     trained = [variable for variable in model.branch_variables("main") if variable.trainable]
     return ModelNumbers(
         name,

@@ -42,7 +42,7 @@ def export_ours(folder: str) -> str:
         model=_NETWORK,
         scheme=None,
         dataset=None,
-        preprocessing=model.network.preprocessing,
+        preprocessing=model.spec.preprocessing,
         input_image_size=_SIZE,
         eval_crop="pad32",
         resize="bicubic",

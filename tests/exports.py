@@ -51,12 +51,12 @@ def some_images(number: int = 6) -> np.ndarray:
 
 def served(trained: Network, model: Network | None = None, eval_crop: str = "pad32", **changes) -> ServedNetwork:
     """The main branch of a trained network, ready to be exported."""
-    model = model or new_network(trained.network.name, ("main",), trained.num_classes)
+    model = model or new_network(trained.spec.name, ("main",), trained.num_classes)
     description = Description(
-        model=trained.network.name,
+        model=trained.spec.name,
         scheme="advprop",
         dataset="digits",
-        preprocessing=trained.network.preprocessing,
+        preprocessing=trained.spec.preprocessing,
         input_image_size=SIZE,
         eval_crop=eval_crop,
         resize="bicubic",

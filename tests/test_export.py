@@ -137,7 +137,7 @@ def test_variables_are_exactly_those_of_a_main_only_network(exported):
     assert not [name for name in saved if "auxiliary" in name]
     # A dot in a key is written twice.
     paths = {name.split("/")[1].replace("..", "."): tuple(shape) for name, shape in saved.items()}
-    main_only = new_network(trained.network.name)
+    main_only = new_network(trained.spec.name)
     assert paths == {path: tuple(variable.shape) for path, variable in main_only.weights_by_path().items()}
     assert set(paths) < set(trained.weights_by_path())
 
@@ -155,10 +155,10 @@ def test_what_is_known_lies_beside_it_and_inside(exported):
     assert json.loads(tf.saved_model.load(folder).description().numpy()) == description
     assert description["input_range"] == [0, 255]
     assert description["input_image_size"] == SIZE
-    assert description["preprocessing"] == trained.network.preprocessing
-    assert description["parameters"] == new_network(trained.network.name).count_params()
+    assert description["preprocessing"] == trained.spec.preprocessing
+    assert description["parameters"] == new_network(trained.spec.name).count_params()
     card = (pathlib.Path(folder) / "model_card.md").read_text()
-    assert card.startswith(f"# {trained.network.name}\n")
+    assert card.startswith(f"# {trained.spec.name}\n")
     for text in ("| top1_main ", "50.00 %", "RGB in [0, 255], trained at 32 x 32 px", "serving_bytes", "main branch"):
         assert text in card
     assert (pathlib.Path(folder) / "assets" / "labels.txt").read_text().splitlines() == list(NAMES)

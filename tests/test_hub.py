@@ -130,7 +130,7 @@ def test_each_module_has_its_page(modules):
     for kind in ("classification", "feature_vector"):
         with open(f"{folder}/{kind}.md") as file:
             page = file.read()
-        assert page.startswith(f"# Module {trained.network.name.replace('-', '_')}_{kind}/1\n")
+        assert page.startswith(f"# Module {trained.spec.name.replace('-', '_')}_{kind}/1\n")
         for text in (f"<!-- asset-path: {kind}.tar.gz -->", "<!-- fine-tunable: true -->", "RGB in [0, 1]"):
             assert text in page
         assert ("logits [N, 10]" in page) == (kind == "classification")

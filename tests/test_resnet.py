@@ -85,7 +85,7 @@ def test_shapes():
 def test_stochastic_depth_and_dropout_are_off_by_default():
     model = build_model("resnet-50")
     assert not any(block.drops for block in model.blocks)
-    assert model.network.dropout_rate == 0
+    assert model.spec.dropout_rate == 0
 
 
 def test_initial_values():

@@ -203,7 +203,7 @@ def test_a_file_without_averages_says_how_to_load_it(tensors, tmp_path):
 
 def test_the_classifier_alone_is_skipped_and_only_on_request(source, tensors, tmp_path):
     path = write_tf1(tmp_path / "model.ckpt", tensors)
-    model = build_model(source.network, 4)
+    model = build_model(source.spec, 4)
     before = values(model)
     with pytest.raises(RecipeError, match=r"head/dense/kernel\S* \[\d+, 10\] instead of \[\d+, 4\]"):
         load_official_checkpoint(model, path)
@@ -213,7 +213,7 @@ def test_the_classifier_alone_is_skipped_and_only_on_request(source, tensors, tm
     after, loaded = values(model), values(source)
     for name, value in after.items():
         np.testing.assert_array_equal(value, (before if name.startswith("classifier") else loaded)[name])
-    wider = build_model(source.network, 4, width_coefficient=0.5)
+    wider = build_model(source.spec, 4, width_coefficient=0.5)
     with pytest.raises(RecipeError, match="does not fit"):
         load_official_checkpoint(wider, path, skip_other_classifier=True)
 
