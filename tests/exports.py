@@ -33,7 +33,7 @@ def new_network(family: str, branches: Sequence[str] = ("main",), num_classes: i
 
 
 def trained_network(family: str, branches: Sequence[str] = TWO, num_classes: int = 10) -> Network:
-    """One whose branches differ, as if trained, and whose answers are neither sure nor all alike."""
+    """A network whose branches differ, as if trained, with probabilities that are neither 0 or 1 nor all equal."""
     tf.keras.utils.set_random_seed(0)
     model = new_network(family, branches, num_classes)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Images that cannot be read: decoded rightly where that is possible, else named, counted and left out."""
+"""Unusual images are decoded correctly; images that cannot be read are named, counted and left out."""
 
 import io
 import json
@@ -48,14 +48,14 @@ def encoded(image, kind="JPEG"):
     ],
     ids=["grey jpeg", "cmyk jpeg", "png", "palette png", "grey alpha png", "alpha png", "gif", "bmp", "16-bit png"],
 )
-def test_unusual_images_are_decoded_rightly(content, mode):
+def test_unusual_images_are_decoded_correctly(content, mode):
     image = preprocess_eval(tf.constant(content), 24, "none")
     expected = np.asarray(make_image(mode).convert("RGB"), np.float32)
     assert np.abs(image - expected).max() <= 6  # JPEG's loss
 
 
 @pytest.mark.parametrize("eval_crop", ["none", "pad32", "0.875"])
-def test_a_image_of_one_pixel(eval_crop):
+def test_an_image_of_one_pixel(eval_crop):
     image = preprocess_eval(tf.constant(encoded(Image.new("RGB", (1, 1), (10, 200, 30)), "PNG")), 8, eval_crop)
     np.testing.assert_array_equal(image, np.broadcast_to(np.float32([10, 200, 30]), (8, 8, 3)))
 
@@ -89,7 +89,7 @@ def decodes(content):
     return True
 
 
-def test_a_thousand_mutated_images_are_each_read_or_marked_in_order():
+def test_a_thousand_mutated_images_are_each_read_or_reported_in_order():
     rng = np.random.default_rng(0)
     originals = [encoded(make_image(), kind) for kind in ("JPEG", "PNG", "GIF", "BMP")]
     contents = [mutated(originals[number % 4], number, rng) for number in range(1000)]

@@ -25,7 +25,7 @@ SIZE = 48
 
 @pytest.fixture(scope="module", autouse=True)
 def few_blocks() -> Iterator[None]:
-    """Networks that are traced in a second or two, for all runs here and what is read of them."""
+    """Small networks for all tests here, traced in a second or two."""
     with two_block_networks():
         yield
 
@@ -34,7 +34,7 @@ def few_blocks() -> Iterator[None]:
 def imagenet_run(tmp_path_factory) -> Path:
     """A network of a thousand classes after one step."""
     folder = tmp_path_factory.mktemp("imagenet") / "run"
-    # A classifier that tells classes apart although nothing was learned.
+    # A random classifier whose logits differ between classes, although nothing was learned.
     small = ("--num_label_classes=1000", "--train_steps=1", "--train_batch_size=2", "--num_eval_images=4")
     small = (*small, f"--input_image_size={SIZE}", "--classifier_init_scale=300", "--base_learning_rate=0.001")
     small = (*small, "--eval_crop=pad32")

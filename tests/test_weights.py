@@ -1,4 +1,4 @@
-"""Weights from files: official checkpoints by name, value and logits; those of runs; every way a file can be wrong."""
+"""Weights from files: official checkpoints by name, value and logits; those of runs; damaged and unfitting files."""
 
 import shutil
 from pathlib import Path
@@ -162,7 +162,7 @@ def test_a_second_set_of_batch_norms_is_the_auxiliary_branchs(source, tensors, t
     assert_equal_values(values(main_only), values(source))
 
 
-def test_half_a_second_set_is_left_over(tensors, tmp_path):
+def test_an_incomplete_second_set_is_refused(tensors, tmp_path):
     for leaf in ("gamma", "beta", "moving_mean", "moving_variance"):
         scope = "efficientnet-b0/stem/tpu_batch_normalization"
         tensors[f"{scope}_1/{leaf}{AVERAGE}"] = tensors[f"{scope}/{leaf}{AVERAGE}"]
@@ -170,7 +170,7 @@ def test_half_a_second_set_is_left_over(tensors, tmp_path):
         load_official_checkpoint(other_model(("main", "auxiliary")), write_tf1(tmp_path / "model.ckpt", tensors))
 
 
-def test_variables_left_over_are_named_and_can_be_accepted(source, tensors, tmp_path):
+def test_extra_variables_are_named_and_can_be_ignored(source, tensors, tmp_path):
     tensors["efficientnet-b0/blocks_0/gate/kernel"] = np.zeros([1])
     path = write_tf1(tmp_path / "model.ckpt", tensors)
     with pytest.raises(RecipeError, match=r"does not have: efficientnet-b0/blocks_0/gate/kernel.*allow_extra_variabl"):
@@ -263,7 +263,7 @@ def test_files_that_cannot_be_read_are_one_clear_line_each(tensors, tmp_path):
         ("/data/efficientnet-b0/advprop", None),  # a file of that name
     ],
 )
-def test_the_official_folders_tell_the_preprocessing(path, preprocessing):
+def test_official_folders_determine_the_preprocessing(path, preprocessing):
     assert preprocessing_of_path(path) == preprocessing
 
 
@@ -281,7 +281,7 @@ def run_folder(tmp_path_factory):
     return folder, recipe, values(state.model), values(state.average_model)
 
 
-def test_content_tells_official_from_a_runs(run_folder, tensors, tmp_path):
+def test_the_content_determines_the_kind_of_checkpoint(run_folder, tensors, tmp_path):
     folder, recipe, *_ = run_folder
     weights = open_weights(folder)
     assert isinstance(weights, RunWeights)
@@ -297,7 +297,7 @@ def test_content_tells_official_from_a_runs(run_folder, tensors, tmp_path):
         open_weights(write_tf1(tmp_path / "other", {"kernel": np.ones(3)}))
 
 
-def test_a_runs_checkpoint_is_whole_without_its_folder(run_folder, tmp_path):
+def test_a_runs_checkpoint_can_be_loaded_without_its_folder(run_folder, tmp_path):
     folder, recipe, raw, averaged = run_folder
     for file in Path(folder, "checkpoints").glob("step-0.*"):
         shutil.copy(file, tmp_path)
@@ -335,7 +335,7 @@ def test_a_runs_checkpoint_for_other_classes_keeps_the_new_classifier(run_folder
     np.testing.assert_array_equal(model.weights_by_path()["stem.kernel"], averaged["stem.kernel"])
 
 
-def test_a_digest_tells_weights_by_their_values_and_not_by_their_place(tmp_path):
+def test_a_digest_depends_on_values_and_not_on_the_path(tmp_path):
     def written(name, value):
         return tf.train.Checkpoint(kernel=tf.Variable([1.0, value])).write(str(tmp_path / name))
 

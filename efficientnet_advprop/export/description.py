@@ -100,7 +100,7 @@ class Description:
             ("step", _NOT_KNOWN if self.step is None else self.step),
             (
                 "batch norms",
-                f"of the {self.branch} branch" + ("" if self.branch == MAIN_BRANCH else ", NOT of the main branch"),
+                f"of the {self.branch} branch" + ("" if self.branch == MAIN_BRANCH else ", NOT the main one"),
             ),
             ("images", f"RGB in [{low}, {high}], trained at {self.input_image_size} x {self.input_image_size} px"),
             ("preprocessing", f"{self.preprocessing}: {_PIXELS_DO[self.preprocessing]}"),
