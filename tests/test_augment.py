@@ -295,7 +295,7 @@ def test_autoaugment_draws_sub_policies_equally_often_and_operations_with_their_
     for slot in range(2):
         fractions = np.bincount(operations[:, slot], minlength=IDENTITY + 1) / count
         np.testing.assert_allclose(fractions, expected[slot], atol=0.016)  # 3.5 standard deviations of the largest
-        assert not shares[expected[slot] == 0].any()
+        assert not fractions[expected[slot] == 0].any()
     moved = arguments[operations[:, 1] == OPERATIONS.index("TranslateY"), 1]
     assert set(moved) == {-225, 225} and 0.4 < (moved > 0).mean() < 0.6
 

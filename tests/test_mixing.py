@@ -47,19 +47,19 @@ def test_mixup_is_a_weighted_mean_with_the_reversed_batch(batch, alpha):
     np.testing.assert_allclose(tf.reduce_sum(mixed_labels, 1), 1, rtol=1e-6)
 
 
-def mixup_shares(alpha, count):
+def mixup_coefficients(alpha, count):
     labels = tf.one_hot(tf.range(count) % 2, 2)  # in an even batch, every counterpart has the other label
     _, mixed = mixup({"images": tf.zeros([count, 1, 1, 3])}, labels, alpha, tf.constant([0, 1]))
     return tf.reduce_max(mixed, 1).numpy()
 
 
 def test_mixups_weights_are_betas_larger_half():
-    uniform = np.sort(mixup_shares(1.0, 4000))
+    uniform = np.sort(mixup_coefficients(1.0, 4000))
     np.testing.assert_allclose(uniform, np.linspace(0.5, 1, 4000), atol=0.025)
-    few = mixup_shares(0.2, 4000)
+    few = mixup_coefficients(0.2, 4000)
     assert 0.85 < few.mean() < 0.95  # E max(l, 1 - l) is 0.90 for Beta(0.2, 0.2)
     for alpha in (1e-3, 1e-6):  # where Gamma's samples underflow
-        assert (mixup_shares(alpha, 500) > 0.99).mean() > 0.98
+        assert (mixup_coefficients(alpha, 500) > 0.99).mean() > 0.98
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -328,7 +328,7 @@ def test_preprocessing_is_never_guessed():
 
 
 def test_a_run_that_starts_from_weights_takes_their_network():
-    """A B3 with ImageNet's preprocessing: neither needs a flag, and the named recipe's expected accuracy no longer applies."""
+    """A B3 with ImageNet's preprocessing: neither needs a flag, and the recipe's expected accuracy does not apply."""
     facts = WeightsFacts("x", {"network.name": "efficientnet-b3", "network.preprocessing": "imagenet"}, 1000)
     recipe = flags.settings_from_flags(set_flags("--init_checkpoint=x", "--advprop"), weights=facts).recipe
     assert (recipe.network.name, recipe.network.preprocessing) == ("efficientnet-b3", "imagenet")
