@@ -20,7 +20,7 @@ def per_host_batch_size(context: tf.distribute.InputContext, global_batch_size: 
 
 
 def order_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
-    """The seed, int32 [2], of the order of images in (epoch), or another key of a shuffle."""
+    """The seed, int32 [2], of an order of images, such as that of an epoch."""
     return fold(tf.constant([recipe.seed, _ORDER]), *places)
 
 
