@@ -160,7 +160,7 @@ def _table(rows: list[tuple[str, Any]], headers: tuple[str, str]) -> str:
 
 
 def code_commit() -> str | None:
-    """The commit of the checkout that holds this file, with `-dirty` for uncommitted changes; None if there is none."""
+    """The commit of the checkout that holds this file, with `-dirty` for uncommitted changes; None without one."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
