@@ -197,7 +197,7 @@ def test_wrong_calls_are_refused(photograph):
         apply("Blur", photograph, 1)
     with pytest.raises(ValueError, match="Rotate needs an argument"):
         apply("Rotate", photograph)
-    with pytest.raises(ValueError, match="Invert takes a uint8 photograph, not float32"):
+    with pytest.raises(ValueError, match="Invert takes a uint8 image, not float32"):
         apply("Invert", photograph.astype(np.float32))
 
 
