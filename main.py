@@ -17,7 +17,7 @@ from absl import flags as absl_flags
 
 import flags
 import tpu_utils
-from efficientnet_advprop.data import Source, bad_image_in, check_options, find_source
+from efficientnet_advprop.data import Source, bad_image_in, check_options, find_source, reason_without_ops
 from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.modes.check_data import check_data
@@ -27,7 +27,7 @@ from efficientnet_advprop.modes.export import export
 from efficientnet_advprop.modes.predict import predict
 from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.modes.train import train_and_evaluate, train_only
-from efficientnet_advprop.recipes import Recipe, RecipeError, WeightsFacts, differences
+from efficientnet_advprop.recipes import Recipe, RecipeError, WeightsFacts, differences, first_line
 from efficientnet_advprop.reporting import describe_data
 from efficientnet_advprop.training import checkpoints, run_folder
 from efficientnet_advprop.training.interruption import Interrupted
@@ -188,9 +188,8 @@ def explain(error: tf.errors.OpError) -> str:
     if bad_image := bad_image_in(error):
         return f"{bad_image} (--mode=check_data names all; --bad_images=skip leaves them out)"
     if isinstance(error, tf.errors.DataLossError):
-        reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
-        return f"{reason}: a data file is damaged, --mode=check_data says which"
-    line = (error.message.strip().splitlines() or [type(error).__name__])[0]
+        return f"{reason_without_ops(error)}: a data file is damaged, --mode=check_data says which"
+    line = first_line(error)
     # A full disk and a full quota are the same type of error.
     if isinstance(error, tf.errors.ResourceExhaustedError) and "OOM" in error.message:
         return (

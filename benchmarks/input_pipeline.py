@@ -1,10 +1,10 @@
-"""Images per second of one core, from JPEG files to training batches, as ratios measured in one run.
+"""Throughput of the input pipeline in images per second of one core, as ratios measured in one run.
 
     python -m benchmarks.input_pipeline --data_dir=FOLDER --markdown=docs/input_pipeline.md
 
-FOLDER holds class folders (`train/CLASS/*`, `val/CLASS/*`). Compared with what a Keras user would write first:
-`tf.keras.utils.image_dataset_from_directory`, a random crop and a random flip. The pipelines take turns (A B C A B C);
-each runs on one thread, and what counts is the process' CPU time, which other load does not stretch.
+FOLDER holds class folders (`train/CLASS/*`, `val/CLASS/*`). The baseline is a simple Keras pipeline:
+`tf.keras.utils.image_dataset_from_directory`, a random crop and a random flip. The pipelines are interleaved (A B C A B
+C). Each runs on one thread, and the process's CPU time is measured, on which other load has little effect.
 """
 
 import datetime
@@ -23,27 +23,27 @@ from efficientnet_advprop.data.class_folders import ClassFolderSource
 from efficientnet_advprop.recipes import Recipe, named_recipe, override
 
 _DATA_DIR = absl_flags.DEFINE_string("data_dir", None, "Folder of class folders.", required=True)
-_IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 224, "Side of the results, in pixels.")
-_BATCHES = absl_flags.DEFINE_integer("batches", 6, "Batches of 32 images a turn.")
-_ROUNDS = absl_flags.DEFINE_integer("rounds", 7, "Turns; each takes every pipeline once.")
+_IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 224, "Side of the resulting images, in pixels.")
+_BATCHES = absl_flags.DEFINE_integer("batches", 6, "Batches of 32 images per round and pipeline.")
+_ROUNDS = absl_flags.DEFINE_integer("rounds", 7, "Rounds; each runs every pipeline once.")
 _MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
 
 _BATCH_SIZE = 32
-_KERAS_MARGIN = 8 / 7  # 256 px for a crop of 224, as usual
+_KERAS_MARGIN = 8 / 7  # a crop of 224 px from 256 px, as usual
 
 PLAIN, TRAIN, EVAL = "Keras: whole image, crop, flip", "train", "eval"
 AUTOAUGMENT, RANDAUGMENT = "train + AutoAugment", "train + RandAugment"
 
-# (pipeline, compared with, what to try for, what must be reached).
+# (pipeline, baseline, aim, lower bound).
 AIMS = ((TRAIN, PLAIN, 1.5, 1.5), (AUTOAUGMENT, TRAIN, 0.6, 0.4))
 
-_IDLE_SECONDS, _LOOK_SECONDS = 0.01, 0.2
+_IDLE_SECONDS, _POLL_SECONDS = 0.01, 0.2
 
 MakeDataset = Callable[[], tf.data.Dataset]
 
 
 def benchmark_recipe(source: ClassFolderSource, augment_name: str) -> Recipe:
-    """The ImageNet recipe of B0 for the images at hand."""
+    """The ImageNet recipe of B0, with the number of images and classes of this source."""
     facts = source.facts
     return override(
         named_recipe("efficientnet-b0", "imagenet", "vanilla"),
@@ -60,7 +60,7 @@ def benchmark_recipe(source: ClassFolderSource, augment_name: str) -> Recipe:
 
 
 def keras_dataset() -> tf.data.Dataset:
-    """Every image decoded whole, made a little larger than the result, cropped and flipped at random."""
+    """Decode whole images, resize them a little larger than the result, crop and flip at random."""
     size = _IMAGE_SIZE.value
     margin = round(size * _KERAS_MARGIN)
     dataset = tf.keras.utils.image_dataset_from_directory(
@@ -71,7 +71,7 @@ def keras_dataset() -> tf.data.Dataset:
 
 
 def pipelines() -> dict[str, MakeDataset]:
-    """Every pipeline by name."""
+    """The pipelines by name."""
     source = ClassFolderSource(_DATA_DIR.value)
     context = tf.distribute.InputContext()
     recipes = {name: benchmark_recipe(source, name) for name in ("none", "autoaugment", "randaugment")}
@@ -89,7 +89,7 @@ def on_one_thread(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
     options.threading.max_intra_op_parallelism = 1
-    options.autotune.enabled = False  # it would change the buffers from turn to turn
+    options.autotune.enabled = False  # it would change the buffers between rounds
     return dataset.with_options(options)
 
 
@@ -98,13 +98,13 @@ def settle() -> None:
     before = float("-inf")
     while time.process_time() - before > _IDLE_SECONDS:
         before = time.process_time()
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def measure(make_datasets: dict[str, MakeDataset]) -> dict[str, list[float]]:
-    """Images per CPU second of each pipeline and turn; a first batch of each, not counted, warms it up.
+    """Images per CPU second of each pipeline and round, after one batch of warm-up.
 
-    A turn ends when what it took out of the pipeline's buffer is there again.
+    A measurement ends when the pipeline's buffers are full again.
     """
     iterators = {name: iter(on_one_thread(make().repeat())) for name, make in make_datasets.items()}
     for iterator in iterators.values():
@@ -128,8 +128,8 @@ def report(rates: dict[str, list[float]]) -> str:
         (name, f"{medians[name]:.0f}", f"{min(values):.0f}", f"{max(values):.0f}") for name, values in rates.items()
     ]
     ratio_rows = [
-        (f"{name} / {base}", f"{medians[name] / medians[base]:.2f}", f"{aim:g}", f"{must:g}")
-        for name, base, aim, must in AIMS
+        (f"{name} / {base}", f"{medians[name] / medians[base]:.2f}", f"{aim:g}", f"{bound:g}")
+        for name, base, aim, bound in AIMS
     ]
     tables = (
         tabulate.tabulate(rows, headers, "github", disable_numparse=True)
@@ -139,8 +139,8 @@ def report(rates: dict[str, list[float]]) -> str:
         )
     )
     setting = (
-        f"{_IMAGE_SIZE.value} px, {_ROUNDS.value} rounds of {_BATCHES.value} batches of {_BATCH_SIZE} in turn, one "
-        f"thread, {platform.machine()}, TensorFlow {tf.__version__}, "
+        f"{_IMAGE_SIZE.value} px, {_ROUNDS.value} rounds of {_BATCHES.value} batches of {_BATCH_SIZE}, interleaved, "
+        f"one thread, {platform.machine()}, TensorFlow {tf.__version__}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}."
     )
     return "\n\nImages per second of CPU time:\n\n".join(tables).join((f"{setting}\n\n", ""))
@@ -153,7 +153,7 @@ def main(_: list[str]) -> None:
     if _MARKDOWN.value:
         command = "python -m benchmarks.input_pipeline --data_dir=FOLDER"
         with open(_MARKDOWN.value, "w") as file:
-            file.write(f"# From files to batches\n\n`{command}`\n\n{text}\n")
+            file.write(f"# Throughput of the input pipeline\n\n`{command}`\n\n{text}\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The networks in numbers, counted from the networks themselves.
+"""A table of the networks: parameters, multiply-adds and layers, counted from the networks themselves.
 
     python -m benchmarks.model_table --markdown=docs/models.md
 
-A network is built and its inference traced at its own image size; nothing is computed. EfficientNet-L2 takes 2 GB and
-the whole table some minutes.
+Each network is built, and its inference traced at its image size, but not run. EfficientNet-L2 takes 2 GB, and the
+whole table some minutes.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ from efficientnet_advprop.models import Network, build_model
 from efficientnet_advprop.recipes import NETWORKS
 
 _HEADER = """\
-# The networks in numbers
+# The networks
 
 `python -m benchmarks.model_table --markdown=docs/models.md`
 
-With 1000 classes and the main branch alone. Parameters are those that are trained; an auxiliary branch is the gamma and
-beta of every batch norm once more. Multiply-adds are those of the convolutions and the classifier for one image of
-the given side; counts that take two more for every value that passes a batch norm come to 63.5 G for B8 and 4.11 G for
+With 1000 classes and only the main branch. Parameters are the trainable ones. An auxiliary branch adds one gamma and
+one beta per batch norm and channel. Multiply-adds are those of convolutions and classifier for one image of the given
+size. Other counts include two operations for each value that passes a batch norm: 63.5 G for B8 and 4.11 G for
 ResNet-50.
 """
 
@@ -35,18 +35,18 @@ _MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write t
 
 @dataclasses.dataclass(frozen=True)
 class ModelNumbers:
-    """One network with 1000 classes and the main branch alone.
+    """Numbers of a network with 1000 classes and only the main branch.
 
     Attributes:
         name: of the network.
         image_size: side of its input, in pixels.
-        blocks: inverted or residual bottlenecks.
-        parameters: trainable ones; moving statistics are none.
-        multiply_adds: of convolutions and classifier for one image; batch norms, which inference folds into the
-            convolutions, activations and pools are left out, as in published counts.
-        norms: batch-norm layers.
-        branch_parameters: gamma and beta of one branch: what an auxiliary branch adds to train.
-        preprocessing: of its pixels.
+        blocks: number of inverted or residual bottlenecks.
+        parameters: number of trainable parameters, without moving statistics.
+        multiply_adds: of convolutions and classifier for one image. As in published counts, batch norms (folded into
+            the convolutions at inference), activations and pooling are not counted.
+        batch_norms: number of batch-norm layers.
+        branch_parameters: trainable parameters that an auxiliary branch adds: its gammas and betas.
+        preprocessing: default normalisation of its input.
     """
 
     name: str
@@ -54,45 +54,45 @@ class ModelNumbers:
     blocks: int
     parameters: int
     multiply_adds: int
-    norms: int
+    batch_norms: int
     branch_parameters: int
     preprocessing: str
 
 
 def numbers(name: str) -> ModelNumbers:
-    """Build a network and count.
+    """Build a network and count its parameters, multiply-adds and layers.
 
     Raises:
         RecipeError: for an unknown name.
     """
     model = build_model(name)
-    network = model.network
-    trained = [variable for variable in model.branch_variables("main") if variable.trainable]
+    spec = model.spec
+    branch = [variable for variable in model.branch_variables("main") if variable.trainable]
     return ModelNumbers(
         name,
-        network.input_image_size,
+        spec.input_image_size,
         len(model.blocks),
         _elements(model.trainable_variables),
-        multiply_adds(model, network.input_image_size),
+        multiply_adds(model, spec.input_image_size),
         sum(isinstance(module, AuxBatchNormalization) for module in model.submodules),
-        _elements(trained),
-        network.preprocessing,
+        _elements(branch),
+        spec.preprocessing,
     )
 
 
 def multiply_adds(model: Network, image_size: int) -> int:
-    """Multiplications (each with an addition) of inference on one image of this side, in pixels."""
+    """Multiply-adds of inference on one image of this side, in pixels."""
     image = tf.TensorSpec([1, image_size, image_size, 3])
     graph = tf.function(model).get_concrete_function(image).graph
     return sum(_multiply_adds(operation) for operation in graph.get_operations())
 
 
 def _multiply_adds(operation: tf.Operation) -> int:
-    """Values of the result times the products that each is a sum of."""
+    """The number of output values times the number of products summed in each."""
     if operation.type not in ("Conv2D", "DepthwiseConv2dNative", "MatMul"):
         return 0
     kernel = operation.inputs[1].shape.as_list()  # [h, w, C, filters], [h, w, C, multiplier] or [C, classes]
-    # A depthwise convolution sums over each channel by itself.
+    # A depthwise convolution does not sum over channels.
     summed = kernel[:2] if operation.type == "DepthwiseConv2dNative" else kernel[:-1]
     return operation.outputs[0].shape.num_elements() * math.prod(summed)
 
@@ -102,7 +102,7 @@ def _elements(variables: Iterable[tf.Variable]) -> int:
 
 
 def report(rows: Iterable[ModelNumbers]) -> str:
-    """Markdown: a row per network."""
+    """A Markdown table with a row per network."""
     columns = (
         "network",
         "image px",
@@ -120,7 +120,7 @@ def report(rows: Iterable[ModelNumbers]) -> str:
             row.blocks,
             f"{row.parameters:,}",
             f"{row.multiply_adds / 1e9:.2f} G",
-            row.norms,
+            row.batch_norms,
             f"{row.branch_parameters:,}",
             row.preprocessing,
         )

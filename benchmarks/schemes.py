@@ -1,12 +1,12 @@
-"""What each scheme costs, in vanilla steps on as many images, measured in one run.
+"""Cost of a step of each scheme relative to a vanilla step on the same number of images, measured in one run.
 
     python -m benchmarks.schemes --markdown=docs/schemes_cost.md
 
-Beside each ratio stands what counting passes makes one expect. A pass over the batch, forward and backward, is 1.
-"Naive" counts an attack step as a whole pass, as the papers do (AdvProp with K steps: K + 2). "Counted" takes a
-backward pass for two forward ones, of which an attack step needs one: 2/3. The steps take turns, so that a change in
-the machine's load meets all of them; ratios are those of medians. On CPUs the seconds are those that this process
-computed, all cores together: work of others on the machine is not in them.
+The table also gives the costs expected from counting passes, where a forward and backward pass over the batch is 1.
+"Naive" counts an attack step as a full pass, as the papers do (AdvProp with K attack steps: K + 2). "Counted" assumes
+that a backward pass costs two forward passes, and that an attack step needs half of it: 2/3 in all. The steps are
+interleaved, so that a change in the machine's load affects all of them. Ratios are those of medians. On CPUs the times
+are CPU seconds of this process over all cores, which exclude other processes.
 """
 
 import os
@@ -20,12 +20,12 @@ from benchmarks import timing, training_steps
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import AUGMENTED_BRANCH, AUXILIARY_BRANCH, FAST_ADVPROP, MAIN_BRANCH, Recipe
 
-_ATTACK_STEP = 2 / 3  # a forward pass and the half of a backward one that leads to the images
+_ATTACK_STEP = 2 / 3  # a forward pass, and the half of a backward pass that computes the gradient of the images
 _MEASURED = ("vanilla", "adversarial", "joint", "advprop", "fine_grained", FAST_ADVPROP)
 
 
 def report(times: timing.Times, recipes: dict[str, Recipe]) -> str:
-    """Markdown: the cost of each scheme against the counts."""
+    """A Markdown table of each scheme's measured and expected cost."""
     vanilla = times["vanilla"]
     costs = {
         scheme: (
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     batch["images_augmented"] = batch["images"]
     recipes = {scheme: training_steps.benchmark_recipe(scheme) for scheme in _MEASURED}
     vanilla = recipes["vanilla"]
-    # One network for all, as a step's time does not depend on branches that it does not use.
+    # One network for all schemes: the time of a step does not depend on branches that it does not use.
     model = build_model(vanilla.network, branches=(MAIN_BRANCH, AUXILIARY_BRANCH, AUGMENTED_BRANCH))
     state = training_steps.our_state(vanilla, model)
     steps = {scheme: training_steps.our_step(state, recipe, batch) for scheme, recipe in recipes.items()}
@@ -58,10 +58,10 @@ def main(argv: list[str]) -> None:
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     times = timing.take_turns(steps, training_steps.ROUNDS.value, time.perf_counter if on_gpu else time.process_time)
     note = (
-        f"PGD1, but for {FAST_ADVPROP}, which attacks "
+        f"PGD1, except for {FAST_ADVPROP}, which attacks "
         f"{recipes[FAST_ADVPROP].num_fast_adversarial(training_steps.BATCH_SIZE.value)} of the images; "
         "no moving average; "
-        "adversarial_then_clean is the mean of its halves. Preparing augmented images is not in it. "
+        "adversarial_then_clean is the mean of its two phases. Augmentation is not included. "
         f"Seconds are {'those of the clock' if on_gpu else 'CPU seconds of all cores'}."
     )
     text = "\n\n".join(

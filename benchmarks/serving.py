@@ -1,10 +1,10 @@
-"""Latency and throughput of an exported SavedModel against one of Keras' own network, measured in one run.
+"""Latency and throughput of an exported SavedModel relative to one of Keras' own network, measured in one run.
 
     python -m benchmarks.serving --markdown=docs/serving_latency.md
 
-Both are B0 with 1,000 classes and fresh weights, exported with `tf.saved_model.save`, loaded again and called through
-their signatures with the same float images. Ours also checks its images and names the likeliest classes. They take
-turns, so that a change in the machine's load meets both; ratios are those of medians.
+Both are B0 with 1,000 classes and random weights, exported with `tf.saved_model.save`, loaded again and called through
+their signatures with the same float images. Ours also checks its input and names the most likely classes. The calls are
+interleaved, so that a change in the machine's load affects both. Ratios are those of medians.
 """
 
 import datetime
@@ -24,8 +24,8 @@ from efficientnet_advprop.data import class_names
 from efficientnet_advprop.export import Description, code_commit, export_network, served_network
 from efficientnet_advprop.models import build_model
 
-_BATCH_SIZES = absl_flags.DEFINE_list("batch_sizes", ["1", "16"], "Images in a request.")
-_ROUNDS = absl_flags.DEFINE_integer("rounds", 250, "Turns at a batch of 1; larger batches take fewer.")
+_BATCH_SIZES = absl_flags.DEFINE_list("batch_sizes", ["1", "16"], "Images per request.")
+_ROUNDS = absl_flags.DEFINE_integer("rounds", 250, "Rounds at batch size 1; fewer for larger batches.")
 _MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
 
 _NETWORK = "efficientnet-b0"
@@ -36,18 +36,18 @@ AIM = 1.0
 
 
 def export_ours(folder: str) -> str:
-    """Our SavedModel; returns its folder."""
+    """Export our SavedModel; returns its folder."""
     model = build_model(_NETWORK, _CLASSES)
     description = Description(
         model=_NETWORK,
         scheme=None,
         dataset=None,
-        preprocessing=model.network.preprocessing,
+        preprocessing=model.spec.preprocessing,
         input_image_size=_SIZE,
         eval_crop="pad32",
         resize="bicubic",
         branch=model.branches[0],
-        weights="fresh",
+        weights="random",
         step=None,
         metrics={},
         parameters=model.count_params(),
@@ -59,7 +59,7 @@ def export_ours(folder: str) -> str:
 
 
 def export_keras(folder: str) -> str:
-    """The SavedModel of tf.keras.applications' network; returns its folder."""
+    """Export tf.keras.applications' network as a SavedModel; returns its folder."""
     network = tf.keras.applications.EfficientNetB0(weights=None, classes=_CLASSES)
     module = tf.Module()
     module.network_variables = network.variables

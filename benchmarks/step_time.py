@@ -2,9 +2,9 @@
 
     python -m benchmarks.step_time --markdown=docs/step_time.md
 
-Compares our vanilla B0 step with one of `tf.keras.applications.EfficientNetB0` (same batch, size, loss and optimizer;
-no moving average in either), and AdvProp with PGD1 and PGD5 with our vanilla step. The steps take turns (A B C D A B
-C D), so that a change in the machine's load meets all of them; ratios are those of medians.
+Compares our vanilla B0 step with that of `tf.keras.applications.EfficientNetB0` (same batch, image size, loss and
+optimizer, no moving average), and AdvProp with PGD1 and PGD5 with our vanilla step. The steps are interleaved (A B C D
+A B C D), so that a change in the machine's load affects all of them. Ratios are those of medians.
 """
 
 import os
@@ -18,8 +18,7 @@ from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import AttackSpec, Recipe
 from efficientnet_advprop.training.optimizers import weight_decay_loss
 
-# What to try for, and what must be reached. Counting passes (a backward one costs two forward ones, an attack's half of
-# that) gives 1, 8/3 and 16/3.
+# (aim, upper bound). Counting passes gives 1, 8/3 and 16/3 (a backward pass costs two forward passes, an attack's one).
 AIMS = {
     "ours / keras.applications": (1.0, 1.05),
     "AdvProp PGD1 / vanilla": (2.4, 2.7),
@@ -34,13 +33,13 @@ def keras_step(recipe: Recipe, batch: dict[str, tf.Tensor]) -> timing.Step:
         input_shape=(training_steps.IMAGE_SIZE.value, training_steps.IMAGE_SIZE.value, 3),
         classifier_activation=None,
     )
-    norms = {
+    in_batch_norms = {
         id(variable)
         for layer in network.layers
         if isinstance(layer, tf.keras.layers.BatchNormalization)
         for variable in layer.trainable_variables
     }
-    decayed = [variable for variable in network.trainable_variables if id(variable) not in norms]
+    decayed = [variable for variable in network.trainable_variables if id(variable) not in in_batch_norms]
     state = training_steps.our_state(recipe, network)
 
     @tf.function
@@ -61,7 +60,7 @@ def keras_step(recipe: Recipe, batch: dict[str, tf.Tensor]) -> timing.Step:
 
 
 def report(times: timing.Times, load_before: float, load_after: float) -> str:
-    """Markdown: the ratios against their aims, and the times they come from."""
+    """Markdown tables: the ratios with their aims, and the times."""
     pairs = {
         "ours / keras.applications": ("vanilla", "keras.applications"),
         "AdvProp PGD1 / vanilla": ("AdvProp PGD1", "vanilla"),

@@ -1,4 +1,4 @@
-"""Times of computations that take turns."""
+"""Times of interleaved computations."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -11,14 +11,14 @@ Times = dict[str, list[float]]
 
 
 def seconds(step: Step, clock: Clock = time.perf_counter) -> float:
-    """Time of one call, until its result is on the host."""
+    """Time of one call, until its result is on the host, in seconds."""
     start = clock()
     tf.nest.map_structure(lambda tensor: tensor.numpy(), step())
     return clock() - start
 
 
 def take_turns(steps: Mapping[str, Step], rounds: int, clock: Clock = time.perf_counter) -> Times:
-    """Times of each step in turn (A B C A B C), so that other load meets all; two calls to warm up come first."""
+    """Times of interleaved steps (A B C A B C), so that other load affects all alike, after two calls of warm-up."""
     for step in steps.values():
         seconds(step)
         seconds(step)

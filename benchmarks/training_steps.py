@@ -1,4 +1,4 @@
-"""What the benchmarks of training steps share: B0 at a size and batch, one step of it, tables."""
+"""Common parts of the benchmarks of training steps: recipe, state, step and tables of B0."""
 
 import dataclasses
 import datetime
@@ -22,12 +22,12 @@ from efficientnet_advprop.training.step import make_replica_step
 
 IMAGE_SIZE = absl_flags.DEFINE_integer("image_size", 128, "Side of the images, in pixels.")
 BATCH_SIZE = absl_flags.DEFINE_integer("batch_size", 16, "Clean images per step.")
-ROUNDS = absl_flags.DEFINE_integer("rounds", 15, "Turns; each takes every step once.")
+ROUNDS = absl_flags.DEFINE_integer("rounds", 15, "Rounds; each runs every step once.")
 MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
 
 
 def set_up() -> None:
-    """The devices, as a run has them."""
+    """Set up the devices as in a run."""
     tpu_utils.connect("auto")
     if not tf.config.list_physical_devices("GPU"):
         tpu_utils.set_graph_optimizer(False)
@@ -44,14 +44,14 @@ def noise_batch() -> dict[str, tf.Tensor]:
 
 
 def benchmark_recipe(scheme: str, attack: AttackSpec | None = None) -> Recipe:
-    """The ImageNet recipe of B0 at the size and batch of the benchmark, with its own attack or this one."""
+    """The ImageNet recipe of B0 with the benchmark's image and batch size, and with this attack if one is given."""
     changes = {"network.input_image_size": IMAGE_SIZE.value, "train_batch_size": BATCH_SIZE.value}
     recipe = override(named_recipe("efficientnet-b0", "imagenet", scheme), changes)
     return dataclasses.replace(recipe, attack=attack or recipe.attack)
 
 
 def our_state(recipe: Recipe, model: tf.keras.Model) -> TrainState:
-    """A state without averages."""
+    """A training state without moving averages of weights."""
     schedule = learning_rate_schedule(
         recipe.optimizer, recipe.train_batch_size, recipe.steps_per_epoch, recipe.total_steps
     )
@@ -63,7 +63,7 @@ def our_state(recipe: Recipe, model: tf.keras.Model) -> TrainState:
 def our_step(
     state: TrainState, recipe: Recipe, batch: dict[str, tf.Tensor], terms: tuple[Term, ...] | None = None
 ) -> Step:
-    """One of our steps on a fixed batch, as the loop runs it; of the first phase, or of these terms."""
+    """Our training step on a fixed batch, as the loop runs it, with these terms or those of the first phase."""
     strategy = tf.distribute.get_strategy()
     replica_step, _ = make_replica_step(state, recipe, terms or recipe.phases[0].terms, num_replicas=1)
     compiled = tf.function(lambda batch: strategy.run(replica_step, args=(batch,)))
@@ -71,9 +71,9 @@ def our_step(
 
 
 def setting(load_before: float, load_after: float) -> str:
-    """Where, when and on what the times were taken."""
+    """The setting of a measurement: sizes, machine, versions, date, load."""
     return (
-        f"B0, {IMAGE_SIZE.value} px, batch {BATCH_SIZE.value}, {ROUNDS.value} rounds in turn, float32, "
+        f"B0, {IMAGE_SIZE.value} px, batch {BATCH_SIZE.value}, {ROUNDS.value} interleaved rounds, float32, "
         f"{os.cpu_count()} CPU cores ({platform.machine()}), TensorFlow {tf.__version__}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}; "
         f"load average {load_before:.1f} before and {load_after:.1f} after."
@@ -81,12 +81,12 @@ def setting(load_before: float, load_after: float) -> str:
 
 
 def table(rows: list[tuple[str, ...]], headers: tuple[str, ...]) -> str:
-    """A Markdown table of text."""
+    """A Markdown table."""
     return tabulate.tabulate(rows, headers, "github", disable_numparse=True)
 
 
 def spread_table(times: Times) -> str:
-    """Median and extremes of each step's times."""
+    """A Markdown table of each step's median, smallest and largest time."""
     rows = [
         (name, f"{statistics.median(values):.2f}", f"{min(values):.2f}", f"{max(values):.2f}")
         for name, values in times.items()
@@ -95,7 +95,7 @@ def spread_table(times: Times) -> str:
 
 
 def publish(title: str, module: str, text: str) -> None:
-    """Print the text, and write it with the command that made it if a file was named."""
+    """Print the text; with --markdown, write it to that file with its command."""
     print(text)
     if MARKDOWN.value:
         command = (

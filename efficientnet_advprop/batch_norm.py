@@ -1,4 +1,4 @@
-"""Batch norm with a complete set of parameters and statistics per branch."""
+"""Batch norm with a complete set of parameters and moving statistics per branch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,20 +9,21 @@ STATISTICS = ("update", "running", "batch")
 
 
 class AuxBatchNormalization(tf.keras.layers.Layer):
-    """One batch norm per branch: gamma, beta, moving mean and moving variance of its own.
+    """One batch norm per branch, each with its own gamma, beta, moving mean and moving variance.
 
     "Adversarial Examples Improve Image Recognition" (arXiv 1911.09665), section 4: the main branch sees clean images
-    and is used at inference, the auxiliary ones see the others. The branch is an argument of every call.
+    and is used at inference, auxiliary branches see the others. The branch is an argument of every call.
 
-    Keras' BatchNormalization does the arithmetic. Its fused kernel stores the unbiased variance (N / (N - 1)) in the
-    moving variance; the synchronised one, like the official TpuBatchNormalization, the biased one. For the 32 values a
-    channel that a B0 at 32 px has in its last stages these are 3 % apart, so compare moving variances only within one.
+    Keras' BatchNormalization does the arithmetic. Its fused kernel keeps the unbiased variance (times N / (N - 1)) as
+    moving variance. The synchronised one keeps the biased variance, like the official TpuBatchNormalization. With the
+    32 values per channel of B0's last stages at 32 px the two differ by 3 %: compare moving variances of one kind only.
 
     Args:
-        branches: names; the object path of a variable is `norms/BRANCH/gamma` and so on.
-        momentum: share of the old moving average kept per update.
+        branches: names; a variable's object path is `norms/BRANCH/gamma` and so on.
+        momentum: fraction of the moving statistics kept in an update.
         epsilon: added to the variance.
-        synchronized: statistics over all replicas; Keras gives up the fused kernel for it (about 1.25 times the step).
+        synchronized: compute batch statistics over all replicas, without the fused kernel (a step takes 1.25 times as
+            long).
         gamma_initializer: of every branch's gamma.
     """
 
@@ -55,7 +56,7 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
         }
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Create every branch's variables, whichever is called first."""
+        """Create the variables of all branches."""
         for norm in self.norms.values():
             norm.build(input_shape)
         super().build(input_shape)
@@ -67,13 +68,14 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
 
         Args:
             inputs: [B, H, W, C].
-            training: decides `statistics` when that is None.
-            branch: whose parameters and statistics to use.
-            statistics: "update" (the batch's; the moving averages move: the default in training), "running" (the moving
-                averages: the default otherwise) or "batch" (this replica's batch's, nothing is assigned).
+            training: sets the default of `statistics`.
+            branch: its parameters and statistics are used.
+            statistics: "update" (the batch's, which also update the moving statistics; the default in training),
+                "running" (the moving statistics; the default otherwise) or "batch" (this replica's batch's, without an
+                update).
 
         Raises:
-            ValueError: for an unknown branch or statistics; the message lists the known ones.
+            ValueError: for an unknown branch or value of `statistics`; the message lists the known ones.
         """
         norm = self.norm(branch)
         statistics = resolve_statistics(training, statistics)
@@ -85,7 +87,7 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
         return norm(inputs, training=statistics == "update")
 
     def norm(self, branch: str) -> tf.keras.layers.BatchNormalization:
-        """A branch's own batch norm.
+        """A branch's batch norm.
 
         Raises:
             ValueError: for an unknown branch.
@@ -103,7 +105,7 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
         return self.norm(branch).variables
 
     def get_config(self) -> dict[str, Any]:
-        """What the constructor needs to make this layer again."""
+        """The constructor's arguments."""
         return {
             **super().get_config(),
             "branches": self.branches,
@@ -115,10 +117,10 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
 
 
 def resolve_statistics(training: bool, statistics: str | None) -> str:
-    """The statistics that a call means.
+    """The value of `statistics`, with its default; see `AuxBatchNormalization.call`.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown value.
     """
     if statistics is None:
         return "update" if training else "running"

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, on local and remote disks."""
+"""Atomic writing of files, local or remote."""
 
 import os
 
@@ -6,9 +6,9 @@ import tensorflow as tf
 
 
 def write_atomic(path: str, content: str | bytes) -> None:
-    """Write a file under a temporary name, then rename it; the folder is made where it is missing.
+    """Write a file under a temporary name, then rename it. A missing folder is made.
 
-    What fails or is killed leaves the file as it was.
+    A write that fails or is killed leaves the file as it was.
     """
     if os.path.dirname(path):
         tf.io.gfile.makedirs(os.path.dirname(path))

@@ -1,4 +1,4 @@
-"""Seeds as pure functions of (run, step, replica, place): no generator state to save, the same run every time."""
+"""Stateless seeds, as functions of (run, step, replica, place): there is no generator state to save or restore."""
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ def replica_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
 
 
 def fold(seed: tf.Tensor, *places: int | tf.Tensor) -> tf.Tensor:
-    """The seed [2] of a place inside the place that `seed` belongs to, such as (term, role)."""
+    """Derive the seed [2] of a place in the computation, such as (term, role), from a seed [2]."""
     for place in places:
         seed = tf.random.experimental.stateless_fold_in(seed, tf.cast(place, tf.int32))
     return seed

@@ -1,8 +1,8 @@
-"""Ask TensorFlow Serving over gRPC what is on images. Needs tensorflow-serving-api.
+"""Classify images with TensorFlow Serving over gRPC. Needs tensorflow-serving-api.
 
     python examples/grpc_client.py --server=localhost:8500 --model=advprop cat.jpg dog.png
 
-Prints a line per image: its likeliest classes with their probabilities.
+Prints a line per image: its most likely classes with their probabilities.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 
 def predict(server: str, model: str, images: Sequence[bytes], timeout_seconds: float = 60) -> dict[str, np.ndarray]:
-    """The outputs for encoded images, by name: `top_labels` (bytes) and `top_scores` [N, 5], and the others.
+    """The outputs for N encoded images, by name: `top_labels` (bytes) and `top_scores` [N, 5], and the others.
 
     Raises:
-        grpc.RpcError: with the server's message, such as which element of the request is no image.
+        grpc.RpcError: with the server's message, such as which element of the request is not an image.
     """
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model
@@ -33,19 +33,19 @@ def predict(server: str, model: str, images: Sequence[bytes], timeout_seconds: f
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Predict the files of the command line in one request."""
+    """Classify the files of the command line in one request."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--server", default="localhost:8500", help="HOST:PORT of the gRPC interface")
-    parser.add_argument("--model", default="advprop", help="name that the server has given the model")
+    parser.add_argument("--model", default="advprop", help="the model's name on the server")
     parser.add_argument("images", nargs="+", type=Path)
     options = parser.parse_args(arguments)
     try:
-        answers = predict(options.server, options.model, [path.read_bytes() for path in options.images])
+        outputs = predict(options.server, options.model, [path.read_bytes() for path in options.images])
     except grpc.RpcError as error:
         sys.exit(f"error: {error.details()}")
     except OSError as error:
         sys.exit(f"error: {error}")
-    for path, labels, scores in zip(options.images, answers["top_labels"], answers["top_scores"], strict=True):
+    for path, labels, scores in zip(options.images, outputs["top_labels"], outputs["top_scores"], strict=True):
         best = zip(labels, scores, strict=True)
         print(f"{path}: {', '.join(f'{label.decode()} {100 * score:.1f} %' for label, score in best)}")
 

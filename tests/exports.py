@@ -33,7 +33,7 @@ def new_network(family: str, branches: Sequence[str] = ("main",), num_classes: i
 
 
 def trained_network(family: str, branches: Sequence[str] = TWO, num_classes: int = 10) -> Network:
-    """One whose branches differ, as if trained, and whose answers are neither sure nor all alike."""
+    """A network whose branches differ, as if trained, with probabilities that are neither 0 or 1 nor all equal."""
     tf.keras.utils.set_random_seed(0)
     model = new_network(family, branches, num_classes)
     rng = np.random.default_rng(0)
@@ -51,12 +51,12 @@ def some_images(number: int = 6) -> np.ndarray:
 
 def served(trained: Network, model: Network | None = None, eval_crop: str = "pad32", **changes) -> ServedNetwork:
     """The main branch of a trained network, ready to be exported."""
-    model = model or new_network(trained.network.name, ("main",), trained.num_classes)
+    model = model or new_network(trained.spec.name, ("main",), trained.num_classes)
     description = Description(
-        model=trained.network.name,
+        model=trained.spec.name,
         scheme="advprop",
         dataset="digits",
-        preprocessing=trained.network.preprocessing,
+        preprocessing=trained.spec.preprocessing,
         input_image_size=SIZE,
         eval_crop=eval_crop,
         resize="bicubic",

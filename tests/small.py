@@ -1,4 +1,4 @@
-"""Small networks and a small run that tests share: narrow blocks, 16-px digits, an iterator over them."""
+"""Small networks and a small run for many tests: narrow blocks, 16-px digits, an iterator over them."""
 
 from collections.abc import Iterator
 
@@ -66,7 +66,7 @@ def small_model(branches=("main", "auxiliary"), randomized=True, **options) -> E
 
 
 def randomize_norms(model: tf.keras.Model) -> None:
-    """Batch norms that no longer are the identity, each branch's of its own."""
+    """Give each branch batch norms of its own that are not the identity."""
     rng = np.random.default_rng(0)
     for branch in model.branches:
         for variable in model.branch_variables(branch):
@@ -86,7 +86,7 @@ def assert_equal_values(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarra
 
 
 def loss_gradients(model: tf.keras.Model, images: tf.Tensor, statistics: str | None = None) -> list[tf.Tensor]:
-    """Gradients of a training call through the auxiliary branch, zero where a variable has no part in it."""
+    """Gradients of a training call through the auxiliary branch, zero for variables that are not used."""
     with tf.GradientTape() as tape:
         logits = model(images, training=True, branch="auxiliary", statistics=statistics, seed=SEED)
         loss = tf.reduce_mean(logits**2)

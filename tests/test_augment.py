@@ -24,7 +24,7 @@ from efficientnet_advprop.data.augment.autoaugment import (
 )
 from efficientnet_advprop.recipes import named_recipe, override
 
-NOTHING = len(OPERATIONS)
+IDENTITY = len(OPERATIONS)
 SIGNED = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 
 IMAGES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=12).map(lambda s: (*s, 3)))
@@ -234,7 +234,7 @@ def test_pixel_scale_multiplies_what_is_counted_in_pixels_alone():
 
 
 def test_the_policy_is_complete():
-    """Counts and sums of the published table: a slip of the pen would change one of them."""
+    """Counts and sums of the published table: a typing error would change one of them."""
     steps = [step for pair in POLICY_V0 for step in pair]
     assert len(POLICY_V0) == 25 and {step.operation for step in steps} <= set(OPERATIONS)
     counts = {name: sum(step.operation == name for step in steps) for name in OPERATIONS}
@@ -265,11 +265,11 @@ def drawn(draw, count):
 def test_randaugment_draws_every_operation_equally_often_and_either_sign():
     operations, arguments = drawn(lambda seed: draw_randaugment(seed, 3, 9), 3000)
     assert operations.shape == (3000, 3)
-    counts = np.bincount(operations.ravel(), minlength=NOTHING)
-    assert len(counts) == NOTHING
-    expected = operations.size / NOTHING
+    counts = np.bincount(operations.ravel(), minlength=IDENTITY)
+    assert len(counts) == IDENTITY
+    expected = operations.size / IDENTITY
     assert ((counts - expected) ** 2 / expected).sum() < 40  # chi-square, 15 degrees: 99.95 % lie below
-    pairs = np.bincount(operations[:, 0] * NOTHING + operations[:, 1], minlength=NOTHING**2)
+    pairs = np.bincount(operations[:, 0] * IDENTITY + operations[:, 1], minlength=IDENTITY**2)
     assert ((pairs - 3000 / 256) ** 2 / (3000 / 256)).sum() < 340  # 255 degrees: the layers are independent
     for index, name in enumerate(OPERATIONS):
         found = arguments[operations == index]
@@ -283,7 +283,7 @@ def test_randaugment_draws_every_operation_equally_often_and_either_sign():
 def test_autoaugment_draws_sub_policies_equally_often_and_operations_with_their_probability():
     count = 12_000
     operations, arguments = drawn(draw_autoaugment, count)
-    expected = np.zeros((2, NOTHING + 1))
+    expected = np.zeros((2, IDENTITY + 1))
     for pair in POLICY_V0:
         for slot, step in enumerate(pair):
             nothing = (
@@ -291,17 +291,17 @@ def test_autoaugment_draws_sub_policies_equally_often_and_operations_with_their_
             )
             probability = 0 if nothing else step.probability
             expected[slot, OPERATIONS.index(step.operation)] += probability / 25
-            expected[slot, NOTHING] += (1 - probability) / 25
+            expected[slot, IDENTITY] += (1 - probability) / 25
     for slot in range(2):
-        shares = np.bincount(operations[:, slot], minlength=NOTHING + 1) / count
-        np.testing.assert_allclose(shares, expected[slot], atol=0.016)  # 3.5 standard deviations of the largest
-        assert not shares[expected[slot] == 0].any()
+        fractions = np.bincount(operations[:, slot], minlength=IDENTITY + 1) / count
+        np.testing.assert_allclose(fractions, expected[slot], atol=0.016)  # 3.5 standard deviations of the largest
+        assert not fractions[expected[slot] == 0].any()
     moved = arguments[operations[:, 1] == OPERATIONS.index("TranslateY"), 1]
     assert set(moved) == {-225, 225} and 0.4 < (moved > 0).mean() < 0.6
 
 
 def test_steps_are_applied_one_after_another(photograph):
-    order = [OPERATIONS.index("Invert"), NOTHING, OPERATIONS.index("Brightness")]
+    order = [OPERATIONS.index("Invert"), IDENTITY, OPERATIONS.index("Brightness")]
     result = apply_steps(photograph, Steps(tf.constant(order), tf.constant([0.0, 0.0, 0.5])), tf.constant([0, 0]))
     np.testing.assert_array_equal(result, apply("Brightness", 255 - photograph, 0.5))
 
@@ -309,7 +309,7 @@ def test_steps_are_applied_one_after_another(photograph):
 def test_steps_without_effect_are_not_run():
     operations, _ = drawn(lambda seed: draw_randaugment(seed, 2, 5), 300)
     enhanced = {OPERATIONS.index(name) for name in ("Color", "Contrast", "Brightness", "Sharpness")}
-    assert NOTHING in operations and not enhanced & set(operations.ravel())  # factor 1 at level 5
+    assert IDENTITY in operations and not enhanced & set(operations.ravel())  # factor 1 at level 5
 
 
 @pytest.mark.parametrize("augment", [autoaugment, randaugment])

@@ -1,4 +1,4 @@
-"""Images that cannot be read: decoded rightly where that is possible, else named, counted and left out."""
+"""Unusual images are decoded correctly; images that cannot be read are named, counted and left out."""
 
 import io
 import json
@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from efficientnet_advprop.data import bad_image_in, eval_dataset, find_source, preprocess_eval, train_dataset
-from efficientnet_advprop.data.bad_images import read_or_mark, with_stand_ins
+from efficientnet_advprop.data.bad_images import read_or_mark, replace_bad_images
 from efficientnet_advprop.data.shards import damaged_records
 from efficientnet_advprop.evaluation import CleanAccuracy, run_all
 from efficientnet_advprop.modes.check_data import check_data
@@ -48,14 +48,14 @@ def encoded(image, kind="JPEG"):
     ],
     ids=["grey jpeg", "cmyk jpeg", "png", "palette png", "grey alpha png", "alpha png", "gif", "bmp", "16-bit png"],
 )
-def test_unusual_images_are_decoded_rightly(content, mode):
+def test_unusual_images_are_decoded_correctly(content, mode):
     image = preprocess_eval(tf.constant(content), 24, "none")
     expected = np.asarray(make_image(mode).convert("RGB"), np.float32)
     assert np.abs(image - expected).max() <= 6  # JPEG's loss
 
 
 @pytest.mark.parametrize("eval_crop", ["none", "pad32", "0.875"])
-def test_a_image_of_one_pixel(eval_crop):
+def test_an_image_of_one_pixel(eval_crop):
     image = preprocess_eval(tf.constant(encoded(Image.new("RGB", (1, 1), (10, 200, 30)), "PNG")), 8, eval_crop)
     np.testing.assert_array_equal(image, np.broadcast_to(np.float32([10, 200, 30]), (8, 8, 3)))
 
@@ -89,7 +89,7 @@ def decodes(content):
     return True
 
 
-def test_a_thousand_mutated_images_are_each_read_or_marked_in_order():
+def test_a_thousand_mutated_images_are_each_read_or_reported_in_order():
     rng = np.random.default_rng(0)
     originals = [encoded(make_image(), kind) for kind in ("JPEG", "PNG", "GIF", "BMP")]
     contents = [mutated(originals[number % 4], number, rng) for number in range(1000)]
@@ -99,8 +99,8 @@ def test_a_thousand_mutated_images_are_each_read_or_marked_in_order():
     def load(content):
         return {"image": preprocess_eval(content, 8, "none")}, tf.constant(1)
 
-    marked = read_or_mark(records, load, {"image": tf.TensorSpec([8, 8, 3])}, 2)
-    values, labels, problems = zip(*marked.as_numpy_iterator(), strict=True)
+    read = read_or_mark(records, load, {"image": tf.TensorSpec([8, 8, 3])}, 2)
+    values, labels, problems = zip(*read.as_numpy_iterator(), strict=True)
     images = [value["image"] for value in values]
     good = [decodes(content) for content in contents]
     assert 100 < sum(good) < 900
@@ -113,14 +113,14 @@ def test_a_thousand_mutated_images_are_each_read_or_marked_in_order():
             assert labels[number] == 0 and not images[number].any()
 
 
-def test_stand_ins_keep_the_places_of_the_good():
+def test_bad_images_are_replaced_and_good_ones_keep_their_indices():
     values = np.arange(5, dtype=np.float32)
     bad = np.float32([0, 1, 0, 0, 1])
-    batch = with_stand_ins({"images": values, "bad": bad})
+    batch = replace_bad_images({"images": values, "bad": bad})
     np.testing.assert_array_equal(batch["images"], [0, 2, 2, 3, 2])
     np.testing.assert_array_equal(batch["bad"], bad)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="holds no other"):
-        with_stand_ins({"images": values, "bad": np.ones(5, np.float32)})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="all images of a training batch"):
+        replace_bad_images({"images": values, "bad": np.ones(5, np.float32)})
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_a_damaged_file_is_named_with_the_record(tmp_path, capsys):
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
     (damage,) = damaged_records([str(path)])
-    assert re.fullmatch(rf"{path} record 1: corrupted record at \d+.*; nothing behind it can be read", damage)
+    assert re.fullmatch(rf"{path} record 1: corrupted record at \d+.*; no record after it can be read", damage)
     (tmp_path / "classes.txt").write_text("ant\nbee")
     source = find_source("imagenet", str(tmp_path))
     assert not check_data(source, recipe_of(source), str(tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""The batch norm with branches: which statistics it uses, and what it leaves alone."""
+"""Batch norm with branches: which statistics it uses and which variables it updates."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_batch_has_the_training_gradient(layer, activations):
 
 
 @pytest.mark.parametrize(("training", "statistics"), [(True, "update"), (False, "running")])
-def test_training_decides_when_statistics_do_not(layer, activations, training, statistics):
+def test_training_sets_the_default_of_statistics(layer, activations, training, statistics):
     start = values(layer.variables)
     by_default = layer(activations, training=training), values(layer.variables)
     for variable, value in zip(layer.variables, start, strict=True):

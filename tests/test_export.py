@@ -1,4 +1,4 @@
-"""The SavedModel: loads with TensorFlow alone, computes the same, holds one branch, cannot be fed wrongly."""
+"""The SavedModel: loads with TensorFlow alone, computes the same, holds one branch, refuses invalid input."""
 
 import functools
 import json
@@ -22,9 +22,9 @@ from efficientnet_advprop.export.versions import new_version
 from efficientnet_advprop.export.warmup import WARMUP_FILE, read_warmup_requests
 from efficientnet_advprop.models import build_model
 from tests.exports import FAMILIES, NAMES, SIZE, new_network, served, some_images, trained_network
+from tests.real_images import IMAGENET_SAMPLE, needs_imagenet_sample
 from tests.small import new_state, small_recipe
 
-IMAGENET_SAMPLE = pathlib.Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample" / "val"
 OUTPUTS = {"logits", "probabilities", "classes", "top_classes", "top_scores", "top_labels"}
 TOLERANCE = 1e-5
 
@@ -137,7 +137,7 @@ def test_variables_are_exactly_those_of_a_main_only_network(exported):
     assert not [name for name in saved if "auxiliary" in name]
     # A dot in a key is written twice.
     paths = {name.split("/")[1].replace("..", "."): tuple(shape) for name, shape in saved.items()}
-    main_only = new_network(trained.network.name)
+    main_only = new_network(trained.spec.name)
     assert paths == {path: tuple(variable.shape) for path, variable in main_only.weights_by_path().items()}
     assert set(paths) < set(trained.weights_by_path())
 
@@ -149,22 +149,22 @@ def test_one_and_two_trained_branches_export_to_the_same(export_of, tmp_path):
     assert abs(bytes_of(of_two) / bytes_of(of_one) - 1) < 0.01
 
 
-def test_what_is_known_lies_beside_it_and_inside(exported):
+def test_the_description_is_beside_and_inside_the_saved_model(exported):
     trained, folder = exported
     description = json.loads((pathlib.Path(folder) / "export.json").read_text())
     assert json.loads(tf.saved_model.load(folder).description().numpy()) == description
     assert description["input_range"] == [0, 255]
     assert description["input_image_size"] == SIZE
-    assert description["preprocessing"] == trained.network.preprocessing
-    assert description["parameters"] == new_network(trained.network.name).count_params()
+    assert description["preprocessing"] == trained.spec.preprocessing
+    assert description["parameters"] == new_network(trained.spec.name).count_params()
     card = (pathlib.Path(folder) / "model_card.md").read_text()
-    assert card.startswith(f"# {trained.network.name}\n")
+    assert card.startswith(f"# {trained.spec.name}\n")
     for text in ("| top1_main ", "50.00 %", "RGB in [0, 255], trained at 32 x 32 px", "serving_bytes", "main branch"):
         assert text in card
     assert (pathlib.Path(folder) / "assets" / "labels.txt").read_text().splitlines() == list(NAMES)
 
 
-def test_fewer_classes_than_five_give_as_many(tmp_path):
+def test_fewer_than_five_classes_give_all_of_them(tmp_path):
     folder, _ = export_network(served(trained_network("resnet-50", num_classes=3)), "saved_model", str(tmp_path))
     outputs = tf.saved_model.load(folder).signatures["serving_default"](images=tf.constant(some_images()))
     assert outputs["top_labels"].shape == (6, 3)
@@ -195,17 +195,17 @@ def cut_jpeg() -> bytes:
         ("serving_default", some_images() / 127.5 - 1, "no value of images is above 1"),
         ("serving_bytes", [*encoded_images()[:2], b"text"], "element 2 of images is not a JPEG, PNG, GIF or BMP"),
         ("serving_bytes", [b"", *encoded_images()], "element 0 of images is not a JPEG"),
-        ("serving_bytes", [encoded_images()[0], cut_jpeg()], "element 1 of images is cut short"),
-        ("serving_bytes", [encoded_images()[1][:200]], "element 0 of images is cut short"),
+        ("serving_bytes", [encoded_images()[0], cut_jpeg()], "element 1 of images is truncated"),
+        ("serving_bytes", [encoded_images()[1][:200]], "element 0 of images is truncated"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(b0, signature, images, message):
+def test_invalid_input_is_refused(b0, signature, images, message):
     given = tf.constant(list(images), tf.string) if signature == "serving_bytes" else tf.constant(images)
     with pytest.raises((ValueError, TypeError, tf.errors.InvalidArgumentError), match=message):
         b0[1].signatures[signature](images=given)
 
 
-def test_dark_images_and_the_overshoot_of_resizing_are_fine(b0):
+def test_dark_images_and_the_overshoot_of_resizing_are_accepted(b0):
     trained, loaded = b0
     black = np.zeros((1, SIZE, SIZE, 3), np.float32)
     overshot = np.random.default_rng(0).uniform(-100, 350, (2, SIZE, SIZE, 3)).astype(np.float32)
@@ -230,7 +230,7 @@ def test_gradients_pass_through_a_signature(b0):
     np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.skipif(not IMAGENET_SAMPLE.is_dir(), reason="needs the shared sample of ImageNet")
+@needs_imagenet_sample
 def test_real_images_as_bytes_are_seen_as_in_evaluation(b0):
     """Whatever their sizes; among them the PNG that ImageNet has under a JPEG's name, if it is in the sample."""
     trained, loaded = b0
@@ -258,7 +258,7 @@ def test_warm_up_requests_can_be_replayed(exported):
 
 
 def test_warm_up_requests_are_what_tensorflow_serving_reads(exported):
-    """Its own messages, where they are installed."""
+    """Parsed with its own messages, if they are installed."""
     prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     _, folder = exported
     records = [record.numpy() for record in tf.data.TFRecordDataset(os.path.join(folder, WARMUP_FILE))]
@@ -283,7 +283,7 @@ def test_the_command_line_tool_of_tensorflow_shows_and_runs_it(export_of, tmp_pa
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=TOLERANCE)
 
 
-def test_an_auxiliary_variable_that_slips_in_fails_the_export(tmp_path, monkeypatch):
+def test_an_auxiliary_variable_fails_the_export(tmp_path, monkeypatch):
     trained = trained_network("efficientnet-b0")
 
     class Leaky(ServingModule):
@@ -325,7 +325,7 @@ with new_version(sys.argv[1]) as (folder, _):
 
 
 def test_an_export_killed_half_way_leaves_no_number(tmp_path):
-    """TensorFlow Serving would load a folder with a number for a name."""
+    """TensorFlow Serving would load a folder named by a number."""
     process = subprocess.Popen([sys.executable, "-c", WRITE_AND_WAIT, str(tmp_path)])
     while not list(tmp_path.glob("*/saved_model.pb")):
         assert process.poll() is None

@@ -59,8 +59,8 @@ def test_modules_are_reusable_saved_models(modules):
         np.testing.assert_allclose(loss(), WEIGHT_DECAY * sum(tf.nn.l2_loss(v) for v in kept), rtol=1e-5)
 
 
-def test_noise_is_new_in_every_call_and_only_in_training(tmp_path):
-    """Images alike: with batch statistics only stochastic depth can tell the examples and the calls apart."""
+def test_stochastic_depth_draws_anew_in_every_call_and_only_in_training(tmp_path):
+    """All images are equal: with batch statistics only stochastic depth makes examples and calls differ."""
     folder, _ = export_network(served(trained_network("efficientnet-b0")), "hub", str(tmp_path))
     module = tensorflow_hub.load(f"{folder}/classification")
     images = tf.constant(some_images(8) / 255)
@@ -69,11 +69,11 @@ def test_noise_is_new_in_every_call_and_only_in_training(tmp_path):
     calls = [module(images, training=True).numpy() for _ in range(2)]
     assert np.abs(calls[0] - calls[1]).max() > 1e-3
     changed = [not np.array_equal(old, new) for old, new in zip(before, module.variables, strict=True)]
-    assert sum(changed) == len(module.variables) - len(module.trainable_variables)  # moving averages alone
+    assert sum(changed) == len(module.variables) - len(module.trainable_variables)  # moving statistics only
 
 
 def test_a_feature_vector_learns_digits(modules):
-    """A few epochs improve accuracy and move the batch norms' statistics."""
+    """A few epochs improve accuracy and change the moving statistics."""
     _, folder = modules
     digits = load_digits()
     images = tf.image.grayscale_to_rgb(
@@ -108,7 +108,7 @@ def test_a_feature_vector_learns_digits(modules):
         (np.zeros((1, SIZE, SIZE, 3), np.uint8), "Could not find matching concrete function"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(modules, images, message):
+def test_invalid_input_is_refused(modules, images, message):
     module = tensorflow_hub.load(f"{modules[1]}/classification")
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
         module(tf.constant(images))
@@ -130,13 +130,13 @@ def test_each_module_has_its_page(modules):
     for kind in ("classification", "feature_vector"):
         with open(f"{folder}/{kind}.md") as file:
             page = file.read()
-        assert page.startswith(f"# Module {trained.network.name.replace('-', '_')}_{kind}/1\n")
+        assert page.startswith(f"# Module {trained.spec.name.replace('-', '_')}_{kind}/1\n")
         for text in (f"<!-- asset-path: {kind}.tar.gz -->", "<!-- fine-tunable: true -->", "RGB in [0, 1]"):
             assert text in page
         assert ("logits [N, 10]" in page) == (kind == "classification")
 
 
-def test_other_answers_or_variables_fail_the_export(tmp_path, monkeypatch):
+def test_other_outputs_or_variables_fail_the_export(tmp_path, monkeypatch):
     trained = trained_network("efficientnet-b0")
     ready = served(trained)
     ready.model.classifier.bias.assign_add(np.arange(10) / 5)

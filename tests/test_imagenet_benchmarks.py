@@ -15,17 +15,17 @@ from efficientnet_advprop.evaluation import SUBSETS
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import open_weights
 from tests.command_line import run_main
+from tests.real_images import IMAGENET_SAMPLE, needs_imagenet_sample
 from tests.test_benchmarking import evaluate, parts_in
 from tests.two_blocks import two_block_networks
 
 SYNSETS = imagenet_synsets()
 SIZE = 48
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample" / "val"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_blocks() -> Iterator[None]:
-    """Networks that are traced in a second or two, for all runs here and what is read of them."""
+    """Small networks for all tests here, traced in a second or two."""
     with two_block_networks():
         yield
 
@@ -34,7 +34,7 @@ def few_blocks() -> Iterator[None]:
 def imagenet_run(tmp_path_factory) -> Path:
     """A network of a thousand classes after one step."""
     folder = tmp_path_factory.mktemp("imagenet") / "run"
-    # A classifier that tells classes apart although nothing was learned.
+    # A random classifier whose logits differ between classes, although nothing was learned.
     small = ("--num_label_classes=1000", "--train_steps=1", "--train_batch_size=2", "--num_eval_images=4")
     small = (*small, f"--input_image_size={SIZE}", "--classifier_init_scale=300", "--base_learning_rate=0.001")
     small = (*small, "--eval_crop=pad32")
@@ -101,12 +101,10 @@ def write_sets(folder: Path, images: dict[int, bytes]) -> dict[str, Path]:
 def real_images(model) -> dict[int, bytes]:
     """Images by label, of classes that ImageNet-A and ImageNet-R share.
 
-    The first image's label is what the network takes it for among these, so that an answer may be right.
+    The first image's label is what the network takes it for among these, so that a prediction can be correct.
     """
-    if not SAMPLE.is_dir():
-        pytest.skip(f"no ImageNet images in {SAMPLE}")
     shared = sorted(set(SUBSETS["imagenet_a"]) & set(SUBSETS["imagenet_r"]))
-    images = [next((SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in shared[:3]]
+    images = [next((IMAGENET_SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in shared[:3]]
     logits = model(preprocess_eval(images[0], SIZE)[tf.newaxis], training=False).numpy()[0]
     columns = np.array(shared)
     right = int(columns[logits[columns].argmax()])
@@ -114,6 +112,7 @@ def real_images(model) -> dict[int, bytes]:
     return dict(zip([right, *others], images, strict=True))
 
 
+@needs_imagenet_sample
 @pytest.mark.parametrize("resize", ["model", "native"])
 def test_every_layout_is_scored_as_its_images_are_one_by_one(imagenet_run, tmp_path, resize):
     model = read_model(imagenet_run)

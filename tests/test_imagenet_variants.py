@@ -83,7 +83,7 @@ def test_imagenet_c_finds_what_is_there_with_and_without_the_groups_of_its_archi
 
 
 class ImagenetA(tfds.core.GeneratorBasedBuilder):
-    """A small stand-in under the name that TensorFlow Datasets has for the set."""
+    """A small data set under the name of one in TensorFlow Datasets."""
 
     name = "imagenet_a_of_this_test"
     VERSION = tfds.core.Version("0.1.0")
@@ -110,7 +110,7 @@ def test_a_set_of_tensorflow_datasets_is_read_where_it_is_prepared(tmp_path, mon
 
 
 class Corrupted(ImagenetA):
-    """A stand-in for ImageNet-C, whose parts are configurations in TensorFlow Datasets."""
+    """A small ImageNet-C, whose parts are configurations in TensorFlow Datasets."""
 
     name = "imagenet_c_of_this_test"
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=config) for config in ("fog_2", "snow_1")]  # noqa: RUF012
@@ -139,7 +139,7 @@ def test_a_missing_folder_and_a_wrong_layout_are_named(tmp_path):
         message = refusal(open_imagenet_variant, name, str(tmp_path))
         assert re.match(rf"{name}: no class folders such as n01440764, .* or .* in {tmp_path}$", message), message
     assert refusal(find_imagenet_c, str(tmp_path), GROUPS, SEVERITIES) == (
-        f"imagenet_c: no gaussian_noise/1/n01440764/ or the like, nor imagenet2012_corrupted/ of TFDS, in {tmp_path}"
+        f"imagenet_c: no gaussian_noise/1/n01440764/ or the like, and no imagenet2012_corrupted/ of TFDS, in {tmp_path}"
     )
     assert "is not in TensorFlow Datasets" in refusal(open_imagenet_variant, "stylized", None)
 
@@ -147,7 +147,7 @@ def test_a_missing_folder_and_a_wrong_layout_are_named(tmp_path):
 def test_folders_of_other_classes_are_named(tmp_path):
     write_folders(tmp_path, [SYNSETS[6], "n99999999"])
     message = refusal(open_imagenet_variant, "imagenet_sketch", str(tmp_path))
-    assert message == f"class folder {tmp_path}/n99999999 is none of ImageNet's 1000"
+    assert message == f"class folder {tmp_path}/n99999999 is not one of ImageNet's 1000"
 
 
 def test_an_empty_class_folder_is_named(tmp_path):

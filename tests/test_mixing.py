@@ -47,23 +47,23 @@ def test_mixup_is_a_weighted_mean_with_the_reversed_batch(batch, alpha):
     np.testing.assert_allclose(tf.reduce_sum(mixed_labels, 1), 1, rtol=1e-6)
 
 
-def mixup_shares(alpha, count):
+def mixup_coefficients(alpha, count):
     labels = tf.one_hot(tf.range(count) % 2, 2)  # in an even batch, every counterpart has the other label
     _, mixed = mixup({"images": tf.zeros([count, 1, 1, 3])}, labels, alpha, tf.constant([0, 1]))
     return tf.reduce_max(mixed, 1).numpy()
 
 
 def test_mixups_weights_are_betas_larger_half():
-    uniform = np.sort(mixup_shares(1.0, 4000))
+    uniform = np.sort(mixup_coefficients(1.0, 4000))
     np.testing.assert_allclose(uniform, np.linspace(0.5, 1, 4000), atol=0.025)
-    few = mixup_shares(0.2, 4000)
+    few = mixup_coefficients(0.2, 4000)
     assert 0.85 < few.mean() < 0.95  # E max(l, 1 - l) is 0.90 for Beta(0.2, 0.2)
-    for alpha in (1e-3, 1e-6):  # where Gamma's samples are too small for a float
-        assert (mixup_shares(alpha, 500) > 0.99).mean() > 0.98
+    for alpha in (1e-3, 1e-6):  # where Gamma's samples underflow
+        assert (mixup_coefficients(alpha, 500) > 0.99).mean() > 0.98
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_cutmix_pastes_a_box_and_the_labels_weigh_what_is_left(batch, seed):
+def test_cutmix_pastes_a_box_and_the_labels_are_weighted_by_area(batch, seed):
     views, labels = batch
     mixed, mixed_labels = cutmix(views, tf.constant(labels), 1.0, tf.constant([seed, 1]))
     boxes = (mixed["images"].numpy() != views["images"]).all(-1)
@@ -83,7 +83,7 @@ def test_cutmix_pastes_a_box_and_the_labels_weigh_what_is_left(batch, seed):
     np.testing.assert_allclose(tf.reduce_sum(mixed_labels, 1), 1, rtol=1e-6)
 
 
-def test_cutmixs_boxes_cover_a_uniform_share_before_they_are_cut_off():
+def test_cutmixs_boxes_cover_a_uniform_fraction_before_clipping():
     count = 2000
     images = tf.reshape(tf.cast(tf.range(count) % 2, tf.float32), [count, 1, 1, 1]) * tf.ones([count, 64, 64, 3])
     mixed, _ = cutmix({"images": images}, tf.zeros([count, 2]), 1.0, tf.constant([0, 0]))

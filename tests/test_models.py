@@ -1,4 +1,4 @@
-"""EfficientNets: sizes, arithmetic against Keras' own, who owns which variable, randomness."""
+"""EfficientNets: sizes, arithmetic against Keras' own, the branch of each variable, randomness."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_paths_are_readable_unique_and_independent_of_other_branches():
     assert len(ids(two.values())) == len(two) == len(small_model().weights)
 
 
-def test_every_variable_has_one_owner():
+def test_every_variable_is_shared_or_one_branchs():
     model = small_model()
     paths = {id(variable): path for path, variable in model.weights_by_path().items()}
     owned = [ids(model.branch_variables(branch)) for branch in TWO]
@@ -185,7 +185,7 @@ def test_training_moves_only_its_branch(images):
     assert moved == {path for path in before if ".auxiliary.moving_" in path}
 
 
-def test_branches_with_different_norms_give_different_logits(images):
+def test_branches_with_different_batch_norms_give_different_logits(images):
     fresh = small_model(randomized=False)
     np.testing.assert_array_equal(fresh(images, branch="main"), fresh(images, branch="auxiliary"))
     model = small_model()
@@ -194,7 +194,7 @@ def test_branches_with_different_norms_give_different_logits(images):
 
 
 @pytest.mark.parametrize("filters", [8, None])
-def test_folded_norm_equals_the_unfolded_one(filters):
+def test_folded_batch_norm_equals_the_unfolded_one(filters):
     layer = ConvNorm(filters, 3, 2, None, {"branches": TWO})
     inputs = tf.constant(np.random.default_rng(0).normal(size=(2, 9, 9, 4)), tf.float32)
     layer.build(inputs.shape)
@@ -209,7 +209,7 @@ def test_folded_norm_equals_the_unfolded_one(filters):
     np.testing.assert_allclose(layer(inputs, branch="auxiliary"), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_features_are_what_the_classifier_sees(images):
+def test_features_are_the_input_of_the_classifier(images):
     model = small_model()
     features = model.features(images, branch="auxiliary")
     assert features.shape == (8, model.head.filters)
@@ -223,7 +223,7 @@ def test_drop_connect_keeps_with_its_probability():
     assert (kept > 0).mean() == pytest.approx(0.8, abs=4 * np.sqrt(0.8 * 0.2 / 20_000))
 
 
-def test_survival_falls_linearly_over_the_blocks():
+def test_survival_probability_falls_linearly_with_depth():
     model = build_model("efficientnet-b0")
     np.testing.assert_allclose([block.survival_prob for block in model.blocks], 1 - 0.2 * np.arange(16) / 16)
     assert [index for index, block in enumerate(model.blocks) if block.drops] == [2, 4, 6, 7, 9, 10, 12, 13, 14]

@@ -10,7 +10,7 @@ from efficientnet_advprop.reporting import comparison_table
 from tests.exports import FAMILIES, NAMES, served, some_images, trained_network
 
 
-def test_tflite_files_answer_as_the_network_does(tmp_path):
+def test_tflite_files_compute_what_the_network_computes(tmp_path):
     trained = trained_network("resnet-50")
     folder, rows = export_network(served(trained), "tflite", str(tmp_path))
     assert folder == str(tmp_path / "tflite" / "1")
@@ -46,7 +46,7 @@ def test_tflite_files_answer_as_the_network_does(tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_onnx_answers_as_the_network_does(family, tmp_path):
+def test_onnx_computes_what_the_network_computes(family, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
     trained = trained_network(family)
@@ -61,7 +61,7 @@ def test_onnx_answers_as_the_network_does(family, tmp_path):
     assert rows[1]["largest_probability_difference"] < 1e-5
 
 
-def test_packages_that_are_absent_are_named_with_the_way_to_get_them(monkeypatch):
+def test_missing_packages_are_named_with_their_installation(monkeypatch):
     monkeypatch.setattr(formats, "_PACKAGES", {"onnx": ("json", "no_such_package")})
     with pytest.raises(RecipeError, match=r"^--export_format=onnx needs no_such_package: pip install '\.\[onnx\]' -c"):
         require_packages("onnx")

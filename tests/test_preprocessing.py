@@ -1,7 +1,5 @@
 """Crops, resizing and decoding of one image, against arithmetic done here in NumPy and against Pillow."""
 
-import pathlib
-
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -11,8 +9,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import preprocess_eval, preprocess_train
 from efficientnet_advprop.data.preprocessing import center_window, crop_padding_px, distorted_window
 from efficientnet_advprop.recipes import RecipeError
-
-IMAGENET_SAMPLE = pathlib.Path(__file__).parents[2] / "shared" / "data" / "imagenet-sample" / "val"
+from tests.real_images import IMAGENET_SAMPLE, needs_imagenet_sample
 
 SIDES = st.integers(40, 3000)
 few_examples = hypothesis.settings(deadline=None, max_examples=60)
@@ -65,7 +62,7 @@ def test_evaluation_is_the_official_crop_and_tf1_bicubic(height, width, image_si
 
 
 @pytest.mark.parametrize("eval_crop", ["pad32", "none"])
-def test_a_jpeg_gives_what_cropping_its_pixels_gives(eval_crop):
+def test_a_cropped_jpeg_equals_its_cropped_pixels(eval_crop):
     encoded = tf.io.encode_jpeg(smooth(120, 150), quality=95)
     pixels = tf.io.decode_jpeg(encoded).numpy()
     image = preprocess_eval(encoded, 64, eval_crop)
@@ -127,14 +124,14 @@ def test_the_distorted_window_lies_inside_the_image(height, width, seed):
         assert 0.7 <= window_width / window_height <= 1.4
 
 
-def test_a_image_without_a_fitting_window_gets_the_central_crop():
+def test_an_image_without_a_fitting_window_gets_the_central_crop():
     pixels = smooth(10, 1000)  # 8 % of the area are 800 px, an aspect of 4/3 allows 133
     for seed in range(3):
         image = preprocess_train(tf.constant(pixels), 32, [seed, 0], flip=False)
         np.testing.assert_allclose(image, np.clip(preprocess_eval(tf.constant(pixels), 32, "pad32"), 0, 255))
 
 
-def test_windows_cover_small_and_large_shares_evenly():
+def test_windows_cover_small_and_large_fractions_evenly():
     shape = tf.constant([400, 400])
     windows = tf.map_fn(lambda seed: distorted_window(shape, 224, tf.stack([seed, 7])), tf.range(400)).numpy()
     shares = windows[:, 2] * windows[:, 3] / 400**2
@@ -151,7 +148,7 @@ def test_the_seed_alone_decides_the_image(train_crop):
     assert (images[0] != images[2]).any()
 
 
-def test_half_of_the_images_are_mirrored():
+def test_half_of_the_images_are_flipped():
     pixels = tf.constant(smooth(32, 32))
     images = [preprocess_train(pixels, 32, [seed, 0], "none").numpy() for seed in range(100)]
     mirrored = [np.array_equal(image, pixels[:, ::-1]) for image in images]
@@ -215,7 +212,7 @@ def test_unknown_crops_and_resizes_are_refused():
         preprocess_train(image, 32, [0, 0], "center")
 
 
-@pytest.mark.skipif(not IMAGENET_SAMPLE.is_dir(), reason=f"no ImageNet images in {IMAGENET_SAMPLE}")
+@needs_imagenet_sample
 def test_real_images():
     for path in sorted(IMAGENET_SAMPLE.glob("*/*.JPEG"))[::200]:
         encoded = path.read_bytes()

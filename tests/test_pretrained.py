@@ -1,4 +1,4 @@
-"""The command line on weights from elsewhere: official checkpoints in; predictions, runs and SavedModels out."""
+"""The command line on given weights: from official checkpoints to predictions, runs and SavedModels."""
 
 import dataclasses
 import json
@@ -16,9 +16,9 @@ from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import load_official_checkpoint, open_weights
 from efficientnet_advprop.recipes import NetworkSpec, RecipeError, WeightsFacts, named_recipe, network_spec
 from tests.command_line import refused, run, set_flags
+from tests.official_checkpoint import official_tensors, write_tf1
 from tests.small import randomize_norms
 from tests.test_tfrecord import write_split
-from tests.test_weights import official_tensors, write_tf1
 from tests.two_blocks import two_block_networks
 
 SMALL = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=32")
@@ -48,8 +48,8 @@ def official(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def image_folder(tmp_path_factory):
-    """Nine image_folder of all kinds and sizes, one file cut short and one of text."""
-    folder = tmp_path_factory.mktemp("image_folder")
+    """Nine images of all kinds and sizes, a truncated file and one of text."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for index in range(8):
         pixels = rng.integers(0, 256, (40 + index, 50, 1 if index == 3 else 3), np.uint8)
@@ -74,14 +74,14 @@ def write_folders(folder, classes, training=True, bad=()) -> None:
 
 
 def write_imagenet(folder) -> None:
-    """Four training image_folder and three for evaluation, labels within the first five of 1,000 classes."""
+    """Four training images and three for evaluation, labels within the first five of 1,000 classes."""
     folder.mkdir()
     write_split(folder, "train", (4,))
     write_split(folder, "validation", (3,))
 
 
 def test_official_checkpoint_in_saved_model_out(official, tmp_path, capsys):
-    """One command; what comes out computes what the averages compute, and says what it wants."""
+    """One command exports the averaged weights, with their preprocessing."""
     out, _ = run("--mode=export", f"--init_checkpoint={official}", f"--export_dir={tmp_path}", *SMALL, capsys=capsys)
     assert "weights: averaged, official efficientnet-b0" in out
     assert "preprocessing: advprop" in out
@@ -103,7 +103,7 @@ def test_official_checkpoint_in_saved_model_out(official, tmp_path, capsys):
 
 
 def test_official_to_our_checkpoint_to_saved_model_keeps_the_logits(official, tmp_path, capsys):
-    """Trained for one step at a rate too small to move anything, then read back from our own checkpoint."""
+    """Trained for one step at a learning rate too small to change a weight, then read from our own checkpoint."""
     data = tmp_path / "data"
     write_imagenet(data)
     command = (f"--init_checkpoint={official}", f"--data_dir={data}", "--advprop", *SMALL)
@@ -128,7 +128,7 @@ def test_a_thousand_classes_fine_tuned_on_ten_with_advprop(official, tmp_path, c
     assert summary["step"] == 2
     signature = tf.saved_model.load(summary["saved_model"]).signatures["serving_default"]
     assert signature.structured_outputs["logits"].shape[-1] == 10
-    # The run does not need what it started from to go on, or to be looked at.
+    # A run does not need its initial checkpoint to resume.
     out, _ = run(*command, "--init_checkpoint=/gone", capsys=capsys)
     assert "this run is finished" in out
     # A run's own checkpoint carries its preprocessing and its class names.
@@ -156,7 +156,7 @@ def test_every_image_is_predicted_or_reported(official, image_folder, tmp_path, 
     assert skipped == [str(image_folder / name) for name in ("cut.jpg", "text.jpg")]
     assert f"skipped {image_folder / 'cut.jpg'}: " in errors
     assert f"skipped {image_folder / 'text.jpg'}: Unknown image file format" in errors
-    assert "9 image_folder predicted, 2 skipped" in out
+    assert "9 images predicted, 2 skipped" in out
     logits = np.load(output)
     assert logits.shape == (9, 1000)
     names = class_names(1000)
@@ -169,11 +169,11 @@ def test_every_image_is_predicted_or_reported(official, image_folder, tmp_path, 
         assert f"{names[best[0]]} {100 * probabilities[best[0]]:.1f} %" in out
 
 
-def test_a_folders_hint_is_overruled_by_the_flag_and_both_are_said(official, tmp_path, capsys):
+def test_a_flag_overrides_the_hint_of_the_folder_and_both_are_reported(official, tmp_path, capsys):
     command = ("--mode=export", f"--init_checkpoint={official}", "--preprocessing=imagenet", *SMALL)
     out, _ = run(*command, f"--export_dir={tmp_path}", capsys=capsys)
     assert "preprocessing: imagenet (by --preprocessing)" in out
-    assert "lie in a folder of those that want advprop" in out
+    assert "weights in a folder of this name need advprop" in out
     assert json.loads((tmp_path / "1" / "export.json").read_text())["preprocessing"] == "imagenet"
 
 
@@ -182,7 +182,7 @@ def test_predictions_of_a_runs_own_checkpoint(official, image_folder, tmp_path, 
     train = ("--mode=train", f"--init_checkpoint={official}", "--train_steps=1", *SMALL)
     run(*train, f"--model_dir={tmp_path}", capsys=capsys)
     out, _ = run("--mode=predict", f"--model_dir={tmp_path}", f"--images={image_folder}/8.jpg", capsys=capsys)
-    assert "1 image_folder predicted, 0 skipped" in out
+    assert "1 images predicted, 0 skipped" in out
     (prediction,) = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
     assert len(prediction["top"]) == 5
     assert {best["name"] for best in prediction["top"]} < set("0123456789")
@@ -218,10 +218,10 @@ def test_predictions_are_the_models_on_the_official_crop(official, image_folder,
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_images_that_are_none_or_nowhere(official, image_folder, tmp_path, capsys):
+def test_images_that_are_missing_or_cannot_be_decoded(official, image_folder, tmp_path, capsys):
     command = ("--mode=predict", f"--init_checkpoint={official}", f"--model_dir={tmp_path}", *SMALL)
     assert "is a folder" not in refused(*command, f"--images={image_folder}/*.gif", capsys=capsys)
-    assert f"{image_folder}/*.jpg, say" in refused(*command, f"--images={image_folder}", capsys=capsys)
+    assert f"give {image_folder}/*.jpg" in refused(*command, f"--images={image_folder}", capsys=capsys)
     with pytest.raises(SystemExit) as left:
         run(*command, f"--images={image_folder}/t*.jpg", capsys=capsys)
     assert left.value.code == 2
@@ -244,15 +244,15 @@ def test_evaluation_of_an_official_checkpoint_on_a_folder(official, tmp_path, ca
 
 
 def test_a_run_is_evaluated_on_other_images_of_its_classes_alone(tmp_path, capsys):
-    """Held-out files are about the run's own data; labels that mean something else would go unnoticed."""
+    """Labels of other classes are refused: the accuracy would be meaningless."""
     write_folders(tmp_path / "data", ("ant", "bee", "cat"), bad=("ant",))
     few = ("--train_batch_size=4", "--train_steps=2", "--iterations_per_loop=2", "--lr_warmup_epochs=0")
     train = (f"--data_dir={tmp_path / 'data'}", f"--model_dir={tmp_path / 'run'}", "--augment_name=none", *few, *SMALL)
-    # All of the first batch of evaluation image_folder is bad: the export is compared on later ones.
+    # All of the first batch of evaluation images is bad: the export is compared on later ones.
     out, _ = run(*train, "--bad_images=skip", "--eval_batch_size=4", capsys=capsys)
     assert re.search(r"bad_images +4", out)
     card = (tmp_path / "run" / "saved_model" / "1" / "model_card.md").read_text()
-    assert "image_folder of 3 classes" in card
+    assert "images of 3 classes" in card
     evaluate = ("--mode=eval", f"--init_checkpoint={tmp_path / 'run'}")
     write_folders(tmp_path / "more", ("ant", "bee", "cat"), training=False)
     out, _ = run(*evaluate, f"--data_dir={tmp_path / 'more'}", capsys=capsys)
@@ -266,7 +266,7 @@ def test_a_run_is_evaluated_on_other_images_of_its_classes_alone(tmp_path, capsy
     assert "label 1 is bee there, cat in the data" in refused(*train, "--bad_images=skip", capsys=capsys)
 
 
-def test_held_out_files_of_a_run_do_not_bind_its_evaluation_elsewhere(tmp_path, capsys):
+def test_held_out_files_of_a_run_do_not_apply_to_its_evaluation_on_other_data(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     write_split(tmp_path / "data", "train", (4, 5, 6))
     write_split(tmp_path / "data", "validation", (7,))
@@ -304,7 +304,7 @@ def test_held_out_files_of_a_run_do_not_bind_its_evaluation_elsewhere(tmp_path, 
         (("--noema",), "training without --init_checkpoint reads none"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_code_2(arguments, message, official, tmp_path, capsys):
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, official, tmp_path, capsys):
     arguments = [argument.replace("{official}", official) for argument in arguments]
     assert re.search(message, refused(*arguments, f"--model_dir={tmp_path}", capsys=capsys))
 
@@ -328,7 +328,7 @@ def test_preprocessing_is_never_guessed():
 
 
 def test_a_run_that_starts_from_weights_takes_their_network():
-    """A B3 with ImageNet's preprocessing: neither has to be repeated, and the named recipe's promise is void."""
+    """A B3 with ImageNet's preprocessing: neither needs a flag, and the recipe's expected accuracy does not apply."""
     facts = WeightsFacts("x", {"network.name": "efficientnet-b3", "network.preprocessing": "imagenet"}, 1000)
     recipe = flags.settings_from_flags(set_flags("--init_checkpoint=x", "--advprop"), weights=facts).recipe
     assert (recipe.network.name, recipe.network.preprocessing) == ("efficientnet-b3", "imagenet")

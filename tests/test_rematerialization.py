@@ -1,4 +1,4 @@
-"""Recomputed activations: the same gradients and statistics for less memory, and the estimate of that memory."""
+"""Rematerialisation: the same gradients and statistics with less memory, and the estimate of that memory."""
 
 import numpy as np
 import pytest

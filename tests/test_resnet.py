@@ -85,7 +85,7 @@ def test_shapes():
 def test_stochastic_depth_and_dropout_are_off_by_default():
     model = build_model("resnet-50")
     assert not any(block.drops for block in model.blocks)
-    assert model.network.dropout_rate == 0
+    assert model.spec.dropout_rate == 0
 
 
 def test_initial_values():
@@ -112,7 +112,7 @@ def test_symmetric_padding_centres_the_kernel(kernel_size, size):
     np.testing.assert_allclose(layer(inputs), inputs[:, ::2, ::2], rtol=1e-6, atol=1e-6)
 
 
-def test_folded_norm_equals_the_unfolded_one_with_symmetric_padding():
+def test_folded_batch_norm_equals_the_unfolded_one_with_symmetric_padding():
     layer = ConvNorm(8, 3, 2, None, {"branches": TWO}, symmetric_padding=True)
     inputs = tf.random.stateless_normal([2, 8, 8, 4], SEED)
     layer.build(inputs.shape)
@@ -166,7 +166,7 @@ def test_it_computes_what_a_plain_keras_resnet_does(images):
     for path, variable in paths.items():
         twin(path).assign(variable)
     normalized = normalize(images, "imagenet")
-    for training in (False, True, False):  # the last with the statistics that the training call moved
+    for training in (False, True, False):  # the last with the statistics that the training call updated
         expected = reference(normalized, training=training)
         scale = np.abs(expected).max()
         np.testing.assert_allclose(model(images, training=training), expected, rtol=1e-4, atol=1e-4 * scale)
@@ -186,7 +186,7 @@ def test_zero_init_residual_starts_blocks_as_their_shortcut():
             shortcut = inputs if block.shortcut is None else block.shortcut(inputs, **arguments)
             np.testing.assert_array_equal(outputs, tf.nn.relu(shortcut))
             gamma, kernel = tape.gradient(loss, [block.expand.norm.norm(branch).gamma, block.expand.kernel])
-            assert np.abs(gamma).max() > 0  # it can leave the start
+            assert np.abs(gamma).max() > 0  # its gradient is not zero
             assert not np.any(kernel)
 
 
@@ -195,7 +195,7 @@ def test_zero_init_residual_is_off_by_default():
     assert all((gamma.numpy() == 1).all() for gamma in gammas)
 
 
-def test_survival_falls_linearly_over_the_blocks():
+def test_survival_probability_falls_linearly_with_depth():
     model = small_resnet(survival_prob=0.55)
     np.testing.assert_allclose([block.survival_prob for block in model.blocks], 1 - 0.45 * np.arange(9) / 9)
     assert [block.drops for block in model.blocks] == [False] + [True] * 8
@@ -252,7 +252,7 @@ def test_mixed_bfloat16(images):
 
 
 def test_the_networks_compile_under_xla(images):
-    """Explicit padding is no matter of course there."""
+    """XLA does not support explicit padding in all ops."""
     model = small_resnet(depth_coefficient=0.1)
     gradients = loss_gradients(model, images)
     compiled = tf.function(loss_gradients, jit_compile=True)(model, images)

@@ -107,7 +107,7 @@ def expected_lines(trained, paths):
 
 
 def assert_answers_and_refuses(client, server, trained, images, capsys):
-    """A client prints the network's likeliest classes, and says which image or file is at fault."""
+    """A client prints the network's most likely classes, or names the image or file that failed."""
     paths = [images / "a.png", images / "b.jpg"]
     client.main([f"--server={server}", *map(str, paths)])
     assert capsys.readouterr().out.splitlines() == list(expected_lines(trained, paths))
@@ -119,7 +119,7 @@ def assert_answers_and_refuses(client, server, trained, images, capsys):
 
 def test_rest_client(model, rest_server, images, capsys):
     assert_answers_and_refuses(rest_client, rest_server, model[0], images, capsys)
-    with pytest.raises(SystemExit, match="no answer from localhost:1"):
+    with pytest.raises(SystemExit, match="no response from localhost:1"):
         rest_client.main(["--server=localhost:1", str(images / "a.png")])
 
 

@@ -1,4 +1,4 @@
-"""Every source of encoded images under one contract: labels, hosts, counts, order, and what is refused."""
+"""All sources of encoded images under the same tests: labels, hosts, counts, order and refusals."""
 
 import collections
 import io
@@ -20,7 +20,7 @@ CLASSES = ("ant", "bee", "cat")
 
 
 def grey_png(value):
-    """An image that tells its number by its grey value; image i is of class i % 3."""
+    """An image whose grey value is its number; image i has class i % 3."""
     buffer = io.BytesIO()
     Image.fromarray(np.full((16, 16, 3), value, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -138,15 +138,15 @@ def test_labels_are_right_and_every_image_comes_once_per_epoch(source):
 
 
 def test_two_hosts_see_every_image_once_per_epoch(source):
-    """Hosts that share by file are not done at the same step: each is followed until it has read its share."""
+    """With sharding by file, hosts end an epoch at different steps: each is followed to the end of its shard."""
     shares = [trained_on(source, recipe_of(), 10, context=host(index, 2, 2)) for index in range(2)]
     everything = [(index, index % NUM_CLASSES) for index in range(NUM_TRAIN)]
     assert any(sorted(shares[0][:count] + shares[1][: NUM_TRAIN - count]) == everything for count in range(NUM_TRAIN))
 
 
 @pytest.mark.parametrize("use_cache", [False, True])
-def test_files_that_do_not_divide_over_hosts_are_shared_by_record(tmp_path, use_cache):
-    """Four files on three hosts: by file, one host would see its images half as often as the others."""
+def test_files_that_do_not_divide_over_hosts_are_sharded_by_record(tmp_path, use_cache):
+    """Four files on three hosts: sharded by file, one host would see its images half as often as the others."""
     write_split(tmp_path, "train", (5, 5, 5, 5))
     write_split(tmp_path, "validation", (NUM_EVAL,))
     source = find_source("imagenet", str(tmp_path))
@@ -166,7 +166,7 @@ def test_evaluation_counts_every_image_once(source, hosts):
 
 @pytest.mark.parametrize("hosts", [1, 2])
 @pytest.mark.parametrize("use_cache", [False, True])
-def test_deterministic_resumes_at_the_very_image(source, hosts, use_cache):
+def test_deterministic_resumes_at_the_exact_image(source, hosts, use_cache):
     for index in range(hosts):
         context = host(index, hosts, hosts)
         whole = trained_on(source, recipe_of(), 9, context=context, deterministic=True, use_cache=use_cache)
@@ -176,7 +176,7 @@ def test_deterministic_resumes_at_the_very_image(source, hosts, use_cache):
             assert rest and rest == whole[-len(rest) :]
 
 
-def test_class_folders_resume_exactly_without_being_asked(tmp_path):
+def test_class_folders_resume_exactly_by_default(tmp_path):
     write_class_folders(tmp_path)
     source = find_source("imagenet", str(tmp_path))
     assert trained_on(source, recipe_of(), 6, 3) == trained_on(source, recipe_of(), 9)[12:]
@@ -193,14 +193,17 @@ def test_the_first_files_of_each_class_are_those_by_name(tmp_path):
     ]
 
 
-def test_labels_that_only_reading_tells_choose_no_images(tmp_path):
+def test_few_images_per_class_needs_labels_known_before_reading(tmp_path):
     write_tfrecords(tmp_path)
-    assert "for digits and class folders: TFRecords" in refusal("imagenet", tmp_path, train_images_per_class=2)
+    found = refusal(
+    assert "for digits and class folders: the labels of TFRecords" in found
+        "imagenet", tmp_path, train_images_per_class=2
+    )
     with pytest.raises(RecipeError, match="random images"):
         find_source("fake", None, train_images_per_class=2)
 
 
-def test_a_cache_needs_the_files_once(tmp_path):
+def test_a_cache_reads_the_files_once(tmp_path):
     write_tfrecords(tmp_path)
     source = find_source("imagenet", str(tmp_path))
     batches = train_dataset(source, recipe_of(), host(), 0, InputOptions(use_cache=True)).as_numpy_iterator()
@@ -223,7 +226,7 @@ def test_holdout_takes_the_first_training_files(tmp_path):
     recipe = recipe_of(data__num_train_images=NUM_TRAIN - 7, data__num_eval_images=7, train_batch_size=1)
     assert sorted(images(eval_dataset(source, recipe, host()).as_numpy_iterator())) == held_out
     assert not set(trained_on(source, recipe, NUM_TRAIN - 7)) & set(held_out)
-    assert "holdout_shards 3 leaves nothing of 3 training files" in refusal("imagenet", tmp_path, holdout_shards=3)
+    assert "holdout_shards 3 holds out all of the 3 training files" in refusal("imagenet", tmp_path, holdout_shards=3)
     assert "holdout_shards -1: at least 0" in refusal("imagenet", tmp_path, holdout_shards=-1)
 
 
@@ -259,7 +262,7 @@ def test_class_folders_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / "validation" / "dog" / "1.png").write_bytes(grey_png(1))
     assert "has no folder of training images for dog" in refusal("imagenet", tmp_path)
     (tmp_path / "val").mkdir()
-    assert "has val and validation: which one is meant?" in refusal("imagenet", tmp_path)
+    assert "has val and validation: one folder of evaluation images is needed" in refusal("imagenet", tmp_path)
     (tmp_path / "val").rmdir()
     (tmp_path / "train").rename(tmp_path / "elsewhere")
     assert "has no folder train with a folder of images per class" in refusal("imagenet", tmp_path)
@@ -267,7 +270,7 @@ def test_class_folders_that_do_not_fit_are_refused(tmp_path):
 
 def test_tfds_sets_that_do_not_fit_are_refused(tmp_path):
     assert re.search(r"greys is not prepared in .*: run tfds build greys --data_dir=", refusal("greys", tmp_path))
-    assert "no_labels of TensorFlow Datasets is not for classification" in refusal("no_labels", tmp_path)
+    assert "no_labels of TensorFlow Datasets is not for image classification" in refusal("no_labels", tmp_path)
     assert "unknown dataset 'greyss'" in refusal("greyss", tmp_path)
     tfds.builder("greys", data_dir=tmp_path).download_and_prepare()
     (next(tmp_path.glob("greys/1.0.0/*train*"))).unlink()

@@ -1,6 +1,4 @@
-"""Folders of TFRecords: made here with one grey value per image, and CIFAR-10 where it is at hand."""
-
-import pathlib
+"""Folders of TFRecords: generated with one grey value per image, and CIFAR-10 if it is there."""
 
 import numpy as np
 import pytest
@@ -9,8 +7,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import bad_image_in, eval_dataset, open_source, train_dataset
 from efficientnet_advprop.data.shards import count_records
 from efficientnet_advprop.recipes import RecipeError, named_recipe, override
-
-CIFAR10 = pathlib.Path(__file__).parents[2] / "shared" / "data" / "cifar10-tfrecord"
+from tests.real_images import CIFAR10, needs_cifar10
 
 NUM_CLASSES = 5
 TRAIN_SHARDS = (7, 2, 9, 6)  # images a file: unequal
@@ -123,13 +120,13 @@ def host_streams(folder, hosts):
     return [grey_values(take(train_dataset(source, recipe, host(i, hosts, hosts)), 24)) for i in range(hosts)]
 
 
-def test_two_hosts_share_an_epoch_by_file(folder):
-    """Their shares are as unequal as the files: some length of the one's completes the other's."""
+def test_an_epoch_is_sharded_over_two_hosts_by_file(folder):
+    """The shards are as unequal as the files."""
     first, second = host_streams(folder, 2)
     assert any(sorted(first[:count] + second[: 24 - count]) == list(range(24)) for count in range(1, 24))
 
 
-def test_more_hosts_than_files_share_an_epoch_by_record(folder):
+def test_more_hosts_than_files_are_sharded_by_record(folder):
     streams = host_streams(folder, 6)
     for start in (0, 4, 8):
         assert sorted(value for stream in streams for value in stream[start : start + 4]) == list(range(24))
@@ -206,7 +203,7 @@ def test_many_missing_shards_stay_one_short_line(folder):
     assert "train-00008-of-01024 and 1015 more" in message and len(message) < 400
 
 
-def test_files_of_two_writings(folder):
+def test_files_that_disagree_on_their_number(folder):
     (folder / "train-00000-of-00009").touch()
     assert refusal(str(folder)) == f"data_dir {folder} mixes train files of 00004 and of 00009 shards"
 
@@ -217,7 +214,7 @@ def test_another_number_of_evaluation_images(folder):
 
 
 @pytest.mark.parametrize("cut_bytes", [1, 20])
-def test_a_cut_evaluation_file(folder, cut_bytes):
+def test_a_truncated_evaluation_file(folder, cut_bytes):
     path = folder / "validation-00002-of-00003"
     path.write_bytes(path.read_bytes()[:-cut_bytes])
     assert refusal(str(folder)) == f"{path} is damaged: it does not end with a whole record"
@@ -227,7 +224,7 @@ def test_records_are_counted(folder):
     assert [count_records(str(folder / f"train-{shard:05d}-of-00004")) for shard in range(4)] == list(TRAIN_SHARDS)
 
 
-@pytest.mark.skipif(not CIFAR10.is_dir(), reason=f"no CIFAR-10 TFRecords in {CIFAR10}")
+@needs_cifar10
 def test_cifar10():
     recipe = folder_recipe(
         network__input_image_size=32,

@@ -33,7 +33,7 @@ def bare_environment(monkeypatch):
 
 @pytest.fixture
 def chosen(monkeypatch):
-    """The strategies that `connect` makes, as (class name, arguments), none of them really made."""
+    """The strategies that `connect` makes, as (class name, arguments), recorded but not made."""
     calls = []
     for name in ("TPUStrategy", "MultiWorkerMirroredStrategy", "MirroredStrategy", "OneDeviceStrategy"):
         monkeypatch.setattr(tf.distribute, name, lambda *args, name=name: calls.append((name, *args)))
@@ -42,7 +42,7 @@ def chosen(monkeypatch):
 
 @pytest.fixture
 def tpu_calls(monkeypatch):
-    """The calls that connect to a TPU, in order, none of them really made."""
+    """The calls that connect to a TPU, in order, recorded but not made."""
     calls = []
     monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", lambda resolver: calls.append("connect"))
     monkeypatch.setattr(tf.tpu.experimental, "initialize_tpu_system", lambda resolver: calls.append("initialize"))
@@ -83,14 +83,14 @@ def failure(*request):
         (2, ("MirroredStrategy", ["/device:GPU:0", "/device:GPU:1"])),
     ],
 )
-def test_auto_takes_what_the_machine_has(monkeypatch, chosen, gpus, expected):
+def test_auto_uses_the_devices_of_the_machine(monkeypatch, chosen, gpus, expected):
     physical, grown = give_gpus(monkeypatch, gpus)
     tpu_utils.connect()
     assert chosen == [expected]
     assert grown == [(gpu, True) for gpu in physical]
 
 
-def test_one_device_leaves_other_gpus_alone(monkeypatch, chosen):
+def test_one_device_does_not_use_other_gpus(monkeypatch, chosen):
     give_gpus(monkeypatch, 2)
     tpu_utils.connect("one_device")
     assert chosen == [("OneDeviceStrategy", "/device:GPU:0")]
@@ -104,7 +104,7 @@ def test_auto_joins_a_cluster_of_several_workers(monkeypatch, chosen):
 
 
 @pytest.mark.parametrize("cluster", [{}, {"worker": ["localhost:1"]}], ids=["no cluster", "one worker"])
-def test_auto_stays_alone_without_other_workers(monkeypatch, chosen, cluster):
+def test_auto_uses_one_host_without_other_workers(monkeypatch, chosen, cluster):
     monkeypatch.setenv("TF_CONFIG", tf_config(cluster, type="worker", index=0))
     tpu_utils.connect()
     assert [name for name, *_ in chosen] == ["OneDeviceStrategy"]
@@ -137,12 +137,12 @@ def test_multi_worker_needs_a_cluster():
     ("request_", "reason"),
     [
         (("gpu",), "unknown strategy gpu; known: auto, tpu, multi_worker, mirrored, one_device"),
-        (("tpu",), "which TPU?"),
-        (("auto", None, "us-central1-a"), "which TPU?"),
+        (("tpu",), "no TPU is named"),
+        (("auto", None, "us-central1-a"), "no TPU is named"),
         (("mirrored", "my-tpu"), "strategy mirrored uses no TPU, but my-tpu asks for one"),
         (("one_device", None, None, "my-project"), "strategy one_device uses no TPU, but my-project asks for one"),
-        (("tpu", "local", "us-central1-a"), "TPU local: a zone and a project go with a TPU's name only"),
-        (("auto", "grpc://10.0.0.2:8470", None, "my-project"), "go with a TPU's name only"),
+        (("tpu", "local", "us-central1-a"), "TPU local: zone and project are only for a TPU given by name"),
+        (("auto", "grpc://10.0.0.2:8470", None, "my-project"), "only for a TPU given by name"),
     ],
 )
 def test_contradictory_requests(request_, reason):
@@ -151,7 +151,7 @@ def test_contradictory_requests(request_, reason):
 
 @contextlib.contextmanager
 def silent_server():
-    """An address where connections are taken and nothing is ever said."""
+    """An address that accepts connections and never responds."""
     with socket.create_server(("localhost", 0)) as server:
         yield f"grpc://localhost:{server.getsockname()[1]}"
 
@@ -210,7 +210,7 @@ def test_mirrored_takes_logical_cpus():
 
 
 def without_devices(kind, **extended):
-    """A strategy whose devices are not there."""
+    """A strategy whose devices do not exist."""
     strategy = object.__new__(kind)
     strategy._extended = types.SimpleNamespace(**extended)
     return strategy
@@ -223,7 +223,7 @@ def test_describe_a_tpu_of_several_hosts():
     assert tpu_utils.is_chief(pod)
 
 
-def test_what_this_process_makes_is_not_for_other_hosts():
+def test_input_of_this_process_is_refused_for_several_hosts():
     pod, board = (without_devices(tf.distribute.TPUStrategy, num_hosts=number) for number in (4, 1))
     with pytest.raises(tpu_utils.DeviceError, match="corruptions are made by Python on one host, and this TPU has 4"):
         tpu_utils.refuse_other_hosts(pod, "corruptions")

@@ -1,7 +1,5 @@
-"""Weights from files: official checkpoints by name, value and logits; those of runs; every way a file can be wrong."""
+"""Weights from files: official checkpoints by name, value and logits; those of runs; damaged and unfitting files."""
 
-import importlib.util
-import json
 import shutil
 from pathlib import Path
 
@@ -21,38 +19,15 @@ from efficientnet_advprop.models.weights import (
 from efficientnet_advprop.models.weights.official import official_names
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, preprocessing_of_path
 from efficientnet_advprop.training.checkpoints import Checkpoints
+from tests.official_checkpoint import (
+    AVERAGE,
+    b1_logits,
+    official_shapes,
+    official_tensors,
+    pseudo_random_checkpoint,
+    write_tf1,
+)
 from tests.small import assert_equal_values, new_state, one_cpu, randomize_norms, small_model, small_recipe, values
-
-AVERAGE = "/ExponentialMovingAverage"
-OFFICIAL = Path(__file__).parents[2] / "shared" / "data" / "official-checkpoint"
-needs_official = pytest.mark.skipif(not OFFICIAL.exists(), reason=f"no official layouts in {OFFICIAL}")
-
-
-def write_tf1(prefix, tensors: dict[str, np.ndarray]) -> str:
-    names = sorted(tensors)
-    Path(prefix).parent.mkdir(parents=True, exist_ok=True)
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=names,
-        shape_and_slices=[""] * len(names),
-        tensors=[tf.constant(tensors[name]) for name in names],
-    )
-    return str(prefix)
-
-
-def official_tensors(model: tf.keras.Model) -> dict[str, np.ndarray]:
-    """What an official file of this network holds: raw values, averages, RMSProp's slots, the step.
-
-    The raw values are all 7 and the averages the model's, so that a mistake cannot go unseen.
-    """
-    tensors = {"global_step": np.int64(5)}
-    variables = values(model)
-    for path, name in official_names(model).items():
-        tensors[name] = np.full_like(variables[path], 7)
-        tensors[name + AVERAGE] = variables[path]
-        if "moving_" not in name:
-            tensors[name + "/RMSProp"] = tensors[name + "/RMSProp_1"] = np.ones_like(variables[path])
-    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -108,31 +83,22 @@ def test_every_variable_of_a_deep_network_has_a_name_of_its_own():
     assert names["blocks.60.project.norm.norms.main.gamma"].endswith("blocks_60/tpu_batch_normalization_2/gamma")
 
 
-@needs_official
 @pytest.mark.parametrize("network", ["efficientnet-b0", "efficientnet-b1"])
 def test_names_and_shapes_are_those_of_the_released_files(network):
     model = build_model(network)
     variables, names = model.weights_by_path(), official_names(model)
     ours = {name: variables[path].shape.as_list() for path, name in names.items()}
     assert len(names) == len(variables)
-    assert ours == dict(json.loads((OFFICIAL / f"{network}.json").read_text()))
+    assert ours == official_shapes(network)
 
 
-@needs_official
 def test_b1_computes_the_official_logits_at_both_sizes(tmp_path):
-    """The file's raw values are decoys, so these logits can only come from the averages."""
-    spec = importlib.util.spec_from_file_location("make", OFFICIAL / "make_official_checkpoint.py")
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
-    make.write(json.loads((OFFICIAL / "efficientnet-b1.json").read_text()), str(tmp_path / "model.ckpt"))
+    """The file's raw values are all 7, so these logits can only come from the averages."""
+    write_tf1(tmp_path / "model.ckpt", pseudo_random_checkpoint("efficientnet-b1"))
     model = efficientnet_advprop.build_model("efficientnet-b1", preprocessing="advprop")
     efficientnet_advprop.load_official_checkpoint(model, str(tmp_path))
-    expected = np.load(OFFICIAL / "b1_logits.npz")
-    assert len(expected.files) == 2
-    for name in expected.files:
-        pixels = (make.network_input(int(name.removeprefix("res"))) + 1) * 127.5
-        largest = np.abs(expected[name]).max()
-        np.testing.assert_allclose(model(pixels), expected[name], atol=1e-5 * largest, rtol=0)
+    for images, logits in b1_logits():
+        np.testing.assert_allclose(model(images), logits, atol=1e-5 * np.abs(logits).max(), rtol=0)
 
 
 def test_averages_by_default_and_raw_values_on_request(source, tensors, tmp_path):
@@ -196,7 +162,7 @@ def test_a_second_set_of_batch_norms_is_the_auxiliary_branchs(source, tensors, t
     assert_equal_values(values(main_only), values(source))
 
 
-def test_half_a_second_set_is_left_over(tensors, tmp_path):
+def test_an_incomplete_second_set_is_refused(tensors, tmp_path):
     for leaf in ("gamma", "beta", "moving_mean", "moving_variance"):
         scope = "efficientnet-b0/stem/tpu_batch_normalization"
         tensors[f"{scope}_1/{leaf}{AVERAGE}"] = tensors[f"{scope}/{leaf}{AVERAGE}"]
@@ -204,7 +170,7 @@ def test_half_a_second_set_is_left_over(tensors, tmp_path):
         load_official_checkpoint(other_model(("main", "auxiliary")), write_tf1(tmp_path / "model.ckpt", tensors))
 
 
-def test_variables_left_over_are_named_and_can_be_accepted(source, tensors, tmp_path):
+def test_extra_variables_are_named_and_can_be_ignored(source, tensors, tmp_path):
     tensors["efficientnet-b0/blocks_0/gate/kernel"] = np.zeros([1])
     path = write_tf1(tmp_path / "model.ckpt", tensors)
     with pytest.raises(RecipeError, match=r"does not have: efficientnet-b0/blocks_0/gate/kernel.*allow_extra_variabl"):
@@ -237,7 +203,7 @@ def test_a_file_without_averages_says_how_to_load_it(tensors, tmp_path):
 
 def test_the_classifier_alone_is_skipped_and_only_on_request(source, tensors, tmp_path):
     path = write_tf1(tmp_path / "model.ckpt", tensors)
-    model = build_model(source.network, 4)
+    model = build_model(source.spec, 4)
     before = values(model)
     with pytest.raises(RecipeError, match=r"head/dense/kernel\S* \[\d+, 10\] instead of \[\d+, 4\]"):
         load_official_checkpoint(model, path)
@@ -247,7 +213,7 @@ def test_the_classifier_alone_is_skipped_and_only_on_request(source, tensors, tm
     after, loaded = values(model), values(source)
     for name, value in after.items():
         np.testing.assert_array_equal(value, (before if name.startswith("classifier") else loaded)[name])
-    wider = build_model(source.network, 4, width_coefficient=0.5)
+    wider = build_model(source.spec, 4, width_coefficient=0.5)
     with pytest.raises(RecipeError, match="does not fit"):
         load_official_checkpoint(wider, path, skip_other_classifier=True)
 
@@ -297,7 +263,7 @@ def test_files_that_cannot_be_read_are_one_clear_line_each(tensors, tmp_path):
         ("/data/efficientnet-b0/advprop", None),  # a file of that name
     ],
 )
-def test_the_official_folders_tell_the_preprocessing(path, preprocessing):
+def test_official_folders_determine_the_preprocessing(path, preprocessing):
     assert preprocessing_of_path(path) == preprocessing
 
 
@@ -315,7 +281,7 @@ def run_folder(tmp_path_factory):
     return folder, recipe, values(state.model), values(state.average_model)
 
 
-def test_content_tells_official_from_a_runs(run_folder, tensors, tmp_path):
+def test_the_content_determines_the_kind_of_checkpoint(run_folder, tensors, tmp_path):
     folder, recipe, *_ = run_folder
     weights = open_weights(folder)
     assert isinstance(weights, RunWeights)
@@ -331,7 +297,7 @@ def test_content_tells_official_from_a_runs(run_folder, tensors, tmp_path):
         open_weights(write_tf1(tmp_path / "other", {"kernel": np.ones(3)}))
 
 
-def test_a_runs_checkpoint_is_whole_without_its_folder(run_folder, tmp_path):
+def test_a_runs_checkpoint_can_be_loaded_without_its_folder(run_folder, tmp_path):
     folder, recipe, raw, averaged = run_folder
     for file in Path(folder, "checkpoints").glob("step-0.*"):
         shutil.copy(file, tmp_path)
@@ -369,7 +335,7 @@ def test_a_runs_checkpoint_for_other_classes_keeps_the_new_classifier(run_folder
     np.testing.assert_array_equal(model.weights_by_path()["stem.kernel"], averaged["stem.kernel"])
 
 
-def test_a_digest_tells_weights_by_their_values_and_not_by_their_place(tmp_path):
+def test_a_digest_depends_on_values_and_not_on_the_path(tmp_path):
     def written(name, value):
         return tf.train.Checkpoint(kernel=tf.Variable([1.0, value])).write(str(tmp_path / name))
 

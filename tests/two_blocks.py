@@ -13,7 +13,7 @@ from efficientnet_advprop.models import efficientnet
 
 @contextlib.contextmanager
 def two_block_networks() -> Iterator[None]:
-    """All EfficientNets that are built have two blocks, were they described with one a stage."""
+    """EfficientNets built in this context have only the first two stages: two blocks at one block per stage."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficientnet, "_B0_STAGES", efficientnet._B0_STAGES[:2])
         yield

@@ -1,4 +1,4 @@
-"""Devices: strategies for TPU, GPU and CPU on one host or many, precision, batch arithmetic, graphs, XLA checks."""
+"""Devices: strategies for TPU, GPU and CPU on one or more hosts, precision, batch arithmetic, graphs, XLA checks."""
 
 from tpu_utils.batches import per_replica_batch_size
 from tpu_utils.cluster import any_worker, is_chief, number_of_chief, refuse_other_hosts

@@ -14,10 +14,10 @@ _TRAINING_JOBS = {"chief", "worker"}
 
 
 def count_workers() -> int:
-    """Workers of the cluster that TF_CONFIG describes, the chief among them; 0 if it describes none.
+    """The number of workers in TF_CONFIG's cluster, including the chief; 0 without a cluster.
 
     Raises:
-        DeviceError: when TF_CONFIG is malformed, or this process is none of its workers.
+        DeviceError: when TF_CONFIG is malformed, or this process is not one of its workers.
     """
     try:
         config = json.loads(os.environ.get("TF_CONFIG") or "{}")
@@ -36,15 +36,15 @@ def count_workers() -> int:
 
 
 def connect_workers() -> tf.distribute.MultiWorkerMirroredStrategy:
-    """Join the cluster of TF_CONFIG; returns when all its workers have.
+    """Join the cluster of TF_CONFIG; returns when all workers have joined.
 
     Raises:
-        DeviceError: when there is no cluster, or it does not come about.
+        DeviceError: when there is no cluster, or its workers cannot be connected.
     """
     workers = count_workers()
     if not workers:
         raise DeviceError("strategy multi_worker needs TF_CONFIG, with the addresses of all workers")
-    # A warning, because TensorFlow waits for up to an hour and acts neither on SIGINT nor on SIGTERM meanwhile.
+    # A warning, because TensorFlow waits for up to an hour, and meanwhile ignores SIGINT and SIGTERM.
     logging.warning("waiting until all %d workers of TF_CONFIG are up", workers)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -53,9 +53,9 @@ def connect_workers() -> tf.distribute.MultiWorkerMirroredStrategy:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes what only one may: the chief, or worker 0 where there is none.
+    """Whether this process writes the files: the chief, or worker 0 where no job is called chief.
 
-    Everywhere but with several workers, a single process drives all devices; that holds for TPU pods too.
+    Without several workers, a single process drives all devices, also on TPU pods.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
@@ -66,10 +66,10 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def refuse_other_hosts(strategy: tf.distribute.Strategy, what: str) -> None:
-    """Refuse a TPU pod for input that this process's Python makes: the pipelines of other hosts cannot call it.
+    """Refuse a TPU pod for input made by this process's Python code, which other hosts' pipelines cannot call.
 
     Raises:
-        DeviceError: naming the input and the number of hosts.
+        DeviceError: when the strategy has several hosts; it names the input and their number.
     """
     hosts = strategy.extended.num_hosts if isinstance(strategy, tf.distribute.TPUStrategy) else 1
     if hosts > 1:
@@ -79,14 +79,14 @@ def refuse_other_hosts(strategy: tf.distribute.Strategy, what: str) -> None:
 
 
 def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:
-    """Whether the flag is set on any worker; all of them have to ask, and get the same answer."""
+    """Whether the flag is set on any worker. All workers must call this, and get the same result."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return flag
     return int(_sum_over_replicas(strategy)(tf.constant(int(flag)), tf.constant(False))) > 0
 
 
 def number_of_chief(strategy: tf.distribute.Strategy, number: int) -> int:
-    """The chief's number, on every worker; all of them have to ask."""
+    """The chief's number, on every worker. All workers must call this."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return number
     return int(_sum_over_replicas(strategy)(tf.constant(number), tf.constant(True)))
@@ -96,13 +96,13 @@ def number_of_chief(strategy: tf.distribute.Strategy, number: int) -> int:
 def _sum_over_replicas(
     strategy: tf.distribute.MultiWorkerMirroredStrategy,
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """(number, of the chief alone?) -> its sum over all replicas, or over the first one, which is the chief's."""
+    """(number, chief only) -> the sum over all replicas, or the number of the first replica, the chief's."""
 
     @tf.function(autograph=False)
-    def total(number: tf.Tensor, of_chief_alone: tf.Tensor) -> tf.Tensor:
+    def total(number: tf.Tensor, of_chief_only: tf.Tensor) -> tf.Tensor:
         def on_replica() -> tf.Tensor:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            return tf.where(of_chief_alone & (replica != 0), 0, number)
+            return tf.where(of_chief_only & (replica != 0), 0, number)
 
         return strategy.reduce("SUM", strategy.run(on_replica), axis=None)
 

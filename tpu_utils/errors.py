@@ -6,5 +6,6 @@ class DeviceError(ValueError):
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, without the stack traces and attribute lists that TensorFlow appends."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    """The first line of an error's message, without the traces that TensorFlow appends; its type when it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip() if lines else type(error).__name__

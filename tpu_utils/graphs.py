@@ -1,4 +1,4 @@
-"""Graphs that nobody needs any more."""
+"""Release of graphs that are no longer needed."""
 
 import gc
 from collections.abc import Collection
@@ -10,18 +10,18 @@ _OF_A_GRAPH = "CustomGradient-"
 
 
 def registered_gradients() -> frozenset[str]:
-    """Names of the gradients that traced graphs have registered: one for each swish, for ever."""
+    """Names of the gradients that traced graphs have registered: one for each swish, never removed by TensorFlow."""
     return frozenset(name for name in ops.gradient_registry.list() if name.startswith(_OF_A_GRAPH))
 
 
 def release_graphs(gradients_before: Collection[str]) -> None:
-    """Let go of graphs and variables that were made since, of which nothing may be used any more.
+    """Free the graphs and variables made since `gradients_before` was taken. They must not be used any more.
 
-    Keras holds on to them, they refer to each other, and a registered gradient keeps its graph: 0.4 GB for a run of a
-    small B0. TensorFlow has no public way to take a gradient back.
+    Keras keeps references to them, they form cycles, and each registered gradient keeps its graph alive: 0.4 GB for a
+    run of a small B0. TensorFlow has no public function to remove a gradient.
 
     Args:
-        gradients_before: `registered_gradients` of that time.
+        gradients_before: an earlier result of `registered_gradients`.
     """
     tf.keras.backend.clear_session()
     for name in registered_gradients() - set(gradients_before):

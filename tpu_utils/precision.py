@@ -1,15 +1,16 @@
-"""What layers compute in."""
+"""Numeric precision of layers."""
 
 import tensorflow as tf
 
 
 def set_precision(use_bfloat16: bool | None, strategy: tf.distribute.Strategy) -> str:
-    """Set Keras' global policy; call it before layers are built.
+    """Set Keras' global precision policy. Call it before layers are built.
 
-    bfloat16 has the exponents of float32, so the loss needs no scaling; variables stay float32 either way.
+    bfloat16 has the exponent range of float32, so that the loss needs no scaling. Variables are float32 in both
+    policies.
 
     Args:
-        use_bfloat16: None turns it on where it is the hardware's own type, on TPU.
+        use_bfloat16: None means yes on TPU, whose native type it is, and no elsewhere.
         strategy: the devices.
 
     Returns:

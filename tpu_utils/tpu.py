@@ -1,4 +1,4 @@
-"""Reaching a TPU: by name, by address, or as part of this machine."""
+"""Connection to a TPU: by name, by address, or on this machine."""
 
 import os
 
@@ -12,29 +12,29 @@ _ANSWER_TIMEOUT_SECONDS = 10.0
 
 
 def tpu_of_environment() -> str | None:
-    """The TPU that Kubernetes or the user's shell names, in the order of TensorFlow's own client.
+    """The TPU named by the environment variables of Kubernetes or the user, in TensorFlow's order.
 
-    The resolver would look there too, but only after it has decided that the TPU is not `local`.
+    The resolver reads them too, but only after it has decided that the TPU is not `local`.
     """
     return next((os.environ[name] for name in _TPU_VARIABLES if os.environ.get(name)), None)
 
 
 def connect_tpu(tpu: str, zone: str | None = None, project: str | None = None) -> tf.distribute.TPUStrategy:
-    """Connect to a TPU and initialize it, which drops whatever its memory held.
+    """Connect to a TPU and initialize it, which clears its memory.
 
     Args:
         tpu: name in Google Cloud, `grpc://HOST:PORT` (several with commas), or `local`: the chips of this TPU VM.
-        zone: of a named TPU; asked of Google Cloud's metadata server if absent.
+        zone: of a named TPU; if None, Google Cloud's metadata server gives it.
         project: of a named TPU; likewise.
 
     Returns:
-        One replica per core, on all hosts of the TPU.
+        A strategy with one replica per core, over all hosts of the TPU.
 
     Raises:
         DeviceError: when the TPU cannot be found, reached or initialized.
     """
     if (zone or project) and (tpu == "local" or tpu.startswith("grpc://")):
-        raise DeviceError(f"TPU {tpu}: a zone and a project go with a TPU's name only")
+        raise DeviceError(f"TPU {tpu}: zone and project are only for a TPU given by name")
     resolver = _resolver(tpu, zone, project)
     try:
         for worker in resolver.cluster_spec().as_dict().get("worker", []):  # none for a local TPU
@@ -44,10 +44,9 @@ def connect_tpu(tpu: str, zone: str | None = None, project: str | None = None) -
         return tf.distribute.TPUStrategy(resolver)
     except tf.errors.NotFoundError as error:
         raise DeviceError(
-            f"TPU {tpu}: TensorFlow finds no TPU there; on a TPU VM it must be the build that comes with the image"
+            f"TPU {tpu}: TensorFlow finds no TPU there; a TPU VM needs the TensorFlow build of its image"
         ) from error
-    # Looking up a name goes through Google's client libraries where they are installed, and these raise types of
-    # their own without a common base.
+    # A name is looked up by Google's client libraries if they are installed. Their errors have no common base class.
     except Exception as error:
         raise DeviceError(f"TPU {tpu}: {first_line(error)}") from error
 
@@ -63,9 +62,9 @@ def _resolver(tpu: str, zone: str | None, project: str | None) -> tf.distribute.
 
 
 def _check_answer(worker: str) -> None:
-    """Make the call with which TensorFlow's connection begins: TensorFlow itself waits for the answer without limit.
+    """Make the first call of TensorFlow's connection, with a timeout, which TensorFlow's own call lacks.
 
-    Where something else than a TensorFlow server answers, it even aborts the process.
+    TensorFlow also aborts the process if the server is not a TensorFlow server.
     """
     with grpc.insecure_channel(worker) as channel:
         get_status = channel.unary_unary("/tensorflow.WorkerService/GetStatus")

@@ -1,9 +1,9 @@
-"""Data: sources of images, what is done to an image, and the batches that training and evaluation read.
+"""Data: sources of images, preprocessing and augmentation, and the batches that training and evaluation read.
 
 A source yields records and reads them; `pipeline` turns the records of any source into batches.
 """
 
-from efficientnet_advprop.data.bad_images import bad_image_in
+from efficientnet_advprop.data.bad_images import bad_image_in, reason_without_ops
 from efficientnet_advprop.data.catalog import check_options, find_source, open_source
 from efficientnet_advprop.data.class_names import IMAGENET_CLASSES, class_names, named_synsets
 from efficientnet_advprop.data.image_files import find_images, read_images
@@ -36,6 +36,7 @@ __all__ = [
     "preprocess_eval",
     "preprocess_train",
     "read_images",
+    "reason_without_ops",
     "train_dataset",
     "whole_pixels",
 ]

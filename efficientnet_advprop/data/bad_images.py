@@ -1,9 +1,9 @@
-"""Images that cannot be read: found without ending the stream, named, counted.
+"""Images that cannot be read: they are found without ending the stream, named and counted.
 
-tf.data either ends at the first error or, with `ignore_errors`, drops elements without a word, the errors of everything
-before it included. Here each record is read in a dataset of its own, which falls back to a mark. No Python is involved,
-so it works wherever the pipeline runs, on the host of a TPU too; an ImageNet image at 224 px takes 1.8 instead of
-1.4 ms of one core.
+tf.data ends at the first error or, with `ignore_errors`, silently drops the element, whichever of the preceding
+transformations failed. Here each record is read in a dataset of its own, with a placeholder behind it that is taken
+when reading fails. No Python runs, so this works wherever the pipeline does, on the host of a TPU too. An ImageNet
+image at 224 px takes 1.8 ms of one core instead of 1.4 ms.
 """
 
 import re
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+from efficientnet_advprop.recipes import first_line
 
 _BAD_IMAGE = "bad image: "
 _AT_A_TIME = 16
@@ -26,41 +28,42 @@ def read_or_mark(
     """Load every record, in order.
 
     Args:
-        records: (place, record, whatever else `load` takes).
+        records: (location, record, further arguments of `load`).
         load: makes the tensors and the label; may raise.
-        loaded: what the tensors are.
-        num_label_classes: a label outside [0, num_label_classes) is bad too.
+        loaded: shape and type of each tensor.
+        num_label_classes: K; an image whose label is outside [0, K) is bad too.
 
     Returns:
-        (tensors, label, problem): problem is a string with the place, empty where all is well; a bad image is of
-        class 0, and all zeros if it could not be decoded.
+        (tensors, label, problem). The problem is a string that begins with the location; it is empty for a good image.
+        A bad image has label 0, and its tensors are zeros if it could not be decoded.
     """
     zeros = {name: tf.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in loaded.items()}
 
-    def attempt(place: tf.Tensor, *record: Any) -> tf.data.Dataset:
+    def attempt(location: tf.Tensor, *record: Any) -> tf.data.Dataset:
         def read(*record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
             tensors, label = load(*record)
-            counted = [place, ": label ", tf.strings.as_string(label), f" outside [0, {num_label_classes}), from 0"]
+            outside = f" outside [0, {num_label_classes}), from 0"
+            wrong_label = [location, ": label ", tf.strings.as_string(label), outside]
             in_range = tf.logical_and(label >= 0, label < num_label_classes)
-            problem = tf.where(in_range, "", tf.strings.join(counted))
+            problem = tf.where(in_range, "", tf.strings.join(wrong_label))
             tensors = {name: tf.ensure_shape(tensor, loaded[name].shape) for name, tensor in tensors.items()}
             return tensors, tf.where(in_range, label, 0), problem
 
-        mark = (zeros, tf.constant(0), tf.strings.join([place, ": cannot be read or decoded"]))
-        marked = tf.data.Dataset.from_tensors(mark)
-        return tf.data.Dataset.from_tensors(record).map(read).ignore_errors().concatenate(marked).take(1)
+        problem = tf.strings.join([location, ": cannot be read or decoded"])
+        placeholder = tf.data.Dataset.from_tensors((zeros, tf.constant(0), problem))
+        return tf.data.Dataset.from_tensors(record).map(read).ignore_errors().concatenate(placeholder).take(1)
 
     return records.interleave(attempt, cycle_length=_AT_A_TIME, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def stop_at(problem: tf.Tensor) -> tf.Tensor:
-    """Pass the empty problem on, and end the stream with any other; see `bad_image_in`."""
+    """Return an empty problem; end the stream with an error for any other, which `bad_image_in` reads."""
     with tf.control_dependencies([tf.debugging.Assert(problem == "", [tf.strings.join([_BAD_IMAGE, problem])])]):
         return tf.identity(problem)
 
 
 def report(problem: tf.Tensor) -> tf.Tensor:
-    """Pass a problem on, naming it on standard error of the host that reads."""
+    """Return the problem, and print one that is not empty on standard error of the host that reads."""
 
     def name() -> tf.Operation:
         with tf.control_dependencies([tf.print(f"{_BAD_IMAGE}skipped", problem, output_stream=sys.stderr)]):
@@ -70,31 +73,36 @@ def report(problem: tf.Tensor) -> tf.Tensor:
 
 
 def bad_image_in(error: tf.errors.OpError) -> str | None:
-    """The image at which `stop_at` ended a stream, and what is wrong with it; None for other errors."""
+    """The problem with which `stop_at` ended a stream; None for other errors."""
     found = re.search(rf"\[({_BAD_IMAGE}.*)\]$", error.message, re.MULTILINE)
     return found[1] if found else None
 
 
-def with_stand_ins(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """A training batch whose bad images are replaced by its good ones.
+def reason_without_ops(error: tf.errors.OpError) -> str:
+    """The first line of TensorFlow's message, without the names of the operations that raised it."""
+    return first_line(error).rpartition("}} ")[2].partition(" [Op:")[0]
 
-    In place, so that what a step sees stays a function of the step; the next images of the stream would shift all
-    that follow, and a resumed run with them.
+
+def replace_bad_images(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """A training batch whose bad images are replaced by copies of its good ones.
+
+    By its own images, so that a batch stays a function of the step. Images taken from further on in the stream would
+    shift all later batches, and a resumed run would differ from an uninterrupted one.
 
     Args:
-        batch: [B, ...] each; `bad` float32 [B] is 1 where an image has to be replaced.
+        batch: [B, ...] each; `bad` float32 [B] is 1 for an image to replace.
 
     Raises:
-        tf.errors.InvalidArgumentError: when iterated, for a batch without any good image.
+        tf.errors.InvalidArgumentError: when iterated, for a batch without a good image.
     """
     bad = batch["bad"] > 0
     good = tf.where(~bad)[:, 0]  # [G]
 
     def replaced() -> dict[str, tf.Tensor]:
-        message = [f"{_BAD_IMAGE}a training batch of one replica holds no other"]
+        message = [f"{_BAD_IMAGE}all images of a training batch of one replica"]
         with tf.control_dependencies([tf.debugging.Assert(tf.size(good) > 0, message)]):
-            places = tf.range(tf.size(bad, tf.int64), dtype=tf.int64)
-            chosen = tf.where(bad, tf.gather(good, places % tf.size(good, tf.int64)), places)
+            indices = tf.range(tf.size(bad, tf.int64), dtype=tf.int64)
+            chosen = tf.where(bad, tf.gather(good, indices % tf.size(good, tf.int64)), indices)
         return {name: values if name == "bad" else tf.gather(values, chosen) for name, values in batch.items()}
 
     return tf.cond(tf.reduce_any(bad), replaced, lambda: {name: tf.identity(value) for name, value in batch.items()})

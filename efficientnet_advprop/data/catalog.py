@@ -1,4 +1,4 @@
-"""The sources, by the data set's name and by what a folder holds."""
+"""Which source holds a data set: by its name and by what its folder holds."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
-from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError
+from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError, first_line
 
 _WITHOUT_FOLDER = ("digits", "fake")
 _IMAGENET_ON_TFDS = "imagenet2012"
@@ -26,21 +26,20 @@ def find_source(
     evaluation_only: bool = False,
     train_images_per_class: int | None = None,
 ) -> Source:
-    """Find the images, without touching a device.
+    """Find the images, without using a device.
 
-    A folder with official TFRecords or class folders is that, whatever the data set is called; any other belongs to
-    TensorFlow Datasets, which then knows the set by its name.
+    A folder with official TFRecords or class folders is read as such, whatever the data set's name. Any other folder is
+    taken for that of TensorFlow Datasets (TFDS), which finds the data set by its name.
 
     Args:
         dataset: name of the data set, as in `DataSpec`.
-        data_dir: its folder, local or gs://; None for data that come with a package, and for the folder that
-            TensorFlow Datasets uses by itself.
+        data_dir: its folder, local or gs://; None for data that need none, and for TFDS's default folder.
         holdout_shards: as in `DataSpec`.
-        evaluation_only: a folder without training images will do.
+        evaluation_only: training images are not needed.
         train_images_per_class: as in `DataSpec`.
 
     Raises:
-        RecipeError: when images are missing or the flags do not go together.
+        RecipeError: when images are missing or the arguments exclude each other.
     """
     if dataset in _WITHOUT_FOLDER:
         if data_dir is not None:
@@ -53,7 +52,7 @@ def find_source(
     if data_dir is None and dataset == "imagenet":
         raise RecipeError(
             "dataset imagenet needs data_dir, the folder with train-?????-of-????? and validation-?????-of-?????, or "
-            f"with train/CLASS/ and val/CLASS/; --dataset={_IMAGENET_ON_TFDS} is that of TensorFlow Datasets"
+            f"with train/CLASS/ and val/CLASS/; --dataset={_IMAGENET_ON_TFDS} reads it through TensorFlow Datasets"
         )
     try:
         if data_dir is not None:
@@ -68,25 +67,25 @@ def find_source(
         if dataset == "imagenet":
             raise RecipeError(
                 f"data_dir {data_dir} holds neither TFRecords (train-?????-of-?????, validation-?????-of-?????) nor "
-                f"class folders (train/CLASS/, val/CLASS/); for that of TFDS add --dataset={_IMAGENET_ON_TFDS}"
+                "class folders (train/CLASS/, val/CLASS/); to read it through TensorFlow Datasets add "
+                f"--dataset={_IMAGENET_ON_TFDS}"
             )
-        _refuse_few_images(train_images_per_class, "sets of TensorFlow Datasets")
+        _refuse_few_images(train_images_per_class, "data sets of TensorFlow Datasets")
         return open_tfds(dataset, data_dir, holdout_shards, evaluation_only)
     except (tf.errors.OpError, OSError) as error:
-        reason = getattr(error, "message", None) or str(error)
-        raise RecipeError(f"cannot read data_dir {data_dir}: {reason.splitlines()[0]}") from error
+        raise RecipeError(f"cannot read data_dir {data_dir}: {first_line(error)}") from error
 
 
 def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = False) -> Source:
-    """Find the images of a recipe and check that they are what it says.
+    """Find the images of a recipe and compare their number and their classes with it.
 
     Args:
         spec: the data set.
         data_dir: its folder.
-        evaluation_only: a folder without training images will do; their number is not compared.
+        evaluation_only: training images are not needed, and their number is not compared.
 
     Raises:
-        RecipeError: as `find_source`, and for other numbers of images or classes than `spec` has.
+        RecipeError: as `find_source`, and when the numbers of images or classes differ from the recipe's.
     """
     train_images_per_class = None if evaluation_only else spec.train_images_per_class
     source = find_source(spec.dataset, data_dir, spec.holdout_shards, evaluation_only, train_images_per_class)
@@ -96,13 +95,13 @@ def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = Fa
 
 
 def check_options(source: Source, options: InputOptions) -> None:
-    """Refuse options that this source would not act on.
+    """Refuse options that have no effect on this source.
 
     Raises:
         RecipeError: naming the option.
     """
     if options.use_cache and not isinstance(source, RecordSource):
-        raise RecipeError(f"--use_cache would have no effect: it is for TFRecords, {source.facts.where} has none")
+        raise RecipeError(f"--use_cache would have no effect: it is for TFRecords, and {source.facts.where} has none")
 
 
 def _refuse_holdout(holdout_shards: int, what: str) -> None:
@@ -113,6 +112,6 @@ def _refuse_holdout(holdout_shards: int, what: str) -> None:
 def _refuse_few_images(train_images_per_class: int | None, what: str) -> None:
     if train_images_per_class is not None:
         raise RecipeError(
-            f"--train_images_per_class={train_images_per_class} is for digits and class folders: {what} tell their "
-            "labels only when they are read"
+            f"--train_images_per_class={train_images_per_class} is for digits and class folders: the labels of {what} "
+            "are known only once they are read"
         )

@@ -1,4 +1,4 @@
-"""Folders with a folder of images per class: DIR/train/CLASS/* and DIR/val/CLASS/* (or DIR/validation)."""
+"""Data sets with a folder per class: DIR/train/CLASS/* and DIR/val/CLASS/* (or DIR/validation/CLASS/*)."""
 
 import os
 
@@ -18,18 +18,18 @@ _NAMED = 3
 
 
 class ClassFolderSource:
-    """JPEG and PNG files in class folders; the sorted names of the folders are the classes in label order.
+    """JPEG and PNG files in class folders. The sorted names of the folders are the classes in label order.
 
-    Files that are neither by their names, and hidden ones, are left out.
+    Hidden files, and files with another suffix, are ignored.
 
     Args:
         data_dir: the folder, local or remote.
-        evaluation_only: do without training images.
-        train_images_per_class: as in `DataSpec`; the first by their names.
+        evaluation_only: training images are not needed.
+        train_images_per_class: as in `DataSpec`; those whose file names sort first.
 
     Raises:
-        RecipeError: when a split is missing or there twice, a class has no images or fewer than asked for, or the
-            splits have other classes.
+        RecipeError: when a split is missing or has two folders, a class has no images or too few, or the classes of the
+            splits differ.
     """
 
     def __init__(self, data_dir: str, evaluation_only: bool = False, train_images_per_class: int | None = None) -> None:
@@ -41,21 +41,21 @@ class ClassFolderSource:
         if evaluation_only:
             return
         train = _class_files(data_dir, TRAIN_FOLDERS)
-        for there, missing, where in ((evaluation, train, "training"), (train, evaluation, "evaluation")):
-            if extra := sorted(set(there) - set(missing)):
-                more = f" and {len(extra) - _NAMED} more" if len(extra) > _NAMED else ""
+        for classes, others, split in ((evaluation, train, "training"), (train, evaluation, "evaluation")):
+            if missing := sorted(set(classes) - set(others)):
+                more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
                 raise RecipeError(
-                    f"data_dir {data_dir} has no folder of {where} images for {', '.join(extra[:_NAMED])}{more}"
+                    f"data_dir {data_dir} has no folder of {split} images for {', '.join(missing[:_NAMED])}{more}"
                 )
         paths, labels = labelled(train, range(len(train)))
         kept = first_of_each_class(labels, train_images_per_class)
-        self._train = [paths[place] for place in kept], labels[kept]
+        self._train = [paths[index] for index in kept], labels[kept]
         self.facts = DataFacts(data_dir, num_classes, len(self._train[0]), num_eval_images)
 
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(path, (path, label), seed); what a step sees depends on the recipe and the step alone."""
+        """(path, (path, label), seed), a function of the recipe and the step."""
         del options
         paths, labels = (tf.constant(values) for values in self._train)
 
@@ -76,18 +76,18 @@ class ClassFolderSource:
 
 
 def has_class_folders(data_dir: str) -> bool:
-    """Whether the folder has one of the splits' folders."""
+    """Whether the folder holds a split's folder."""
     return any(tf.io.gfile.isdir(os.path.join(data_dir, name)) for name in (*TRAIN_FOLDERS, *EVALUATION_FOLDERS))
 
 
 def _class_files(data_dir: str, names: tuple[str, ...]) -> dict[str, list[str]]:
     """A split's paths by class, both sorted."""
-    there = [name for name in names if tf.io.gfile.isdir(os.path.join(data_dir, name))]
-    if not there:
+    found = [name for name in names if tf.io.gfile.isdir(os.path.join(data_dir, name))]
+    if not found:
         raise RecipeError(f"data_dir {data_dir} has no folder {' or '.join(names)} with a folder of images per class")
-    if len(there) > 1:
-        raise RecipeError(f"data_dir {data_dir} has {' and '.join(there)}: which one is meant?")
-    split = os.path.join(data_dir, there[0])
+    if len(found) > 1:
+        raise RecipeError(f"data_dir {data_dir} has {' and '.join(found)}: one folder of evaluation images is needed")
+    split = os.path.join(data_dir, found[0])
     classes = class_folders(split)
     if not classes:
         raise RecipeError(f"{split} has no class folders")

@@ -1,4 +1,4 @@
-"""Names of classes for people to read."""
+"""Human-readable names of classes."""
 
 import importlib.resources
 
@@ -6,19 +6,19 @@ IMAGENET_CLASSES = 1000
 
 
 def class_names(num_classes: int) -> tuple[str, ...]:
-    """Names in label order where nothing but the number of classes is known: ImageNet's for 1,000, else numbers."""
+    """Names in label order where only the number of classes is known: ImageNet's for 1,000, numbers otherwise."""
     if num_classes != IMAGENET_CLASSES:
         return tuple(str(label) for label in range(num_classes))
     return tuple(name for _, name in _imagenet())
 
 
 def imagenet_synsets() -> tuple[str, ...]:
-    """WordNet ids of ImageNet's classes in label order, which is their own sorted order."""
+    """WordNet ids of ImageNet's classes, sorted, which is label order."""
     return tuple(synset for synset, _ in _imagenet())
 
 
 def named_synsets(folders: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of ImageNet's classes, if these are its folders; other folders' names are names already."""
+    """The class names of these folders: ImageNet's if they are its 1,000 synsets, otherwise the folders' own names."""
     return class_names(IMAGENET_CLASSES) if folders == imagenet_synsets() else folders
 
 

@@ -9,14 +9,14 @@ from efficientnet_advprop.data.order import training_order
 from efficientnet_advprop.data.source import TRAIN
 from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
 
-# The data set has no official split. This one is drawn once and for all, whatever a run's seed, so that runs can be
-# compared: 1,437 images to train on and 360 to evaluate, every class in the same share.
-_EVAL_SHARE = 0.2
+# The data set has no official split. This stratified one does not depend on a run's seed, so that runs can be compared:
+# 1,437 training images and 360 evaluation images.
+_EVAL_FRACTION = 0.2
 _SPLIT_SEED = 0
 
 
 class DigitsSource:
-    """The digits, in memory, as grey images of the network's input size.
+    """The digits, in memory, as greyscale images of the network's input size.
 
     Source: the test part of the UCI optical digits (Alpaydin and Kaynak, 1998), 8x8 px with values 0 to 16.
 
@@ -24,7 +24,7 @@ class DigitsSource:
         train_images_per_class: as in `DataSpec`.
 
     Raises:
-        RecipeError: when there are fewer of some class.
+        RecipeError: when a class has fewer.
     """
 
     def __init__(self, train_images_per_class: int | None = None) -> None:
@@ -33,7 +33,7 @@ class DigitsSource:
         self._train_images, self._eval_images, self._train_labels, self._eval_labels = train_test_split(
             images,
             digits.target.astype("int32"),
-            test_size=_EVAL_SHARE,
+            test_size=_EVAL_FRACTION,
             stratify=digits.target,
             random_state=_SPLIT_SEED,
         )
@@ -45,13 +45,13 @@ class DigitsSource:
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(place, image and label, seed); what a step sees depends on the recipe and the step alone."""
+        """(location, (image, label), seed), a function of the recipe and the step."""
         del options
         order = training_order(len(self._train_images), recipe, context, start_step)
         return order.map(lambda index, seed: (*self._example(recipe, TRAIN, index), seed))
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
-        """(place, image and label) in the split's order."""
+        """(location, (image, label)) in the split's order."""
         number = len(self._train_images if split == TRAIN else self._eval_images)
         return tf.data.Dataset.range(number).map(lambda index: self._example(recipe, split, index))
 
@@ -71,10 +71,10 @@ class DigitsSource:
 
 
 def _enlarge(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    """An 8x8 digit in three equal channels.
+    """An 8x8 digit, resized, in three equal channels.
 
-    Bilinear, since bicubic overshoots the range at every stroke; with half-pixel centres, which keep the digit in the
-    middle: TF1's resize would shift it by 1.5 of 32 px.
+    Bilinear, because bicubic overshoots [0, 255] at every stroke. With half-pixel centres, because TF1's resizing would
+    shift the digit by 1.5 px at 32 px.
     """
     image = tf.image.resize(image, [image_size, image_size], method="bilinear")
     return tf.image.grayscale_to_rgb(image)  # [H, W, 3]

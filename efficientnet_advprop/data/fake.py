@@ -1,4 +1,4 @@
-"""Random images made on the fly: a smoke run of any network at any size on any device, without data."""
+"""Random images made on the fly: a smoke test of any network at any size on any device, without data."""
 
 import tensorflow as tf
 
@@ -7,14 +7,14 @@ from efficientnet_advprop.data.source import TRAIN
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
 
-_SEED = 0  # the images are the same whatever a run's seed, as those of a folder are
+_SEED = 0  # not the run's: the images are the same for every seed, as those of a folder are
 _SPLITS = {"train": 0, "evaluation": 1}
 
 
 class FakeSource:
-    """Noise with random labels, as many and of as many classes as the recipe says.
+    """Noise with random labels; the recipe gives the numbers of images and classes.
 
-    Image i of a split is a function of i alone. The classes differ in nothing: there is nothing to learn.
+    Image i of a split is a function of i alone. Labels do not depend on pixels, so there is nothing to learn.
     """
 
     def __init__(self) -> None:
@@ -24,13 +24,13 @@ class FakeSource:
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(place, image and label, seed)."""
+        """(location, (image, label), seed)."""
         del options
         order = training_order(recipe.data.num_train_images, recipe, context, start_step)
         return order.map(lambda index, seed: (*_example(recipe, TRAIN, index), seed))
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
-        """(place, image and label) by number."""
+        """(location, (image, label)) in the order of their numbers."""
         number = recipe.data.num_train_images if split == TRAIN else recipe.data.num_eval_images
         return tf.data.Dataset.range(number).map(lambda index: _example(recipe, split, index))
 

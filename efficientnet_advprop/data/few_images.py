@@ -1,4 +1,4 @@
-"""A training set cut down to a few images of each class."""
+"""A training set reduced to a few images per class."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from efficientnet_advprop.recipes import RecipeError
 
 
 def first_of_each_class(labels: np.ndarray, number: int | None) -> np.ndarray:
-    """The places [M] of the first so many images of each class, in their order; of all images for None.
+    """Indices [M] of the first `number` images of each class, sorted; of all images for None.
 
     Args:
-        labels: int [N]; every class is there.
-        number: of images per class.
+        labels: int [N]; every class occurs.
+        number: images per class.
 
     Raises:
-        RecipeError: when there are fewer of some class.
+        RecipeError: when a class has fewer.
     """
     if number is None:
         return np.arange(len(labels))

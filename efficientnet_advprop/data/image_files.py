@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.data.bad_images import reason_without_ops
 from efficientnet_advprop.data.preprocessing import preprocess_eval
-from efficientnet_advprop.recipes import DataSpec, RecipeError
+from efficientnet_advprop.recipes import DataSpec, RecipeError, first_line
 
 _FILES_AT_A_TIME = 16
 
@@ -22,17 +23,17 @@ def find_images(pattern: str) -> list[str]:
         paths = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
         is_folder = tf.io.gfile.isdir(pattern)
     except tf.errors.OpError as error:
-        raise RecipeError(f"cannot look for images in {pattern}: {error.message}") from error
+        raise RecipeError(f"cannot look for images in {pattern}: {first_line(error)}") from error
     if paths:
         return paths
-    hint = f", which is a folder: {pattern.rstrip('/')}/*.jpg, say" if is_folder else ""
+    hint = f", which is a folder: give {pattern.rstrip('/')}/*.jpg, for example" if is_folder else ""
     raise RecipeError(f"no file matches {pattern}{hint}")
 
 
 def read_images(paths: Sequence[str], image_size: int, spec: DataSpec) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Each path with its image as evaluation sees it, float32 [image_size, image_size, 3], in the paths' order.
+    """Each path with its image, preprocessed for evaluation, float32 [image_size, image_size, 3], in the paths' order.
 
-    A file that holds no whole image comes with the reason instead.
+    A file that cannot be decoded comes with the reason instead.
 
     Args:
         paths: files.
@@ -44,16 +45,10 @@ def read_images(paths: Sequence[str], image_size: int, spec: DataSpec) -> Iterat
         try:
             return preprocess_eval(tf.io.read_file(path), image_size, spec.eval_crop, spec.resize).numpy()
         except tf.errors.OpError as error:
-            return _reason(error)
+            return reason_without_ops(error)
 
     with ThreadPoolExecutor(_FILES_AT_A_TIME) as pool:
-        # In pieces: map() alone would read all the files ahead of whoever takes them.
+        # In chunks: map() alone would read all files ahead, and hold their images in memory.
         for start in range(0, len(paths), _FILES_AT_A_TIME):
-            piece = paths[start : start + _FILES_AT_A_TIME]
-            yield from zip(piece, pool.map(read_or_reason, piece), strict=True)
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """What TensorFlow says of an image, without the names of the operations that said it."""
-    line = (error.message.strip().splitlines() or [type(error).__name__])[0]
-    return line.rpartition("}} ")[2].partition(" [Op:")[0]
+            chunk = paths[start : start + _FILES_AT_A_TIME]
+            yield from zip(chunk, pool.map(read_or_reason, chunk), strict=True)

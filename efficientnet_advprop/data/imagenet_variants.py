@@ -1,6 +1,6 @@
-"""Test sets that show classes of ImageNet, each in the layout its authors distribute, or as TFDS has prepared it.
+"""Test sets of ImageNet's classes, each in the layout that its authors distribute or as prepared by TFDS.
 
-Labels are ImageNet's, from 0 to 999, whatever part of the classes a set shows.
+Labels are ImageNet's, from 0 to 999, also where a set holds only some of the classes.
 """
 
 import functools
@@ -18,7 +18,7 @@ from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
 from efficientnet_advprop.recipes import DataFacts, Recipe, RecipeError
 
-# Names of TensorFlow Datasets; Stylized-ImageNet is none of them.
+# Names in TensorFlow Datasets (TFDS), which lacks Stylized-ImageNet.
 _ON_TFDS = {
     "imagenet": "imagenet2012",
     "imagenet_v2": "imagenet_v2",
@@ -27,7 +27,7 @@ _ON_TFDS = {
     "imagenet_sketch": "imagenet_sketch",
     "imagenet_c": "imagenet2012_corrupted",
 }
-# The folder inside the authors' archives that holds the class folders; giving that folder itself works too.
+# The folder of the authors' archive that holds the class folders; a user may also give that folder itself.
 _INSIDE_ARCHIVES = {
     "imagenet": ("val", "validation"),
     "imagenet_v2": (
@@ -50,14 +50,14 @@ class ImagenetFiles:
     """Images in class folders, for evaluation; a `Source` without training images.
 
     Attributes:
-        labels: that it shows, sorted.
-        identity: tells it from other sets, wherever they are: a digest of the images' labels and names.
+        labels: those that occur, sorted.
+        identity: of the data set, wherever it is stored: a digest of the images' labels and names.
 
     Args:
         folder: that holds class folders, named by synset or, as ImageNet-V2's, by label.
 
     Raises:
-        RecipeError: when there are none, one is none of ImageNet's classes, or one has no images.
+        RecipeError: when there are no class folders, one is not a class of ImageNet, or one has no images.
     """
 
     class_names = None
@@ -92,15 +92,15 @@ class ImagenetFiles:
 
 
 def open_imagenet_variant(name: str, folder: str | None) -> Source:
-    """Find the images of a test set, without touching a device.
+    """Find the images of a test set, without using a device.
 
     Args:
         name: one of `IMAGENET_VARIANTS`.
-        folder: as its authors distribute it, or that of TensorFlow Datasets; of ImageNet itself also one with the
-            official TFRecords. None is TFDS's own folder.
+        folder: as the authors distribute it, or TFDS's; for ImageNet also one with the official TFRecords. None is
+            TFDS's default folder.
 
     Raises:
-        RecipeError: saying what was looked for and where.
+        RecipeError: when they are not found; it names what was looked for and where.
     """
     if folder is None:
         return _of_tfds(name, name, None)
@@ -111,7 +111,7 @@ def open_imagenet_variant(name: str, folder: str | None) -> Source:
         return open_tfrecords(folder, evaluation_only=True)
     inside = [inner for inner in _INSIDE_ARCHIVES[name] if tf.io.gfile.isdir(os.path.join(folder, inner))]
     if len(inside) > 1:
-        raise RecipeError(f"{name}: {folder} has {' and '.join(inside)}: which one is meant?")
+        raise RecipeError(f"{name}: {folder} has {' and '.join(inside)}: give one of them")
     images = os.path.join(folder, *inside)
     if not class_folders(images):
         wanted = [f"class folders such as {imagenet_synsets()[0]}", *(f"{inner}/" for inner in _INSIDE_ARCHIVES[name])]
@@ -124,16 +124,16 @@ def open_imagenet_variant(name: str, folder: str | None) -> Source:
 def find_imagenet_c(
     folder: str | None, corruptions: Mapping[str, Sequence[str]], severities: Sequence[int]
 ) -> dict[CorruptedSet, "functools.partial[Source]"]:
-    """The parts of ImageNet-C that are there, each to be opened when its turn comes: there are 95 of them.
+    """The parts of ImageNet-C that exist, up to 95, each as a function that opens it.
 
     Args:
-        folder: with CORRUPTION/SEVERITY/SYNSET/ or GROUP/CORRUPTION/SEVERITY/SYNSET/, or that of TFDS. None is TFDS's
-            own folder.
-        corruptions: their names by group.
-        severities: to look for.
+        folder: with CORRUPTION/SEVERITY/SYNSET/ or GROUP/CORRUPTION/SEVERITY/SYNSET/, or TFDS's. None is TFDS's default
+            folder.
+        corruptions: names by group.
+        severities: which to look for.
 
     Raises:
-        RecipeError: when there is none.
+        RecipeError: when none exists.
     """
     if folder is not None:
         _require_folder("imagenet_c", folder)
@@ -148,29 +148,31 @@ def find_imagenet_c(
                         found[name, severity] = functools.partial(_of_tfds, "imagenet_c", config, folder)
                     continue
                 for parts in ((name,), (group, name)):
-                    place = os.path.join(folder, *parts, str(severity))
-                    # Listed now, so that a folder of another class does not end an evaluation of hours.
-                    if tf.io.gfile.isdir(place) and (folders := class_folders(place)):
-                        labels_of(folders, place)
-                        found[name, severity] = functools.partial(ImagenetFiles, place)
+                    part = os.path.join(folder, *parts, str(severity))
+                    # Checked now: a folder of an unknown class must not end an evaluation after hours.
+                    if tf.io.gfile.isdir(part) and (folders := class_folders(part)):
+                        labels_of(folders, part)
+                        found[name, severity] = functools.partial(ImagenetFiles, part)
     if not found:
         example = os.path.join(next(iter(corruptions.values()))[0], str(severities[0]), imagenet_synsets()[0])
-        where = "TensorFlow Datasets' folder" if folder is None else folder
-        raise RecipeError(f"imagenet_c: no {example}/ or the like, nor {_ON_TFDS['imagenet_c']}/ of TFDS, in {where}")
+        where = "the folder of TensorFlow Datasets" if folder is None else folder
+        raise RecipeError(
+            f"imagenet_c: no {example}/ or the like, and no {_ON_TFDS['imagenet_c']}/ of TFDS, in {where}"
+        )
     return found
 
 
 def labels_of(folders: Sequence[str], where: str) -> list[int]:
-    """ImageNet's labels of class folders.
+    """The ImageNet labels of class folders.
 
     Raises:
-        RecipeError: naming one that is none of its classes.
+        RecipeError: when one is not a class of ImageNet.
     """
     by_synset = {synset: label for label, synset in enumerate(imagenet_synsets())}
     by_name = by_synset if folders[0] in by_synset else {str(label): label for label in range(IMAGENET_CLASSES)}
     for folder in folders:
         if folder not in by_name:
-            raise RecipeError(f"class folder {os.path.join(where, folder)} is none of ImageNet's {IMAGENET_CLASSES}")
+            raise RecipeError(f"class folder {os.path.join(where, folder)} is not one of ImageNet's {IMAGENET_CLASSES}")
     return [by_name[folder] for folder in folders]
 
 
@@ -180,7 +182,7 @@ def _require_folder(name: str, folder: str) -> None:
 
 
 def _of_tfds(benchmark: str, config: str, folder: str | None) -> Source:
-    """A set of TFDS by our name for it, or a part of ImageNet-C by its configuration."""
+    """TFDS's data set of a benchmark, or its part of ImageNet-C of that configuration."""
     if benchmark not in _ON_TFDS:
         raise RecipeError(f"{benchmark} is not in TensorFlow Datasets: give --benchmark_dir={benchmark}=FOLDER")
     name = _ON_TFDS[benchmark] if config == benchmark else f"{_ON_TFDS[benchmark]}/{config}"
@@ -191,6 +193,6 @@ def _of_tfds(benchmark: str, config: str, folder: str | None) -> Source:
 
 
 def _is_prepared(config: str, folder: str | None) -> bool:
-    """Whether TFDS has made this part of ImageNet-C; asking the builder itself would take a second for each."""
+    """Whether TFDS has prepared this part of ImageNet-C; its builder would take a second for each."""
     root = folder or os.path.expanduser(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
     return tf.io.gfile.isdir(os.path.join(root, _ON_TFDS["imagenet_c"], config))

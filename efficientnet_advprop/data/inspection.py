@@ -1,4 +1,4 @@
-"""What a data set holds and what is wrong with it, image by image."""
+"""Statistics of a data set and the problems found in it, from reading every image."""
 
 import collections
 import dataclasses
@@ -17,23 +17,24 @@ from efficientnet_advprop.data.shards import damaged_records
 from efficientnet_advprop.data.source import TRAIN, Source
 from efficientnet_advprop.recipes import InputOptions, Recipe
 
-# Makes a progress bar of (what is iterated, how many there are, what it is called).
+# (images, their number, the name of the split) -> the same images, with a progress bar.
 Watch = Callable[[Iterable, int, str], Iterable]
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitReport:
-    """One split.
+    """Statistics and problems of one split.
 
     Attributes:
         split: `TRAIN` or `EVALUATION`.
-        num_files: TFRecord files; None for sources without.
-        num_images: images, bad ones included.
-        class_counts: good images of each class, int [K].
-        heights: of the good images in pixels: smallest, median, largest.
-        widths: the same.
-        problems: a line for each bad image and for each file that cannot be read to its end.
-        num_bad_images: bad images among them.
+        num_files: number of TFRecord files; None for other sources.
+        num_images: number of images, bad ones included.
+        class_counts: number of good images of each class, int [K].
+        heights: smallest, median and largest height of the good images, in pixels.
+        widths: the same of their widths.
+        problems: one line for each bad image, for each file that cannot be read to its end, for a wrong number of
+            images and for classes without a good image.
+        num_bad_images: how many of the problems are bad images.
     """
 
     split: str
@@ -51,7 +52,7 @@ def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> S
 
     Args:
         source: of the images.
-        recipe: its classes and numbers.
+        recipe: gives the numbers of classes and images.
         split: `TRAIN` or `EVALUATION`.
         watch: shows progress.
     """
@@ -73,7 +74,7 @@ def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> S
         is_whole = True
     except tf.errors.DataLossError:
         is_whole = False
-        # Reading stops somewhere among the files that are read at the same time: which one takes a second look.
+        # Several files are read at the same time: which of them is damaged takes a second pass.
         num_bad_images = len(problems)
         problems += damaged_records(shards.paths)
     if is_whole and number != expected:
@@ -89,10 +90,10 @@ def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> S
 
 
 def training_samples(source: Source, recipe: Recipe, number: int) -> list[tuple[np.ndarray, np.ndarray, int]]:
-    """Some training images of the run's order before and after the training transforms, bad ones left out.
+    """The first good training images of a run, each before and after preprocessing and augmentation.
 
     Returns:
-        (uint8 [H, W, 3], float32 [S, S, 3] in [0, 255], label).
+        At most `number` of (stored image uint8 [H, W, 3], training image float32 [S, S, 3] in [0, 255], label).
     """
     context = tf.distribute.InputContext()
     size, num_label_classes = recipe.network.input_image_size, recipe.data.num_label_classes

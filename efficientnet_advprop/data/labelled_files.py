@@ -14,7 +14,7 @@ _FOLDERS_AT_A_TIME = 16  # enough to hide the latency of remote storage
 
 
 def class_folders(folder: str) -> list[str]:
-    """The sorted names of the folders in a folder, hidden ones left out."""
+    """The sorted names of a folder's subfolders, without hidden ones."""
     # Remote file systems end the names of folders with a slash.
     entries = sorted(entry.rstrip("/") for entry in tf.io.gfile.listdir(folder))
     entries = [entry for entry in entries if not entry.startswith(".")]
@@ -24,11 +24,11 @@ def class_folders(folder: str) -> list[str]:
 
 
 def class_files(folder: str, classes: Sequence[str]) -> dict[str, list[str]]:
-    """Sorted paths of the JPEG and PNG files of each class; other files by their names, and hidden ones, are left out.
+    """Sorted paths of the JPEG and PNG files of each class; hidden files and other suffixes are ignored.
 
     Args:
-        folder: that holds the classes' folders.
-        classes: their names.
+        folder: holds a folder for each class.
+        classes: names of these folders.
 
     Raises:
         RecipeError: when a class has no such file.
@@ -62,12 +62,12 @@ def labelled(files: Mapping[str, Sequence[str]], labels: Sequence[int]) -> tuple
 
 
 def file_records(paths: Sequence[str], labels: np.ndarray) -> tf.data.Dataset:
-    """(path, (path, label)) of each file: a place and a record, as sources yield them."""
+    """(path, (path, label)) of each file: a location and a record, as sources yield them."""
     files = tf.data.Dataset.from_tensor_slices((paths, labels))
     return files.map(lambda path, label: (path, (path, label)))
 
 
 def read_file(record: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """The bytes and the label of what `file_records` yields."""
+    """The file's bytes and the label, from a record of `file_records`."""
     path, label = record
     return tf.io.read_file(path), label

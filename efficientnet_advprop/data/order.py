@@ -1,19 +1,19 @@
-"""Which training image comes when, and on which host, as a function of (seed, step)."""
+"""The order of training images, and their distribution over hosts, as a function of (seed, step)."""
 
 import tensorflow as tf
 
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import Recipe
 
-# Second word of the root seeds: other users of the recipe's seed start from [seed, 0].
+# Second element of the root seeds. Other rooms fold from [seed, 0].
 _ORDER, _AUGMENTATION = 1, 2
 
 
 def per_host_batch_size(context: tf.distribute.InputContext, global_batch_size: int) -> int:
-    """Images per step for the replicas of one host.
+    """Images per step of one host's replicas.
 
     Raises:
-        ValueError: when the global batch does not divide over the replicas.
+        ValueError: when the number of replicas does not divide the global batch.
     """
     replicas_per_host = context.num_replicas_in_sync // context.num_input_pipelines
     return replicas_per_host * context.get_per_replica_batch_size(global_batch_size)
@@ -25,19 +25,19 @@ def order_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
 
 
 def augmentation_seed(recipe: Recipe, *places: int | tf.Tensor) -> tf.Tensor:
-    """The seed, int32 [2], of what is done to one image at one time, such as (epoch, index)."""
+    """The seed, int32 [2], of the augmentation of one image in one epoch: (epoch, index)."""
     return fold(tf.constant([recipe.seed, _AUGMENTATION]), *places)
 
 
 def training_order(
     num_images: int, recipe: Recipe, context: tf.distribute.InputContext, start_step: int
 ) -> tf.data.Dataset:
-    """(index int64, seed int32 [2]) of this host's images, for sources that can reach any image at any time.
+    """(index int64, seed int32 [2]) of this host's images, for sources with random access.
 
-    Epoch follows epoch without a gap: a batch may hold the end of one and the start of the next. Step s takes the
-    positions [s * G, (s + 1) * G) of that sequence, where G is the global batch, and host h of H the h-th of H equal
-    pieces of them; so any number of hosts and replicas sees what a single device would, and a stream that starts at
-    step s is what an uninterrupted one would have come to.
+    Epochs follow each other without a gap: a batch may hold the end of one and the start of the next. Step s takes the
+    positions [s * G, (s + 1) * G) of that sequence, where G is the global batch size, and host h of H takes the h-th of
+    H equal parts of them. So the images of a step do not depend on the number of hosts and replicas, and a stream that
+    starts at step s continues an uninterrupted one exactly.
     """
     per_host = per_host_batch_size(context, recipe.train_batch_size)
     first_epoch, offset = divmod(start_step * recipe.train_batch_size, num_images)

@@ -1,10 +1,10 @@
-"""Batches for training and evaluation, from the examples of any source.
+"""Batches for training and evaluation, from the records of any source.
 
-A batch is a dict: `images` float32 [B, H, W, 3] in [0, 255], `labels` (training: float32 [B, K], one-hot or, after
-MixUp or CutMix, soft; evaluation: int32 [B]), `mask` and `bad` float32 [B], where B is one replica's share. A training
-batch holds the views that the scheme's terms name, which may be `images_augmented` beside or instead of `images`. `bad`
-is 1 where an image could not be read: in training another stands in for it, in evaluation its mask is 0. The datasets
-are what `strategy.distribute_datasets_from_function` wants of each host: its replicas' batches one after another.
+A batch is a dict: `images` float32 [B, H, W, 3] in [0, 255], `labels` (training: float32 [B, K], one-hot, or soft after
+MixUp or CutMix; evaluation: int32 [B]), `mask` and `bad` float32 [B], where B is the per-replica batch size. A training
+batch holds the views that the scheme's terms name: `images`, `images_augmented` or both. `bad` is 1 for an image that
+could not be read: in training another image of the batch replaces it, in evaluation its mask is 0. Each host's dataset
+yields its replicas' batches one after another, as `strategy.distribute_datasets_from_function` expects.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.data.augment import augmentation_of, cutmix, mixup
-from efficientnet_advprop.data.bad_images import read_or_mark, report, stop_at, with_stand_ins
+from efficientnet_advprop.data.bad_images import read_or_mark, replace_bad_images, report, stop_at
 from efficientnet_advprop.data.order import per_host_batch_size
 from efficientnet_advprop.data.preprocessing import augmented, preprocess_eval, preprocess_train
 from efficientnet_advprop.data.source import EVALUATION, Source
@@ -23,9 +23,9 @@ from efficientnet_advprop.recipes import AUGMENTED_VIEW, IMAGES_VIEW, InputOptio
 
 Batch = dict[str, tf.Tensor]
 
-_AS_USUAL = InputOptions()
+_DEFAULT_OPTIONS = InputOptions()
 _SEED = "seed"
-_MIX = 16  # place in the seed of a batch's first image, behind those that `preprocessing` uses
+_MIX = 16  # place in the seed of a batch's first image; `preprocessing` uses the first few
 
 
 def train_dataset(
@@ -33,23 +33,23 @@ def train_dataset(
     recipe: Recipe,
     context: tf.distribute.InputContext,
     start_step: int = 0,
-    options: InputOptions = _AS_USUAL,
+    options: InputOptions = _DEFAULT_OPTIONS,
 ) -> tf.data.Dataset:
-    """Training batches of this host, for ever.
+    """Training batches of this host, without end.
 
-    Nothing is kept between runs: where the stream stands is a function of the step. A stream from `start_step`
-    continues the interrupted one pixel by pixel; TFRecords without `options.deterministic` may start at a fresh shuffle
-    of the current epoch instead.
+    The input position is a function of the step, so that no iterator state is saved. A stream from `start_step`
+    continues an interrupted one exactly, except for TFRecords without `options.deterministic`, where the rest of the
+    current epoch comes from a new shuffle.
 
     Args:
         source: of the images.
-        recipe: batch size, seed, and what is done to images and batches.
-        context: which of how many hosts this is, and the number of replicas.
-        start_step: steps that were trained before.
+        recipe: batch size, seed, preprocessing, augmentation and mixing.
+        context: index and number of hosts, and the number of replicas.
+        start_step: number of steps trained before.
         options: how images are read.
 
     Raises:
-        ValueError: when the batch does not divide over the replicas.
+        ValueError: when the number of replicas does not divide the batch.
     """
 
     def load(record: Any, seed: tf.Tensor) -> tuple[Batch, tf.Tensor]:
@@ -73,18 +73,18 @@ def train_dataset(
         .batch(context.get_per_replica_batch_size(recipe.train_batch_size), drop_remainder=True)
     )
     if options.bad_images == "skip":
-        batches = batches.map(with_stand_ins)
+        batches = batches.map(replace_bad_images)
     return (
         batches.map(lambda batch: _mixed(batch, recipe), num_parallel_calls=tf.data.AUTOTUNE)
-        # Where the end is not known to be none, several workers ask each other before every batch whether there is one,
-        # and its shape is no longer static.
+        # For a dataset not known to be infinite, several workers would agree before every batch whether there is one,
+        # and the batch's shape would not be static.
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
 def training_views(encoded: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch:
-    """The views of one image that the scheme reads, [H, W, 3] each; both come of one decoding, crop and flip."""
+    """The views of one image that the scheme reads, [H, W, 3] each, from the same decoding, crop and flip."""
     data = recipe.data
     augmentation = augmentation_of(data)
     image = preprocess_train(encoded, recipe.network.input_image_size, seed, data.train_crop, data.flip, data.resize)
@@ -95,7 +95,7 @@ def training_views(encoded: tf.Tensor, seed: tf.Tensor, recipe: Recipe) -> Batch
 
 
 def _mixed(batch: Batch, recipe: Recipe) -> Batch:
-    """One replica's batch after MixUp or CutMix, if the recipe has either, without the seeds of its images."""
+    """One replica's batch without the seeds of its images, after MixUp or CutMix if the recipe has either."""
     data, views, labels = recipe.data, {name: batch[name] for name in recipe.views}, batch["labels"]
     seed = fold(batch[_SEED][0], _MIX)
     if data.mixup_alpha:
@@ -109,23 +109,23 @@ def eval_dataset(
     source: Source,
     recipe: Recipe,
     context: tf.distribute.InputContext,
-    options: InputOptions = _AS_USUAL,
+    options: InputOptions = _DEFAULT_OPTIONS,
     num_images: int | None = None,
 ) -> tf.data.Dataset:
-    """Evaluation batches of this host: hosts together hold every image once.
+    """Evaluation batches of this host: all hosts together hold every image once.
 
-    Every host yields the same number of batches, ceil(number of images / eval_batch_size) for each of its replicas;
-    zeros with mask 0 fill the tail.
+    Every host yields the same number of batches, ceil(number of images / eval_batch_size) for each of its replicas. The
+    last ones are padded with zeros of mask 0.
 
     Args:
         source: of the images.
         recipe: number of images, batch size, crop and resize.
-        context: which of how many hosts this is, and the number of replicas.
+        context: index and number of hosts, and the number of replicas.
         options: how images are read.
-        num_images: hold only so many, evenly spaced in the source's order; None is all.
+        num_images: number of images to use, evenly spaced in the source's order; None is all.
 
     Raises:
-        ValueError: when the batch does not divide over the replicas.
+        ValueError: when the number of replicas does not divide the batch.
     """
     data, image_size, batch_size = recipe.data, recipe.network.input_image_size, recipe.cadence.eval_batch_size
     num_images = data.num_eval_images if num_images is None else min(num_images, data.num_eval_images)
@@ -139,8 +139,8 @@ def eval_dataset(
         bad = tf.cast(_handled(problem, options) != "", tf.float32)
         return {**values, "labels": label, "mask": 1 - bad, "bad": bad}
 
-    # By image, not by file: hosts then hold equally many (but for one) however the files are filled. The price is
-    # that every host reads the whole split; decoding, which takes longer, is shared.
+    # Sharded by image, not by file: the hosts' numbers of images then differ by at most one, whatever the sizes of
+    # files. Every host reads the whole split for it, but decodes, which takes longer, only its own images.
     records = _evenly_spaced(source.records(recipe, EVALUATION), num_images, data.num_eval_images)
     records = records.shard(context.num_input_pipelines, context.input_pipeline_id)
     loaded = {IMAGES_VIEW: tf.TensorSpec([image_size, image_size, 3])}
@@ -156,14 +156,14 @@ def eval_dataset(
 
 
 def evaluation_images(
-    source: Source, recipe: Recipe, number: int, options: InputOptions = _AS_USUAL
+    source: Source, recipe: Recipe, number: int, options: InputOptions = _DEFAULT_OPTIONS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some evaluation images as the network gets them, rounded to whole pixel values; bad ones are left out.
+    """Some preprocessed evaluation images, rounded to whole pixel values, without bad ones.
 
     Args:
         source: of the images.
         recipe: number of images, crop and resize.
-        number: at most so many, evenly spaced in the source's order.
+        number: the largest number N of images, evenly spaced in the source's order.
         options: how images are read.
 
     Returns:
@@ -183,13 +183,13 @@ def whole_pixels(images: np.ndarray) -> np.ndarray:
 
 
 def _evenly_spaced(records: tf.data.Dataset, number: int, total: int) -> tf.data.Dataset:
-    """So many of all records, in their order."""
+    """`number` of all `total` records, in their order."""
     if number == total:
         return records
     wanted = np.zeros(total, bool)
     wanted[np.arange(number) * total // number] = True
     return (
-        records.take(total).enumerate().filter(lambda place, _: tf.gather(wanted, place)).map(lambda _, record: record)
+        records.take(total).enumerate().filter(lambda index, _: tf.gather(wanted, index)).map(lambda _, record: record)
     )
 
 

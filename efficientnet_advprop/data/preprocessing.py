@@ -1,7 +1,7 @@
-"""What is done to one image: the official EfficientNet preprocessing, crops for small images, PIL's resize.
+"""Preprocessing of one image: the official EfficientNet one, crops for small images, PIL's resizing.
 
-Source: `preprocessing.py` of tensorflow/tpu, models/official/efficientnet. An image is encoded (scalar string) or
-decoded ([H, W, 3]); results are float32 [image_size, image_size, 3] in pixels of [0, 255].
+Source: `preprocessing.py` of tensorflow/tpu, models/official/efficientnet. The input is an encoded image (scalar
+string) or a decoded one ([H, W, 3]); the output is float32 [image_size, image_size, 3] in [0, 255].
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import tensorflow as tf
 from efficientnet_advprop.data.augment import Augmentation, shift_and_flip
 from efficientnet_advprop.recipes import RecipeError
 
-# The official constant until November 2021, when the code changed to a central share of 0.875 at every size. The
+# The official constant until November 2021, when the code changed to a central fraction of 0.875 at every size. The
 # released weights, AdvProp's among them, are older.
 _CROP_PADDING_PX = 32
 
@@ -24,14 +24,14 @@ _FLIP, _CROP, _AUGMENT = range(3)  # places in an image's seed
 def preprocess_eval(
     image_bytes: tf.Tensor, image_size: int, eval_crop: str = "pad32", resize: str = "bicubic"
 ) -> tf.Tensor:
-    """The image as evaluation and serving see it.
+    """Preprocess an image for evaluation and serving.
 
-    Bicubic resizing overshoots [0, 255] a little at edges; evaluation keeps that, as the official code does.
+    Bicubic resizing overshoots [0, 255] slightly at edges. Evaluation does not clip it, like the official code.
 
     Args:
         image_bytes: encoded or decoded image.
         image_size: side of the result in pixels.
-        eval_crop: "pad32" or "0.875" (the central square, see `crop_padding_px`), or "none" (the whole image).
+        eval_crop: "pad32" or "0.875" (a central square, see `crop_padding_px`), or "none" (the whole image).
         resize: "bicubic" or "bilinear", as in `DataSpec`.
 
     Returns:
@@ -57,19 +57,18 @@ def preprocess_train(
     resize: str = "bicubic",
     augmentation: Augmentation | None = None,
 ) -> tf.Tensor:
-    """The image as one training step sees it, a function of the arguments alone.
+    """Preprocess an image for one training step, as a function of the arguments alone.
 
-    Values are clipped to [0, 255], which the official code does only ahead of AutoAugment: an attack's ball has to lie
-    in that range.
+    Values are clipped to [0, 255], where an attack's ball must lie. The official code clips only before AutoAugment.
 
     Args:
         image_bytes: encoded or decoded image.
         image_size: side of the result in pixels.
-        seed: int [2], of this image at this time.
+        seed: int [2], of this image in this epoch.
         train_crop: "distorted_box", "pad_and_crop" or "none", as in `DataSpec`.
-        flip: mirror it with probability 0.5.
+        flip: flip it horizontally with probability 0.5.
         resize: "bicubic" or "bilinear", as in `DataSpec`.
-        augmentation: what `augmented` does to it afterwards.
+        augmentation: applied last, as `augmented` does.
 
     Returns:
         float32 [image_size, image_size, 3] in [0, 255].
@@ -96,11 +95,11 @@ def preprocess_train(
 
 
 def augmented(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-    """What `preprocess_train` makes with an augmentation, from what it makes without.
+    """The result of `preprocess_train` with an augmentation, from its result without.
 
     Args:
-        image: float32 [H, W, 3] in [0, 255]; fractions of a grey level are dropped.
-        seed: int [2], as `preprocess_train` got it.
+        image: float32 [H, W, 3] in [0, 255], truncated to whole pixel values.
+        seed: int [2], the same as for `preprocess_train`.
         augmentation: from `augment.augmentation_of`.
 
     Returns:
@@ -111,10 +110,10 @@ def augmented(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> 
 
 
 def crop_padding_px(image_size: int, eval_crop: str) -> int:
-    """What a central crop leaves out: its side is image_size / (image_size + padding) of the image's short side.
+    """The padding of a central crop, whose side is image_size / (image_size + padding) of the image's short side.
 
     Raises:
-        RecipeError: for a crop without one.
+        RecipeError: for an unknown crop.
     """
     if eval_crop == "pad32":
         return _CROP_PADDING_PX
@@ -126,11 +125,11 @@ def crop_padding_px(image_size: int, eval_crop: str) -> int:
 def center_window(shape: tf.Tensor, image_size: int, padding_px: int) -> tf.Tensor:
     """The central square of an image of this height and width, int32 [4] (top, left, height, width).
 
-    The product is float32, as in the official code: in exact arithmetic some sides would come out one pixel smaller.
+    The product is float32, as in the official code: in exact arithmetic some sides would be one pixel smaller.
     """
-    share = image_size / (image_size + padding_px)
-    side = tf.cast(share * tf.cast(tf.reduce_min(shape), tf.float32), tf.int32)
-    side = tf.maximum(side, 1)  # of an image of one pixel the official code takes none and fails
+    fraction = image_size / (image_size + padding_px)
+    side = tf.cast(fraction * tf.cast(tf.reduce_min(shape), tf.float32), tf.int32)
+    side = tf.maximum(side, 1)  # for an image of one pixel the official code gets 0 and fails
     begin = (shape - side + 1) // 2
     return tf.stack([begin[0], begin[1], side, side])
 
@@ -138,8 +137,8 @@ def center_window(shape: tf.Tensor, image_size: int, padding_px: int) -> tf.Tens
 def distorted_window(shape: tf.Tensor, image_size: int, seed: tf.Tensor) -> tf.Tensor:
     """A random window of an image of this height and width, int32 [4] (top, left, height, width).
 
-    8 to 100 % of the area at an aspect of 3/4 to 4/3. When none is found in ten attempts the sampler returns the whole
-    image; the official code takes any such window for a bad sample, and the evaluation's crop instead.
+    8 to 100 % of the area, with an aspect ratio of 3/4 to 4/3. When ten attempts find none, the sampler returns the
+    whole image. The official code takes every whole image for such a failure, and uses the evaluation's crop instead.
     """
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.concat([shape, [3]], axis=0),
@@ -152,14 +151,14 @@ def distorted_window(shape: tf.Tensor, image_size: int, seed: tf.Tensor) -> tf.T
         use_image_if_no_bounding_boxes=True,
     )
     window = tf.concat([begin[:2], size[:2]], axis=0)
-    bad = tf.reduce_all(tf.equal(size[:2], shape))
-    return tf.where(bad, center_window(shape, image_size, _CROP_PADDING_PX), window)
+    failed = tf.reduce_all(tf.equal(size[:2], shape))
+    return tf.where(failed, center_window(shape, image_size, _CROP_PADDING_PX), window)
 
 
 def decode(image: tf.Tensor) -> tf.Tensor:
     """Pixels [H, W, 3] of an encoded or decoded image.
 
-    Grey images get three channels, CMYK becomes RGB, 16 bits become 8, animations give their first frame.
+    Greyscale images get three channels, CMYK becomes RGB, 16 bits become 8, and an animation gives its first frame.
     """
     if image.dtype != tf.string:
         return image
@@ -167,7 +166,7 @@ def decode(image: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_window(image: tf.Tensor, window_of: _WindowOf) -> tf.Tensor:
-    """Pixels [h, w, 3] of a window; of a JPEG only the blocks that the window touches are decoded."""
+    """Pixels [h, w, 3] of a window; of a JPEG only the blocks under the window are decoded."""
 
     def of_jpeg() -> tf.Tensor:
         window = window_of(tf.io.extract_jpeg_shape(image)[:2])
@@ -184,10 +183,10 @@ def _decode_window(image: tf.Tensor, window_of: _WindowOf) -> tf.Tensor:
 
 
 def _resize(pixels: tf.Tensor, image_size: int, resize: str) -> tf.Tensor:
-    """float32 [image_size, image_size, 3] in TF1's bicubic way or PIL's bilinear one.
+    """Resize to float32 [image_size, image_size, 3], bicubic as in TF1 or bilinear as in PIL.
 
-    TF1's is without half-pixel centres, unlike `tf.image.resize`: the released weights were trained and are scored this
-    way. The op itself, because its wrapper in tf.compat.v1 logs a deprecation that does not concern it.
+    TF1's has no half-pixel centres, unlike `tf.image.resize`; the released weights were trained and evaluated with it.
+    The raw op, because its wrapper in tf.compat.v1 logs a deprecation that does not apply here.
     """
     size = [image_size, image_size]
     if resize == "bicubic":

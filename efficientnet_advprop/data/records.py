@@ -1,4 +1,4 @@
-"""Images in TFRecord files, whoever wrote them."""
+"""Images in TFRecord files of any layout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +12,9 @@ from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe
 
 _FILES_AT_A_TIME = 16  # enough to hide the latency of remote storage
-_READ_BUFFER_BYTES = 8 * 2**20  # the official code's, for the same reason
-_SHUFFLED_BLOCK = 1024  # the official code's buffer: some 110 MB of undecoded ImageNet images
-_SHUFFLED_BLOCK_OF_CACHE = 16 * 1024  # the same where the images are in memory anyway
+_READ_BUFFER_BYTES = 8 * 2**20  # as in the official code, for the same reason
+_SHUFFLED_BLOCK = 1024  # the official shuffle buffer: some 110 MB of encoded ImageNet images
+_SHUFFLED_BLOCK_OF_CACHE = 16 * 1024  # larger, because cached images are in memory anyway
 
 
 class RecordSource:
@@ -22,12 +22,12 @@ class RecordSource:
 
     Args:
         where: the folder or data set, for messages.
-        train: training files; None where nothing is going to be trained.
+        train: training files; None where they are not needed.
         evaluation: evaluation files.
         parse: a record's bytes -> (encoded image, int32 label from 0).
         num_label_classes: number of classes, if known.
         class_names: their names, if known.
-        identity: tells the set from others, wherever they are; None where nothing does.
+        identity: of the data set, wherever it is stored, such as its name and version; None if unknown.
     """
 
     def __init__(
@@ -51,14 +51,15 @@ class RecordSource:
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(place, record, seed).
+        """(location, record, seed).
 
-        Files are shuffled by (seed, epoch), then records within blocks; a cache keeps the files' order. Records can
-        only be reached by reading all those before them, so a resumed stream does not look for its place: it takes as
-        many images as the epoch had left from a fresh shuffle, and later epochs are whole again.
+        Files are shuffled by (seed, epoch), then records within blocks; with a cache the order of files is fixed.
+        TFRecords have no random access, so a resumed stream does not seek its position: it takes the number of images
+        that was left of the epoch from a new shuffle, and later epochs are whole again.
 
-        Hosts share an epoch by file, or by record when the files do not divide over them; each host then reads all.
-        Where files differ in length, hosts that share by file come to an epoch's end at slightly different steps.
+        An epoch is sharded over hosts by file, or by record when the number of hosts does not divide the number of
+        files; each host then reads all files. Hosts that shard files of unequal length end an epoch at slightly
+        different steps.
         """
         if options.deterministic:
             return self._train_records_in_order(recipe, context, start_step, options)
@@ -83,7 +84,7 @@ class RecordSource:
     def _train_records_in_order(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(place, record, seed) as a function of the step, whatever the number of hosts; see `order.training_order`."""
+        """(location, record, seed) as a function of the step for any number of hosts; see `order.training_order`."""
         first_epoch, offset = divmod(start_step * recipe.train_batch_size, recipe.data.num_train_images)
         epoch_records = self._epochs(1, 0, options.use_cache)
 
@@ -101,26 +102,26 @@ class RecordSource:
         return records.batch(per_host).shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
 
     def _epochs(self, hosts: int, host: int, use_cache: bool) -> Callable[[tf.Tensor], tf.data.Dataset]:
-        """A function from an order's seed to one epoch's (place, record) for this host."""
-        # Else some hosts would have more files than others, and come to other epochs at other times.
+        """A function from the seed of an epoch's order to this host's (location, record) of that epoch."""
+        # Otherwise some hosts would have more files than others, and their epochs would drift apart.
         by_file = len(self._train.paths) % hosts == 0
 
-        def share(paths: tf.data.Dataset) -> tf.data.Dataset:
+        def sharded(paths: tf.data.Dataset) -> tf.data.Dataset:
             return _read(paths.shard(hosts, host)) if by_file else _read(paths).shard(hosts, host)
 
         paths = tf.constant(self._train.paths)
         if use_cache:
-            cached = share(tf.data.Dataset.from_tensor_slices(paths)).cache()
+            cached = sharded(tf.data.Dataset.from_tensor_slices(paths)).cache()
             return lambda seed: _shuffle(cached, seed, _SHUFFLED_BLOCK_OF_CACHE)
 
         def epoch(seed: tf.Tensor) -> tf.data.Dataset:
             shuffled = tf.random.experimental.stateless_shuffle(paths, seed)
-            return _shuffle(share(tf.data.Dataset.from_tensor_slices(shuffled)), seed, _SHUFFLED_BLOCK)
+            return _shuffle(sharded(tf.data.Dataset.from_tensor_slices(shuffled)), seed, _SHUFFLED_BLOCK)
 
         return epoch
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
-        """(place, record) of every record once."""
+        """(location, record) of every record once."""
         del recipe
         return _read(tf.data.Dataset.from_tensor_slices(list(self.shards(split).paths)))
 
@@ -130,9 +131,9 @@ class RecordSource:
 
 
 def _read(paths: tf.data.Dataset) -> tf.data.Dataset:
-    """(place, record) of some files, interleaved.
+    """(location, record) of all records of these files, interleaved.
 
-    In the same order each time, whatever the reading threads do: hosts that share by record rely on it.
+    In a deterministic order, which sharding by record relies on.
     """
 
     def of_file(path: tf.Tensor) -> tf.data.Dataset:
@@ -147,14 +148,14 @@ def _read(paths: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _shuffle(records: tf.data.Dataset, seed: tf.Tensor, block_size: int) -> tf.data.Dataset:
-    """Blocks of records, each in an order of its own.
+    """Shuffle the records within each block.
 
-    Not `Dataset.shuffle`: its order depends on TensorFlow's global seed too, and where that is 0 it refuses a seed that
-    is a tensor, as an epoch's is.
+    Not with `Dataset.shuffle`: its order depends on TensorFlow's global seed too, and where that is 0 it does not
+    accept a tensor as seed.
     """
 
-    def in_another_order(index: tf.Tensor, block: tuple[tf.Tensor, ...]) -> Any:
+    def shuffled(index: tf.Tensor, block: tuple[tf.Tensor, ...]) -> Any:
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(block[0])[0]), fold(seed, index))
         return tuple(tf.gather(part, order) for part in block)
 
-    return records.batch(block_size).enumerate().map(in_another_order).unbatch()
+    return records.batch(block_size).enumerate().map(shuffled).unbatch()

@@ -1,4 +1,4 @@
-"""The files of a split: `SPLIT-00000-of-N` to the last, and how many records each holds."""
+"""The TFRecord files of a split, `SPLIT-00000-of-N` and so on, and the number of records in each."""
 
 import dataclasses
 import os
@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
+from efficientnet_advprop.data.bad_images import reason_without_ops
 from efficientnet_advprop.recipes import RecipeError
 
 _FILES_AT_A_TIME = 16  # enough to hide the latency of a disk
@@ -21,7 +22,7 @@ class Shards:
 
     Attributes:
         paths: in order.
-        counts: records in each; None where counting would take a request a record.
+        counts: records in each; None on remote storage, where counting would take a request for every record.
     """
 
     paths: tuple[str, ...]
@@ -29,7 +30,7 @@ class Shards:
 
     @property
     def num_records(self) -> int | None:
-        """Records in all files; None where they are not counted."""
+        """Records in all files; None if they are not counted."""
         return None if self.counts is None else sum(self.counts)
 
     def __getitem__(self, part: slice) -> "Shards":
@@ -38,11 +39,11 @@ class Shards:
 
 
 def find_shards(data_dir: str, split: str) -> Shards:
-    """The files of a split, counted on a local disk (some 30 us a record).
+    """The files of a split. On a local disk their records are counted (about 30 us each).
 
     Raises:
-        RecipeError: when there are none, they belong to different N, some are missing, or one is empty or ends within a
-            record; the message names those.
+        RecipeError: when there are none, they disagree on N, some are missing, or one is empty or ends within a record;
+            the message names them.
     """
     pattern = f"{split}-?????-of-?????"
     numbers = [
@@ -65,19 +66,19 @@ def find_shards(data_dir: str, split: str) -> Shards:
 
 
 def hold_out(train: Shards, evaluation: Shards, number: int) -> tuple[Shards, Shards]:
-    """Training and evaluation files when the first training files are evaluated on.
+    """The training and evaluation files when the first `number` training files are held out for evaluation.
 
-    The first, as in the official `imagenet_input.py`: results on them are then comparable to the official minival.
+    The first ones, as in the official `imagenet_input.py`, so that results are comparable to the official minival.
 
     Raises:
-        RecipeError: for a negative number, or when nothing would be left to train on.
+        RecipeError: for a negative number, or when no training files would be left.
     """
     if not number:
         return train, evaluation
     if number < 0:
         raise RecipeError(f"holdout_shards {number}: at least 0 are needed")
     if number >= len(train.paths):
-        raise RecipeError(f"holdout_shards {number} leaves nothing of {len(train.paths)} training files to train on")
+        raise RecipeError(f"holdout_shards {number} holds out all of the {len(train.paths)} training files")
     return train[number:], train[:number]
 
 
@@ -95,9 +96,9 @@ def count_shards(paths: Sequence[str]) -> tuple[int, ...]:
 
 
 def count_records(path: str) -> int:
-    """The number of records in a TFRecord file, from their lengths alone.
+    """The number of records in a TFRecord file, from the length fields alone.
 
-    A record is its length (8 bytes), a checksum of that (4), its bytes and a checksum of those (4).
+    A record is a length (8 bytes), its checksum (4 bytes), the data and their checksum (4 bytes).
 
     Raises:
         RecipeError: when the file does not end with a record.
@@ -118,7 +119,7 @@ def count_records(path: str) -> int:
 
 
 def damaged_records(paths: Sequence[str]) -> list[str]:
-    """Files that cannot be read to their end, each with the record at which reading stops; reads everything."""
+    """A line for each file that cannot be read to its end, with the record at which reading stops; reads all files."""
     damages = []
     for path in paths:
         number = 0
@@ -126,11 +127,10 @@ def damaged_records(paths: Sequence[str]) -> list[str]:
             for number, _ in enumerate(tf.data.TFRecordDataset(path), start=1):  # noqa: B007
                 pass
         except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
-            damages.append(f"{path} record {number}: {reason}; nothing behind it can be read")
+            damages.append(f"{path} record {number}: {reason_without_ops(error)}; no record after it can be read")
     return damages
 
 
 def is_remote(path: str) -> bool:
-    """Whether each access is a request."""
+    """Whether a path is on remote storage, where each access is a request."""
     return "://" in path

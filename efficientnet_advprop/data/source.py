@@ -1,4 +1,4 @@
-"""What every source of images offers."""
+"""The interface of every source of images."""
 
 from typing import Any, Protocol
 
@@ -12,12 +12,12 @@ TRAIN, EVALUATION = "train", "evaluation"
 class Source(Protocol):
     """Training and evaluation images of one data set.
 
-    A source yields records, whatever they are, each with its place: a scalar string for people, such as a file's name.
-    `read` makes an image of a record. The two are apart because reading may fail, which must not end the stream.
+    A source yields records of its own format, each with its location: a scalar string for messages, such as a file
+    name. `read` turns a record into an image. It is a separate step because it may fail, which must not end the stream.
 
     Attributes:
-        facts: what was found.
-        class_names: K names in label order; None where there are none.
+        facts: numbers of images and classes that were found.
+        class_names: K names in label order; None if unknown.
     """
 
     facts: DataFacts
@@ -26,19 +26,19 @@ class Source(Protocol):
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(place, record, seed int32 [2]) of this host's replicas, step after step, from `start_step` on, for ever.
+        """(location, record, seed int32 [2]) of this host's replicas, step by step from `start_step`, without end.
 
-        Hosts together see every training image once per epoch. The seed belongs to this image in this epoch: all
-        that augmentation draws comes from it.
+        All hosts together see every training image once per epoch. The seed belongs to this image in this epoch; crops,
+        flips and augmentation draw from it.
         """
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
-        """(place, record) of every image of a split (`TRAIN` or `EVALUATION`), once, in the same order each time."""
+        """(location, record) of every image of a split (`TRAIN` or `EVALUATION`) once, always in the same order."""
 
     def read(self, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """A record's image and label.
 
-        The image is encoded (a scalar string: JPEG, PNG, GIF or BMP) or decoded (pixels [H, W, 3] in [0, 255]), the
-        label an int32 scalar that should lie in [0, K). A record that cannot be read raises or gives what cannot be
-        decoded; telling is not the source's work.
+        The image is encoded (a scalar string: JPEG, PNG, GIF or BMP) or decoded (pixels [H, W, 3] in [0, 255]). The
+        label is an int32 scalar. For a bad record this may raise, or return bytes that cannot be decoded or a label
+        outside [0, K): the pipeline detects all three.
         """

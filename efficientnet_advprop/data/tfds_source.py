@@ -1,4 +1,4 @@
-"""Image classification sets that TensorFlow Datasets has prepared on disk."""
+"""Image classification data sets that TensorFlow Datasets (TFDS) has prepared on disk."""
 
 import os
 
@@ -9,39 +9,42 @@ from absl import logging
 from efficientnet_advprop.data.class_names import named_synsets
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.shards import Shards, hold_out
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import RecipeError, first_line
 
 _EVALUATION_SPLITS = ("validation", "test")
 
 
 def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluation_only: bool = False) -> RecordSource:
-    """A prepared set, with the features `image` and `label`, and the split `train` and `validation` or `test`.
+    """A prepared data set with the features `image` and `label` and the splits `train` and `validation` or `test`.
 
-    Nothing is downloaded. The files are read as the TFRecords that they are, so that hosts share them and a run resumes
-    as on any others; `Builder.as_dataset` has no order that is a function of the epoch.
+    Nothing is downloaded. The files are read as plain TFRecords, so that sharding over hosts and resuming work as for
+    all TFRecords: the order of `Builder.as_dataset` is not a function of the epoch.
 
     Args:
         name: as `tfds.builder` takes it, such as "cifar10" or "imagenet2012".
         data_dir: of TFDS; None is its default, ~/tensorflow_datasets.
         holdout_shards: as in `DataSpec`.
-        evaluation_only: do without the split `train`.
+        evaluation_only: the split `train` is not needed.
 
     Raises:
-        RecipeError: for an unknown, unprepared or unfit set; the message says what to run where that helps.
+        RecipeError: for a data set that is unknown, not prepared or not of this form; it names the command that
+            prepares it.
     """
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # TFDS warns of what is an error below
+    logging.set_verbosity(logging.ERROR)  # TFDS logs warnings about what is an error below
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
         info, is_prepared = builder.info, builder.is_prepared()
     except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError, KeyError, ImportError) as error:
-        raise RecipeError(f"unknown dataset {name!r}: {_first_line(error)}") from error
+        raise RecipeError(f"unknown dataset {name!r}: {first_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
     features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
     label = features.get("label")
     if not isinstance(features.get("image"), tfds.features.Image) or not isinstance(label, tfds.features.ClassLabel):
-        raise RecipeError(f"{name} of TensorFlow Datasets is not for classification: it lacks an image or a label")
+        raise RecipeError(
+            f"{name} of TensorFlow Datasets is not for image classification: it lacks the feature image or label"
+        )
     if not is_prepared:
         where = f" --data_dir={data_dir}" if data_dir else ""
         raise RecipeError(f"{name} is not prepared in {builder.data_dir}: run tfds build {name}{where}")
@@ -64,10 +67,10 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluati
 
 
 def _shards(split: tfds.core.SplitInfo, name: str) -> Shards:
-    """The files of a split with the counts that TFDS recorded.
+    """The files of a split, with the numbers of records that TFDS stored.
 
     Raises:
-        RecipeError: when one is missing, or they are no TFRecords.
+        RecipeError: when a file is missing, or the files are not TFRecords.
     """
     paths = tuple(os.fspath(path) for path in split.filepaths)
     if split.filename_template.filetype_suffix != "tfrecord":
@@ -77,7 +80,3 @@ def _shards(split: tfds.core.SplitInfo, name: str) -> Shards:
     if missing := [path for path in paths if not tf.io.gfile.exists(path)]:
         raise RecipeError(f"{name} lacks {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""))
     return Shards(paths, tuple(split.shard_lengths))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

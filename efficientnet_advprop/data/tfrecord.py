@@ -12,7 +12,7 @@ import tensorflow as tf
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.shards import find_shards, hold_out
 
-# A missing label becomes 0, which no class has; a missing image becomes one that cannot be decoded.
+# A missing label becomes 0, which is no class's; a missing image becomes an empty string, which cannot be decoded.
 _FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string, default_value=""),
     "image/class/label": tf.io.FixedLenFeature([], tf.int64, default_value=0),
@@ -22,13 +22,13 @@ _FEATURES = {
 def open_tfrecords(data_dir: str, holdout_shards: int = 0, evaluation_only: bool = False) -> RecordSource:
     """A folder of official TFRecords.
 
-    Class names come from `classes.txt` in the folder (one a line, in label order) where there is one. Images on a
-    local disk are counted, since a wrong number would go into every epoch and accuracy.
+    Class names come from `classes.txt` in the folder, one per line in label order, if it exists. Images on a local disk
+    are counted, because a wrong number would falsify every epoch and accuracy.
 
     Args:
         data_dir: the folder, local or remote.
         holdout_shards: as in `DataSpec`.
-        evaluation_only: do without training files.
+        evaluation_only: training files are not needed.
 
     Raises:
         RecipeError: when a split has no files, a shard is missing or empty, or a file is damaged.
@@ -51,6 +51,6 @@ def _class_names(data_dir: str) -> tuple[str, ...] | None:
 
 
 def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A record's encoded image and its label, counted from 0, int32."""
+    """A record's encoded image and its label, int32, counted from 0."""
     features = tf.io.parse_single_example(record, _FEATURES)
     return features["image/encoded"], tf.cast(features["image/class/label"] - 1, tf.int32)

@@ -28,6 +28,7 @@ from efficientnet_advprop.recipes import (
     BenchmarkSpec,
     Recipe,
     RecipeError,
+    first_line,
     override,
     refuse_other_classes,
 )
@@ -90,8 +91,7 @@ def find_sets(spec: BenchmarkSpec, classes: Sequence[str]) -> dict[str, Any]:
         try:
             sets[name] = _find_set(name, spec.folders.get(name))
         except (tf.errors.OpError, OSError) as error:
-            reason = getattr(error, "message", None) or str(error)
-            raise RecipeError(f"{name}: cannot read {spec.folders.get(name)}: {reason.splitlines()[0]}") from error
+            raise RecipeError(f"{name}: cannot read {spec.folders.get(name)}: {first_line(error)}") from error
     return sets
 
 

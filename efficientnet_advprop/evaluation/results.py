@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.evaluation.part_keys import benchmark_of
 from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import RecipeError, first_line
 
 RESULTS_FILE = "results.json"
 
@@ -96,7 +96,7 @@ class EvaluationResults:
             self.evaluated = Evaluated(**{**evaluated, "class_names": tuple(evaluated["class_names"])})
             self.parts = {key: Part(**part) for key, part in values["parts"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
-            raise RecipeError(f"{self.path} cannot be read: {str(error).splitlines()[0]}") from error
+            raise RecipeError(f"{self.path} cannot be read: {first_line(error)}") from error
 
     def start(self, evaluated: Evaluated) -> None:
         """Make the results these weights'.

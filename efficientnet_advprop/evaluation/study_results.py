@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import Cell, RecipeError, digest
+from efficientnet_advprop.recipes import Cell, RecipeError, digest, first_line
 
 RESULTS_FILE = "results.json"
 
@@ -102,4 +102,4 @@ def _read(path: str) -> dict[str, CellResult]:
         with tf.io.gfile.GFile(path) as file:
             return {key: CellResult(**values) for key, values in json.load(file)["cells"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
-        raise RecipeError(f"{path} is damaged or of another version: {str(error).splitlines()[0]}") from error
+        raise RecipeError(f"{path} is damaged or of another version: {first_line(error)}") from error

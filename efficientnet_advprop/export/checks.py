@@ -1,12 +1,13 @@
-"""What exported functions refuse, with messages for people who see nothing but them.
+"""Input checks of exported functions.
 
-All of it is in the graph: TensorFlow Serving and other programs run no Python.
+They are in the graph, because TensorFlow Serving and other programs run no Python. The message is all that a client
+sees.
 """
 
 import tensorflow as tf
 
-# Bicubic resizing overshoots [0, 1] by at most 0.45 on each side (its weights' absolute values add up to 1.375 a
-# dimension); evaluation keeps that.
+# Bicubic resizing overshoots [0, 1] by at most 0.45 on each side (the absolute values of its weights sum to 1.375 per
+# dimension), and evaluation does not clip it.
 _OVERSHOOT = 0.5
 
 _JPEG, _PNG, _GIF, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
@@ -14,7 +15,7 @@ _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND"
 
 
 def checked_pixels(images: tf.Tensor) -> tf.Tensor:
-    """The images, once they are known to be pixels of [0, 255].
+    """The images, after a check that they are pixels in [0, 255].
 
     Args:
         images: float32 [N, H, W, 3].
@@ -24,46 +25,46 @@ def checked_pixels(images: tf.Tensor) -> tf.Tensor:
     images = _require(
         tf.logical_not(tf.reduce_any(bad)),
         tf.strings.format(
-            "element {} of images holds NaN or values far outside [0, 255]; pixels of [0, 255] are expected",
+            "element {} of images holds NaN or values far outside [0, 255]; pixels in [0, 255] are expected",
             _first(bad),
         ),
         images,
     )
-    # Images this dark are whole numbers, unless somebody scaled them.
+    # Pixels of images this dark are 0 or 1, unless they were scaled to [0, 1] or normalised.
     scaled = tf.cond(
         tf.reduce_max(images) <= 1.0,
         lambda: tf.reduce_any(tf.not_equal(images, tf.round(images))),
         lambda: tf.constant(False),
     )
-    message = "no value of images is above 1: they look scaled or normalised; pixels of [0, 255] are expected"
+    message = "no value of images is above 1: they look scaled or normalised; pixels in [0, 255] are expected"
     return _require(tf.logical_not(scaled), tf.constant(message), images)
 
 
 def checked_unit_range(images: tf.Tensor) -> tf.Tensor:
-    """The images, once they are known to be pixels of [0, 1].
+    """The images, after a check that they are pixels in [0, 1].
 
-    No element is named: formatting a message is beyond XLA, with which a Hub module may be compiled. Shapes are checked
-    by whatever calls a restored function.
+    The message names no element, because XLA, with which a Hub module may be compiled, cannot format strings. Shapes
+    are checked by the caller of a restored function.
 
     Args:
         images: float32 [N, H, W, 3].
     """
     images = _require(tf.size(images) > 0, tf.constant("images are empty"), images)
-    message = "images hold NaN or values far outside [0, 1]; pixels of [0, 1] are expected (uint8 images / 255)"
+    message = "images hold NaN or values far outside [0, 1]; pixels in [0, 1] are expected (uint8 images / 255)"
     return _require(tf.reduce_all(_inside(images, 1.0)), tf.constant(message), images)
 
 
 def checked_images(images: tf.Tensor) -> tf.Tensor:
-    """The encoded images, once they are known to be of a known kind and whole.
+    """The encoded images, after a check of their format and their end.
 
-    Only kind and end marker are looked at: a decoder's own error would name no element, and a graph cannot catch it.
+    A decoder's error names no element, and a graph cannot catch it. So magic number and end marker are checked before.
 
     Args:
         images: string [N].
     """
     images = _of_shape(images, "[N]")
     is_jpeg, is_png, is_gif, is_bmp = (
-        tf.equal(tf.strings.substr(images, 0, len(mark)), mark) for mark in (_JPEG, _PNG, _GIF, _BMP)
+        tf.equal(tf.strings.substr(images, 0, len(magic)), magic) for magic in (_JPEG, _PNG, _GIF, _BMP)
     )
     unknown = tf.logical_not(is_jpeg | is_png | is_gif | is_bmp)  # [N]
     images = _require(
@@ -71,38 +72,38 @@ def checked_images(images: tf.Tensor) -> tf.Tensor:
         tf.strings.format("element {} of images is not a JPEG, PNG, GIF or BMP", _first(unknown)),
         images,
     )
-    cut = (is_jpeg & ~_contains(images, _JPEG_END)) | (is_png & ~_contains(images, _PNG_END))
+    truncated = (is_jpeg & ~_contains(images, _JPEG_END)) | (is_png & ~_contains(images, _PNG_END))
     return _require(
-        tf.logical_not(tf.reduce_any(cut)),
-        tf.strings.format("element {} of images is cut short: it has no end marker", _first(cut)),
+        tf.logical_not(tf.reduce_any(truncated)),
+        tf.strings.format("element {} of images is truncated: it has no end marker", _first(truncated)),
         images,
     )
 
 
 def _of_shape(images: tf.Tensor, wanted: str, channels: int | None = None) -> tf.Tensor:
-    """The images, once they are known to have the rank of their declared shape, these channels and no zeros.
+    """The images, after a check of their rank, their channels, and that no dimension is 0.
 
-    Nothing else in a program that loads the graph has to look at the declared shape, and a convolution takes six
-    channels for two groups of three.
+    A program that loads the graph need not check the declared shape, and a convolution treats six channels as two
+    groups of three.
     """
     rank = images.shape.rank
-    # Without its declared shape, from which optimizers would conclude that the condition holds.
+    # Without the declared shape, from which graph optimizers would conclude that the condition holds.
     shape = tf.shape(tf.compat.v1.placeholder_with_default(images, shape=None))
     good = tf.equal(tf.size(shape), rank) & tf.reduce_all(shape > 0)
     if channels is not None:
         good &= tf.reduce_all(tf.equal(shape[-1:], channels))
-    message = tf.strings.format("images have shape {}: " + wanted + ", without zeros, is expected", shape)
+    message = tf.strings.format("images have shape {}: " + wanted + ", without a dimension of 0, is expected", shape)
     return _require(good, message, images)
 
 
 def _inside(images: tf.Tensor, high: float) -> tf.Tensor:
-    """For each image whether all of it is near [0, high], bool [N]; comparing with NaN is false."""
+    """Whether each image is in [0, high], up to overshoot, bool [N]; false for NaN."""
     middle = high / 2
     return tf.reduce_all(tf.abs(images - middle) <= middle + _OVERSHOOT * high, axis=(1, 2, 3))
 
 
 def _contains(images: tf.Tensor, marker: bytes) -> tf.Tensor:
-    """Whether each string holds the marker; regular expressions would want them in UTF-8."""
+    """Whether each string contains the marker; regular expressions would need UTF-8."""
     return tf.strings.split(images, sep=marker).row_lengths() > 1
 
 
@@ -111,6 +112,6 @@ def _first(bad: tf.Tensor) -> tf.Tensor:
 
 
 def _require(condition: tf.Tensor, message: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """The images, which do not exist before the condition was seen to hold."""
+    """The images, with a control dependency on the condition."""
     with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
         return tf.identity(images)

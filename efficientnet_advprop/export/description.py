@@ -1,4 +1,4 @@
-"""What is known of an exported network: for programs as `export.json`, for people as a model card."""
+"""The description of an exported network: `export.json` for programs, a model card for people."""
 
 import dataclasses
 import json
@@ -29,21 +29,21 @@ _RESIZES = {"bicubic": "TF1's bicubic", "bilinear": "bilinear, antialiased, as P
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What is known of an exported network.
+    """The description of an exported network.
 
     Attributes:
         model: name of the network.
         scheme: training scheme; None if unknown.
-        dataset: that it was trained on; None if unknown.
-        preprocessing: what the network does to pixels, as `NetworkSpec.preprocessing`.
-        input_image_size: side of the images that evaluation shows it, in pixels; others work, less well.
+        dataset: the training data; None if unknown.
+        preprocessing: normalisation inside the network, as `NetworkSpec.preprocessing`.
+        input_image_size: side of the images in evaluation, in pixels. Other sizes work, with lower accuracy.
         eval_crop: as `DataSpec.eval_crop`.
         resize: as `DataSpec.resize`.
-        branch: whose batch norms are in it.
-        weights: "averaged" or "raw", and where from.
-        step: updates that made the weights; None if unknown.
-        metrics: results of evaluations of these weights, by name; empty if there are none.
-        parameters: number of weights, statistics of batch norms included.
+        branch: the exported branch.
+        weights: "averaged" or "raw", and their origin.
+        step: number of training steps; None if unknown.
+        metrics: results of evaluations of these weights, by name; may be empty.
+        parameters: number of parameters, moving statistics included.
         commit: of the code that exported; None if unknown.
         class_names: in label order.
         input_range: of the images that the exported functions take.
@@ -66,7 +66,7 @@ class Description:
     input_range: tuple[int, int] = (0, 255)
 
     def to_json(self) -> str:
-        """The description as text."""
+        """The description as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
@@ -74,7 +74,7 @@ class Description:
         """Read what `to_json` wrote.
 
         Raises:
-            RecipeError: for anything else.
+            RecipeError: for other text.
         """
         try:
             values = json.loads(text)
@@ -89,11 +89,11 @@ class Description:
             raise RecipeError(f"not a description of this version: {error}") from error
 
     def facts(self) -> list[tuple[str, Any]]:
-        """(what, value) for a table that people read."""
+        """(property, value), the rows of the model card's table."""
         low, high = self.input_range
         return [
             ("network", self.model),
-            ("parameters", f"{self.parameters:,}, statistics of batch norms included"),
+            ("parameters", f"{self.parameters:,}, moving statistics included"),
             ("training scheme", self.scheme or _NOT_KNOWN),
             ("data", self.dataset or _NOT_KNOWN),
             ("weights", self.weights),
@@ -104,12 +104,12 @@ class Description:
             ),
             ("images", f"RGB in [{low}, {high}], trained at {self.input_image_size} x {self.input_image_size} px"),
             ("preprocessing", f"{self.preprocessing}: {_PIXELS_DO[self.preprocessing]}"),
-            ("crop and resize of evaluation", f"{_CROPS[self.eval_crop]}; {_RESIZES[self.resize]}"),
+            ("crop and resizing in evaluation", f"{_CROPS[self.eval_crop]}; {_RESIZES[self.resize]}"),
             (
                 "classes",
                 f"{len(self.class_names)}: {', '.join(self.class_names[:_LABELS_SHOWN])}" + self._more_classes(),
             ),
-            ("commit of the code", self.commit or _NOT_KNOWN),
+            ("code commit", self.commit or _NOT_KNOWN),
         ]
 
     def _more_classes(self) -> str:
@@ -117,12 +117,12 @@ class Description:
 
 
 def model_card(description: Description, interface: str, heading: str = "#") -> str:
-    """Markdown: what the network is, what it takes and gives, how good it is, what it is not for.
+    """Markdown text: the network's properties, interface, results and limits.
 
     Args:
         description: of the network.
-        interface: Markdown that says how this export is called.
-        heading: mark of its highest heading.
+        interface: Markdown text about the exported functions.
+        heading: Markdown prefix of the highest heading.
     """
     results = "No evaluation of these weights is recorded."
     if description.metrics:
@@ -133,7 +133,7 @@ def model_card(description: Description, interface: str, heading: str = "#") -> 
         results = _table(rows, ("on the evaluation images", "result"))
     return f"""{heading} {description.model}
 
-{_table(description.facts(), ("what", "value"))}
+{_table(description.facts(), ("property", "value"))}
 
 {heading}# Interface
 
@@ -143,13 +143,13 @@ def model_card(description: Description, interface: str, heading: str = "#") -> 
 
 {results}
 
-`top1_main` and `top5_main` are shares of right answers through the main batch norms, `top1_auxiliary` through the
-auxiliary ones; `top1_pgd` is under an attack: PGD in L-infinity, 4 px of 255, 10 steps of 1 px.
+`top1_main` and `top5_main` are accuracies of the main branch, `top1_auxiliary` of the auxiliary branch. `top1_pgd` is
+the accuracy under an L-infinity PGD attack with an epsilon of 4 px of 255 and 10 steps of 1 px.
 
 {heading}# Limits
 
-The network answers with one of its classes whatever it is shown. Sizes other than the trained one cost accuracy.
-Robustness was measured only as far as the table above says.
+The network predicts one of its classes for every image, also for an image of none of them. Accuracy is lower at sizes
+other than that of training. Robustness was measured only where the table above says so.
 
 Method: [Adversarial Examples Improve Image Recognition](https://arxiv.org/abs/1911.09665), CVPR 2020.
 """
@@ -160,7 +160,7 @@ def _table(rows: list[tuple[str, Any]], headers: tuple[str, str]) -> str:
 
 
 def code_commit() -> str | None:
-    """The commit of the checkout that this file is in, with `-dirty` if files differ from it; None outside of one."""
+    """The commit of the checkout that holds this file, with `-dirty` for uncommitted changes; None without one."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

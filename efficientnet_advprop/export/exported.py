@@ -1,4 +1,4 @@
-"""A SavedModel that was exported here, as a network to evaluate."""
+"""Evaluation of a SavedModel that this project exported."""
 
 import os
 from collections.abc import Callable
@@ -6,26 +6,26 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from efficientnet_advprop.export.description import DESCRIPTION_FILE, Description
-from efficientnet_advprop.recipes import MAIN_BRANCH, NETWORKS, RecipeError, WeightsFacts
+from efficientnet_advprop.recipes import MAIN_BRANCH, NETWORKS, RecipeError, WeightsFacts, first_line
 
 _SIGNATURE = "serving_default"
 
 
 class ExportedNetwork:
-    """What `serving_default` of a SavedModel computes, called like a `models.Network`; there is one branch.
+    """The signature `serving_default` of a SavedModel, called like a `models.Network` with one branch.
 
     Attributes:
-        num_classes: width of the logits.
-        branches: the one that was exported.
+        num_classes: number of classes K.
+        branches: the exported branch alone.
 
     Args:
         folder: of the SavedModel.
-        description: of it.
+        description: of the network.
     """
 
     def __init__(self, folder: str, description: Description) -> None:
         self.num_classes, self.branches = len(description.class_names), (description.branch,)
-        self._loaded = tf.saved_model.load(folder)  # who owns a signature's variables has to be kept
+        self._loaded = tf.saved_model.load(folder)  # kept, because it owns the signature's variables
         self._signature = self._loaded.signatures[_SIGNATURE]
 
     def __call__(
@@ -34,24 +34,24 @@ class ExportedNetwork:
         """Logits float32 [B, K] of images [B, H, W, 3] in [0, 255].
 
         Raises:
-            ValueError: for what a SavedModel cannot do: training, other branches, statistics of the batch.
+            ValueError: for training, another branch or batch statistics, which a SavedModel lacks.
         """
         if training or branch not in self.branches or statistics != "running":
             raise ValueError(f"a SavedModel has no training={training}, branch={branch}, statistics={statistics}")
-        # The signature refuses a batch without a value above 1 as one scaled to [0, 1]. Padding and black images are
-        # none, and with a white image among them it does not take them for one.
+        # The signature refuses a batch that looks scaled to [0, 1]: no value above 1, and not all whole numbers. Dark
+        # images may look so too; a white image in the batch prevents it.
         white = tf.fill(tf.concat([[1], tf.shape(images)[1:]], axis=0), 255.0)
         logits = self._signature(images=tf.concat([images, white], axis=0))["logits"]  # [B + 1, K]
         return tf.ensure_shape(logits[:-1], [images.shape[0], self.num_classes])
 
 
 class ExportedWeights:
-    """The weights of a SavedModel, as `models.weights` describes those of checkpoints.
+    """The weights of a SavedModel, with the interface of `models.weights.Weights`.
 
     Attributes:
-        facts: what is known of them.
-        origin: what they are, in a few words.
-        step: updates that made them; None if unknown.
+        facts: settings that the file determines.
+        origin: a short description.
+        step: number of training steps; None if unknown.
         class_names: in label order.
 
     Args:
@@ -67,19 +67,19 @@ class ExportedWeights:
         self.description = description
         branch = "" if description.branch == MAIN_BRANCH else f", {description.branch} branch"
         self.origin = f"SavedModel of {description.model}{branch}, {description.weights}"
-        shown = {
+        hints = {
             "network.input_image_size": description.input_image_size,
             "data.eval_crop": description.eval_crop,
             "data.resize": description.resize,
         }
-        settings = {"network.name": description.model, "network.preprocessing": description.preprocessing, **shown}
-        # A name with blanks describes a folder of images, which has no name.
+        settings = {"network.name": description.model, "network.preprocessing": description.preprocessing, **hints}
+        # A value with blanks describes a folder of images, which is not a data set's name.
         dataset = None if description.dataset is None or " " in description.dataset else description.dataset
         self.facts = WeightsFacts(
             folder,
             settings,
             len(description.class_names),
-            hinted=tuple(shown),
+            hinted=tuple(hints),
             dataset=dataset,
             scheme=description.scheme,
             is_graph=True,
@@ -88,9 +88,9 @@ class ExportedWeights:
     def read(
         self, make_model: Callable[[], tf.keras.Model], ema: bool = True, allow_extra_variables: bool = False
     ) -> tuple[ExportedNetwork, list[str]]:
-        """The network, its variables where the current strategy wants them, and nothing to know about it.
+        """The network, with its variables placed by the current strategy, and no notes.
 
-        Its graph is in the SavedModel, as are the only weights there are: no argument is read.
+        The arguments are not used: the SavedModel holds the graph, and one set of weights.
 
         Raises:
             RecipeError: when it cannot be loaded.
@@ -99,7 +99,7 @@ class ExportedWeights:
         try:
             return ExportedNetwork(self._folder, self.description), []
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-            raise RecipeError(f"cannot load {self._folder}: {str(error).splitlines()[0]}") from error
+            raise RecipeError(f"cannot load {self._folder}: {first_line(error)}") from error
 
 
 def is_saved_model(path: str) -> bool:
@@ -118,7 +118,7 @@ def _read_description(folder: str) -> Description:
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
     if description.input_range != (0, 255):
-        raise RecipeError(f"{folder} is a module for TF Hub: export one of --export_format=saved_model")
+        raise RecipeError(f"{folder} is a TF Hub module: export the network with --export_format=saved_model")
     if description.model not in NETWORKS:
         raise RecipeError(f"{path} names an unknown network {description.model}")
     return description

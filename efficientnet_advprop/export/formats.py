@@ -1,4 +1,4 @@
-"""Export in any of the formats, as the next version."""
+"""Export in any of the formats, into the folder of the next version."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ from efficientnet_advprop.export.served import ServedNetwork
 from efficientnet_advprop.export.versions import new_version
 from efficientnet_advprop.recipes import MAIN_BRANCH, RecipeError
 
-# Each writes into a folder; those that change the computation return the comparison with the SavedModel.
+# Each writes into a folder. The formats of other runtimes return a comparison with the SavedModel.
 _WRITERS: dict[str, Callable[[ServedNetwork, str], Sequence[dict[str, Any]] | None]] = {
     "saved_model": write_saved_model,
     "hub": write_hub_modules,
@@ -26,7 +26,7 @@ def require_packages(export_format: str) -> None:
     """Refuse a format whose packages are not installed.
 
     Raises:
-        RecipeError: naming them and how to get them.
+        RecipeError: when one is missing; the message says how to install them.
     """
     missing = [name for name in _PACKAGES.get(export_format, ()) if importlib.util.find_spec(name) is None]
     if missing:
@@ -41,18 +41,18 @@ def export_network(
 ) -> tuple[str, Sequence[dict[str, Any]] | None]:
     """Write the next version of a network.
 
-    SavedModels of the main branch go to `export_dir/VERSION`, where TensorFlow Serving takes up the highest number. All
-    else goes to folders of its own, `export_dir/FORMAT/VERSION` and `export_dir/BRANCH/VERSION`: it cannot load other
-    formats, and must not start to answer through other batch norms.
+    SavedModels of the main branch go to `export_dir/VERSION`, of which TensorFlow Serving loads the highest. Other
+    formats go to `export_dir/FORMAT/VERSION`, because it cannot load them. Other branches go to
+    `export_dir/BRANCH/VERSION`, because a server must not switch to their batch norms.
 
     Returns:
-        The versioned folder, and for the formats of other runtimes what the comparison with the SavedModel found.
+        The versioned folder, and for the formats of other runtimes the comparison with the SavedModel.
 
     Raises:
-        ExportError: when what was written is not what was to be; nothing is left of it.
+        ExportError: when the written files differ from the network; they are removed.
     """
     branch = served.description.branch
-    folders = [name for name, usual in ((export_format, "saved_model"), (branch, MAIN_BRANCH)) if name != usual]
+    folders = [name for name, default in ((export_format, "saved_model"), (branch, MAIN_BRANCH)) if name != default]
     parent = os.path.join(export_dir, *folders)
     with new_version(parent) as (folder, version):
         comparison = _WRITERS[export_format](served, folder)

@@ -1,8 +1,8 @@
-"""The two modules that TF Hub's conventions define for images: classification and feature vector.
+"""The two TF Hub modules for images: classification and feature vector.
 
-https://www.tensorflow.org/hub/common_saved_model_apis/images and https://www.tensorflow.org/hub/reusable_saved_models:
-a module is called with float32 images in [0, 1], can be fine-tuned, and is handed out as a `.tar.gz` with a page of
-documentation.
+By the conventions of https://www.tensorflow.org/hub/common_saved_model_apis/images and
+https://www.tensorflow.org/hub/reusable_saved_models, a module takes float32 images in [0, 1], can be fine-tuned, and is
+published as a `.tar.gz` with a page of documentation.
 """
 
 import dataclasses
@@ -28,12 +28,12 @@ _FEATURE_TOLERANCE = 1e-4  # of the largest feature
 class HubModule(tf.Module):
     """A reusable SavedModel: `module(images, training=False)` with images float32 [N, H, W, 3] in [0, 1].
 
-    With training=True batch norms use the batch's statistics and update their averages, and dropout (before the
-    classifier) and stochastic depth draw anew in every call.
+    With training=True batch norms use the batch's statistics and update their moving statistics, and dropout (before
+    the classifier) and stochastic depth draw new masks in every call.
 
     Attributes:
-        variables: all that the module reads.
-        trainable_variables: those that an optimizer may move.
+        variables: all that the module uses.
+        trainable_variables: those to fine-tune.
         regularization_losses: functions without arguments: the weight decay of training, if it had any.
 
     Args:
@@ -41,7 +41,7 @@ class HubModule(tf.Module):
         kind: CLASSIFICATION for logits [N, K], FEATURE_VECTOR for pooled features [N, F] without dropout.
     """
 
-    # Attributes, where tf.Module has properties: a SavedModel keeps attributes alone.
+    # Attributes instead of tf.Module's properties, because a SavedModel stores attributes only.
     variables: Sequence[tf.Variable] = ()
     trainable_variables: Sequence[tf.Variable] = ()
 
@@ -56,7 +56,7 @@ class HubModule(tf.Module):
             return [variable for variable in variables if not any(variable is other for other in left_out)]
 
         def call(images: tf.Tensor, training: bool = False) -> tf.Tensor:
-            # A constant seed would freeze the masks of dropout and stochastic depth for all of a fine-tuning.
+            # With a constant seed the masks of dropout and stochastic depth would be the same in every step.
             seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32) if training else None
             return function(checked_unit_range(images) * 255.0, training=training, branch=branch, seed=seed)
 
@@ -74,26 +74,25 @@ class HubModule(tf.Module):
 
 
 def write_hub_modules(served: ServedNetwork, folder: str) -> None:
-    """Write `classification/` and `feature_vector/`, each with its `.tar.gz` and its `.md`, compared with the network.
+    """Write `classification/` and `feature_vector/`, each with a `.tar.gz` and a `.md`, and compare with the network.
 
     Raises:
-        ExportError: when what was written differs from the trained network, or holds other variables.
+        ExportError: when a module's outputs or variables differ from the trained network's.
     """
     description = dataclasses.replace(served.description, input_range=(0, 1))
     for kind in (CLASSIFICATION, FEATURE_VECTOR):
-        place = os.path.join(folder, kind)
+        module_folder = os.path.join(folder, kind)
         module = HubModule(served, kind)
-        tf.saved_model.save(module, place)
-        loaded = tf.saved_model.load(place)
-        if len(stored_variables(place)) != len(module.variables) or len(loaded.variables) != len(module.variables):
-            raise ExportError(
-                f"the {kind} module holds {len(stored_variables(place))} variables instead of {len(module.variables)}"
-            )
+        tf.saved_model.save(module, module_folder)
+        loaded = tf.saved_model.load(module_folder)
+        stored = stored_variables(module_folder)
+        if len(stored) != len(module.variables) or len(loaded.variables) != len(module.variables):
+            raise ExportError(f"the {kind} module holds {len(stored)} variables instead of {len(module.variables)}")
         _require_equal_outputs(loaded, kind, served)
-        write_text(place, DESCRIPTION_FILE, description.to_json())
+        write_text(module_folder, DESCRIPTION_FILE, description.to_json())
         if kind == CLASSIFICATION:
-            write_labels(served, place)
-        _write_archive(place)
+            write_labels(served, module_folder)
+        _write_archive(module_folder)
         write_text(folder, f"{kind}.md", _documentation(kind, description, served.model.classifier.kernel.shape[0]))
 
 
@@ -109,7 +108,7 @@ def _require_equal_outputs(loaded: HubModule, kind: str, served: ServedNetwork) 
 
 
 def _write_archive(folder: str) -> None:
-    """Write `folder.tar.gz`, with the module at its root and nobody's name in it."""
+    """Write `folder.tar.gz`, with the module at its root and without owners and times."""
     with tf.io.gfile.GFile(f"{folder}.tar.gz", "wb") as file, tarfile.open(fileobj=file, mode="w|gz") as archive:
         for path in files_of(folder):
             member = tarfile.TarInfo(os.path.relpath(path, folder))
@@ -122,7 +121,7 @@ def _documentation(kind: str, description: Description, num_features: int) -> st
     """The module's page: the header of TF Hub's documentation format, then its model card."""
     architecture = description.model.replace("efficientnet", "EfficientNet").replace("resnet", "ResNet")
     name = f"{description.model.replace('-', '_')}_{kind}"
-    what = f"image {kind.replace('_', ' ')}"
+    task = f"image {kind.replace('_', ' ')}"
     outputs = (
         f"features [N, {num_features}]" if kind == FEATURE_VECTOR else f"logits [N, {len(description.class_names)}]"
     )
@@ -130,15 +129,15 @@ def _documentation(kind: str, description: Description, num_features: int) -> st
     noise = "stochastic depth is on" if kind == FEATURE_VECTOR else "stochastic depth and dropout are on"
     interface = f"""\
 ```python
-layer = hub.KerasLayer("{name}", trainable=True)  # trainable=False: as it is
+layer = hub.KerasLayer("{name}", trainable=True)  # trainable=False: frozen
 outputs = layer(images)  # float32 [N, H, W, 3] in [0, 1], trained at {size} x {size} -> {outputs}, float32
 ```
 
-Values far outside [0, 1] are refused. With training=True batch norms update their averages, and {noise}.
-`regularization_losses`, which `hub.KerasLayer` adds to the model's losses, holds the weight decay of training."""
+Values far outside [0, 1] are refused. With training=True batch norms update their moving statistics, and {noise}.
+`regularization_losses`, which `hub.KerasLayer` adds to the model's losses, holds training's weight decay."""
     return f"""# Module {name}/1
 
-{architecture} of the training scheme {description.scheme or "not known"}, as {what}.
+{architecture} of the training scheme {description.scheme or "not known"}, for {task}.
 
 <!-- asset-path: {kind}.tar.gz -->
 <!-- task: image-{kind.replace("_", "-")} -->

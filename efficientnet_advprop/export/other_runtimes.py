@@ -1,4 +1,4 @@
-"""TensorFlow Lite and ONNX, each compared with the SavedModel on the same images."""
+"""Export to TensorFlow Lite and ONNX, each compared with the SavedModel on the same images."""
 
 import os
 import statistics
@@ -15,7 +15,7 @@ from efficientnet_advprop.export.saved_model import write_labels, write_saved_mo
 from efficientnet_advprop.export.served import ServedNetwork
 from efficientnet_advprop.export.versions import bytes_of, write_text
 
-# The newest that tf2onnx 1.17 writes.
+# The newest opset of tf2onnx 1.17.
 _ONNX_OPSET = 18
 _TIMED_CALLS = 10
 
@@ -24,21 +24,21 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 
 
 def write_tflite(served: ServedNetwork, folder: str) -> list[dict[str, Any]]:
-    """Write `float16.tflite` (weights in half precision) and `int8.tflite` (weights in 8 bits: dynamic range).
+    """Write `float16.tflite` (float16 weights) and `int8.tflite` (int8 weights, dynamic-range quantisation).
 
-    Both take one image of the trained size at a time, as GPU and NNAPI delegates want it.
+    Both take one image of the trained size, because GPU and NNAPI delegates need static shapes.
 
     Returns:
-        The comparison with the SavedModel, a row per file, the SavedModel first.
+        The comparison with the SavedModel: a row for the SavedModel, then one per file.
     """
     predictors = {}
-    with tempfile.TemporaryDirectory() as plain:
+    with tempfile.TemporaryDirectory() as source:
         module = tf.Module()
         module.variables_of_network = served.model.weights_by_path()
         module.predict = _prediction_function(served, batch_size=1)
-        tf.saved_model.save(module, plain, signatures=module.predict)
+        tf.saved_model.save(module, source, signatures=module.predict)
         for name, supported_types in (("float16", [tf.float16]), ("int8", [])):
-            converter = tf.lite.TFLiteConverter.from_saved_model(plain)
+            converter = tf.lite.TFLiteConverter.from_saved_model(source)
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = supported_types
             content = converter.convert()
@@ -53,7 +53,7 @@ def write_onnx(served: ServedNetwork, folder: str) -> list[dict[str, Any]]:
     """Write `model.onnx`, for any number of images of the trained size.
 
     Returns:
-        The comparison with the SavedModel, the SavedModel first.
+        The comparison with the SavedModel: a row for the SavedModel, then one for the file.
     """
     import onnxruntime
     import tf2onnx
@@ -69,7 +69,7 @@ def write_onnx(served: ServedNetwork, folder: str) -> list[dict[str, Any]]:
 
 
 def _prediction_function(served: ServedNetwork, batch_size: int | None) -> tf.types.experimental.GenericFunction:
-    """The network alone: the checks of serving are beyond other runtimes."""
+    """The network without the input checks, which other runtimes do not support."""
     size = served.description.input_image_size
     spec = tf.TensorSpec([batch_size, size, size, 3], tf.float32, name="images")
 
@@ -88,7 +88,7 @@ def _tflite_predictor(content: bytes) -> Predictor:
 
 
 def _compare(served: ServedNetwork, predictors: Mapping[str, Predictor]) -> list[dict[str, Any]]:
-    """What each file's answers differ by, how large it is and how long an image takes."""
+    """A row per file: difference of its probabilities from the SavedModel's, size, and time per image."""
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(served, folder)
         signature = tf.saved_model.load(folder).signatures["serving_default"]
@@ -97,11 +97,13 @@ def _compare(served: ServedNetwork, predictors: Mapping[str, Predictor]) -> list
             return signature(images=tf.constant(image))["probabilities"].numpy()
 
         sizes = {"SavedModel": bytes_of(folder)} | {path: bytes_of(path) for path in predictors}
-        everything = {"SavedModel": saved_model, **predictors}
+        all_predictors = {"SavedModel": saved_model, **predictors}
         images = [image[np.newaxis] for image in served.examples]
-        answers = {name: np.concatenate([predict(image) for image in images]) for name, predict in everything.items()}
-        milliseconds = _latencies(everything, images[0])
-    expected = answers["SavedModel"]
+        outputs = {
+            name: np.concatenate([predict(image) for image in images]) for name, predict in all_predictors.items()
+        }
+        milliseconds = _latencies(all_predictors, images[0])
+    expected = outputs["SavedModel"]
     return [
         {
             "file": os.path.basename(name),
@@ -110,12 +112,12 @@ def _compare(served: ServedNetwork, predictors: Mapping[str, Predictor]) -> list
             "megabytes": sizes[name] / 1e6,
             "milliseconds_per_image": milliseconds[name],
         }
-        for name, probabilities in answers.items()
+        for name, probabilities in outputs.items()
     ]
 
 
 def _latencies(predictors: Mapping[str, Predictor], image: np.ndarray) -> dict[str, float]:
-    """Median milliseconds of a call; they take turns, so that other load meets all of them."""
+    """Median milliseconds of a call. Calls are interleaved, so that other load affects all predictors alike."""
     times: dict[str, list[float]] = {name: [] for name in predictors}
     for _ in range(_TIMED_CALLS):
         for name, predict in predictors.items():
@@ -135,7 +137,7 @@ def _write_texts(served: ServedNetwork, folder: str, batch_size: str) -> None:
     size, num_classes = description.input_image_size, len(description.class_names)
     interface = (
         f"`images` float32 [{batch_size}, {size}, {size}, 3], pixels in [0, 255] -> `logits` and `probabilities` "
-        f"float32 [{batch_size}, {num_classes}].\n`labels.txt` names the classes. Nothing is checked inside."
+        f"float32 [{batch_size}, {num_classes}].\n`labels.txt` names the classes. Inputs are not checked."
     )
     write_labels(served, folder)
     write_text(folder, DESCRIPTION_FILE, description.to_json())

@@ -1,4 +1,4 @@
-"""SavedModel for serving, with one branch's batch norms."""
+"""Export of a SavedModel for serving, with the batch norms of one branch."""
 
 import os
 import tempfile
@@ -16,15 +16,14 @@ from efficientnet_advprop.export.warmup import write_warmup_requests
 
 LABELS_FILE = "labels.txt"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-_COMPARED_IN_OTHER_FORMS = 2  # images; the forms differ in what precedes the network
+_COMPARED_IN_OTHER_FORMS = 2  # images; the signatures differ only before the network
 
 
 def write_saved_model(served: ServedNetwork, folder: str) -> None:
     """Write a SavedModel, its warm-up requests, `export.json` and `model_card.md`, and compare it with the network.
 
     Raises:
-        ExportError: when what was written differs from the trained network by more than 1e-5 in a probability, or holds
-            other variables.
+        ExportError: when a probability differs by more than 1e-5 from the trained network's, or the variables differ.
     """
     with tempfile.TemporaryDirectory() as assets:
         labels_path = write_labels(served, assets)
@@ -39,7 +38,7 @@ def write_saved_model(served: ServedNetwork, folder: str) -> None:
 
 
 def write_labels(served: ServedNetwork, folder: str) -> str:
-    """Write the class names, one a line; returns the file's path."""
+    """Write the class names, one per line; returns the file's path."""
     path = os.path.join(folder, LABELS_FILE)
     names = (" ".join(name.split()) for name in served.description.class_names)
     with tf.io.gfile.GFile(path, "w") as file:
@@ -48,15 +47,15 @@ def write_labels(served: ServedNetwork, folder: str) -> str:
 
 
 def stored_variables(folder: str) -> dict[str, list[int]]:
-    """Shapes of the variables in a SavedModel, by name."""
+    """Shapes by name of the variables in a SavedModel."""
     listed = tf.train.list_variables(os.path.join(folder, "variables", "variables"))
     return {name: shape for name, shape in listed if not name.startswith(_OBJECT_GRAPH)}
 
 
 def _require_variables(folder: str, loaded: Mapping[str, tf.Variable], served: ServedNetwork) -> None:
-    stored, wanted = stored_variables(folder), served.model.weights_by_path()
-    if len(stored) != len(wanted) or set(loaded) != set(wanted):
-        raise ExportError(f"the SavedModel holds {len(stored)} variables instead of the network's {len(wanted)}")
+    stored, expected = stored_variables(folder), served.model.weights_by_path()
+    if len(stored) != len(expected) or set(loaded) != set(expected):
+        raise ExportError(f"the SavedModel holds {len(stored)} variables instead of the network's {len(expected)}")
 
 
 def _require_equal_signatures(signatures: Mapping[str, tf.types.experimental.ConcreteFunction], served: ServedNetwork):

@@ -1,4 +1,4 @@
-"""The network as it is exported: one branch, in float32, with what it has to compute."""
+"""The network to export: one branch, in float32, with examples of its outputs."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ MAX_PROBABILITY_DIFFERENCE = 1e-5
 
 
 class ExportError(RuntimeError):
-    """What was written does not compute what the trained network computes; it was removed."""
+    """The exported files do not compute what the trained network computes. They were removed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +20,11 @@ class ServedNetwork:
     """A network ready to be exported.
 
     Attributes:
-        model: with the branch to serve alone.
-        description: what is known of it.
-        examples: float32 [N, H, W, 3] in [0, 255]: what exports are compared on.
-        probabilities: [N, K], the trained network's on the examples.
-        weight_decay: of the recipe, for those who fine-tune.
+        model: has only the exported branch.
+        description: of the network.
+        examples: images float32 [N, H, W, 3] in [0, 255], on which exports are compared.
+        probabilities: the trained network's on the examples, [N, K].
+        weight_decay: the recipe's, for fine-tuning.
         decays_batch_norm: whether it acts on gamma and beta too.
     """
 
@@ -62,21 +62,21 @@ def served_network(
     weight_decay: float = 0.0,
     decays_batch_norm: bool = False,
 ) -> ServedNetwork:
-    """The part of a trained network that is exported.
+    """Prepare a trained network for export.
 
     Args:
         trained: the network, with any branches.
-        model: the same network with the branch to serve alone; its variables, a part of `trained`'s by path, get their
-            values.
+        model: the same network with only the branch to export; its variables get the values of those of `trained` with
+            the same path.
         examples: float32 [N, H, W, 3] in [0, 255].
-        description: what is known of it.
-        weight_decay: of the recipe.
+        description: of the network.
+        weight_decay: the recipe's.
         decays_batch_norm: whether it acts on gamma and beta too.
     """
     sources = trained.weights_by_path()
     for path, variable in model.weights_by_path().items():
         variable.assign(sources[path])
-    # A network trained in bfloat16 computes something coarser than the float32 one that is served.
+    # Compared in float32: a network trained in bfloat16 is less precise than the exported one.
     reference = trained if trained.compute_dtype == model.compute_dtype else model
     logits = reference(examples, training=False, branch=model.branches[0])
     probabilities = tf.nn.softmax(logits).numpy()

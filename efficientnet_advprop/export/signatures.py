@@ -1,4 +1,4 @@
-"""The functions of a SavedModel for serving: images in three forms to classes with names, and to features."""
+"""The signatures of a SavedModel for serving: from images in three formats to named classes, and to features."""
 
 import tensorflow as tf
 
@@ -13,29 +13,29 @@ _UINT8_IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
 _ENCODED_IMAGES = tf.TensorSpec([None], tf.string, name="images")
 
 INTERFACE = f"""\
-Every signature takes `images`, any number of them:
+Every signature takes any number N of `images`:
 
-| signature | images | gives |
+| signature | images | outputs |
 |---|---|---|
-| `serving_default` | float32 [N, H, W, 3], pixels in [0, 255] | the outputs below |
-| `serving_uint8` | uint8 [N, H, W, 3] | the outputs below |
-| `serving_bytes` | string [N]: JPEG, PNG, GIF or BMP; cropped and resized as in evaluation | the outputs below |
+| `serving_default` | float32 [N, H, W, 3], pixels in [0, 255] | those below |
+| `serving_uint8` | uint8 [N, H, W, 3] | those below |
+| `serving_bytes` | string [N]: JPEG, PNG, GIF or BMP; cropped and resized as in evaluation | those below |
 | `features` | float32 [N, H, W, 3], pixels in [0, 255] | `features` [N, F]: pooled, before the classifier |
 
-`logits` and `probabilities` float32 [N, K], `classes` int64 [N]; of the {TOP} likeliest (or as many as there are)
-`top_classes` int64, `top_scores` float32 and `top_labels` string, each [N, {TOP}]. The names are those of
-`assets/labels.txt`. What cannot be meant (no images, NaN, images scaled to [0, 1], bytes that are no image) fails the
-request, and the message says which element it was."""
+`logits` and `probabilities` float32 [N, K], `classes` int64 [N]; of the {TOP} most likely classes (fewer if there are
+fewer classes) `top_classes` int64, `top_scores` float32 and `top_labels` string, each [N, {TOP}]. The labels are those
+of `assets/labels.txt`. A request with invalid input (no images, NaN, images scaled to [0, 1], bytes that are not an
+image) fails, and the message names the element."""
 
 
 class ServingModule(tf.Module):
-    """The variables and the serving functions of a network, without the Keras object around them.
+    """The variables and the serving functions of a network, without its Keras model.
 
-    Keras would save traced functions of every layer as well: four times the time and the size for B7.
+    Keras would also save traced functions of every layer, which takes four times the time and size for B7.
 
     Args:
         served: the network.
-        labels_path: file with a class name a line, in label order; it becomes an asset.
+        labels_path: file with one class name per line, in label order; it becomes an asset.
     """
 
     def __init__(self, served: ServedNetwork, labels_path: str) -> None:
@@ -54,10 +54,10 @@ class ServingModule(tf.Module):
             ),
             default_value="",
         )
-        # Traced once; the signatures call it.
+        # Traced once, and called by all signatures.
         network = tf.function(served.outputs, input_signature=[_FLOAT_IMAGES], autograph=False)
 
-        def answers(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        def predictions(images: tf.Tensor) -> dict[str, tf.Tensor]:
             _, logits = network(images)
             probabilities = tf.nn.softmax(logits)
             top_scores, top_classes = tf.math.top_k(probabilities, k=min(TOP, num_classes))
@@ -80,9 +80,9 @@ class ServingModule(tf.Module):
             )  # [N, size, size, 3]
 
         functions = {
-            "serving_default": (lambda images: answers(checked_pixels(images)), _FLOAT_IMAGES),
-            "serving_uint8": (lambda images: answers(checked_pixels(tf.cast(images, tf.float32))), _UINT8_IMAGES),
-            "serving_bytes": (lambda images: answers(decoded(images)), _ENCODED_IMAGES),
+            "serving_default": (lambda images: predictions(checked_pixels(images)), _FLOAT_IMAGES),
+            "serving_uint8": (lambda images: predictions(checked_pixels(tf.cast(images, tf.float32))), _UINT8_IMAGES),
+            "serving_bytes": (lambda images: predictions(decoded(images)), _ENCODED_IMAGES),
             "features": (lambda images: {"features": network(checked_pixels(images))[0]}, _FLOAT_IMAGES),
         }
         self.serving_functions = {

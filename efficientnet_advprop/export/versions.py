@@ -1,4 +1,4 @@
-"""Numbered folders that appear whole or not at all: TensorFlow Serving picks up whatever has a number for a name."""
+"""Numbered folders, renamed when complete, because TensorFlow Serving loads any folder named by a number."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def new_version(export_dir: str) -> Iterator[tuple[str, str]]:
-    """A folder to write to, which gets its number when the block ends without an error and is removed otherwise.
+    """A folder to write to. It gets its number when the block ends without an error, and is removed otherwise.
 
     Args:
         export_dir: parent of the versions; made if absent.
 
     Yields:
-        The folder, and the name it is going to have: `export_dir/VERSION`, the next free number.
+        The folder, and its later name, `export_dir/VERSION`, with the next free number.
     """
     tf.io.gfile.makedirs(export_dir)
     version = os.path.join(export_dir, str(_next_version(export_dir)))
@@ -37,7 +37,7 @@ def write_text(folder: str, name: str, text: str) -> None:
 
 def files_of(folder: str) -> list[str]:
     """Every file below a folder, sorted."""
-    return sorted(os.path.join(place, name) for place, _, names in tf.io.gfile.walk(folder) for name in names)
+    return sorted(os.path.join(parent, name) for parent, _, names in tf.io.gfile.walk(folder) for name in names)
 
 
 def bytes_of(path: str) -> int:

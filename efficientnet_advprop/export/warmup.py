@@ -1,9 +1,9 @@
-"""Warm-up requests: what TensorFlow Serving runs before it answers anybody, so that the first answer is not slow.
+"""Warm-up requests, which TensorFlow Serving runs before it serves a model, so that the first request is not slow.
 
 They are `tensorflow.serving.PredictionLog` records (`prediction_log.proto`, `predict.proto` and `model.proto` of
-tensorflow/serving). The package tensorflow-serving-api has these messages, but requires tensorflow from PyPI: on a
-TPU VM, whose TensorFlow is a build of its own, pip would replace it. So the few fields in use are declared here, in a
-pool of their own that cannot collide with that package's.
+tensorflow/serving). The package tensorflow-serving-api has these messages, but requires TensorFlow from PyPI: on a
+TPU VM pip would replace the special build of TensorFlow. So the few fields in use are declared here, in a separate
+descriptor pool that cannot collide with that package's.
 """
 
 import os
@@ -16,7 +16,7 @@ from tensorflow.core.framework import tensor_pb2
 
 from efficientnet_advprop.export.description import Description
 
-# Where TensorFlow Serving looks.
+# The path that TensorFlow Serving expects.
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 _PACKAGE = "tensorflow.serving"
@@ -24,7 +24,7 @@ _Field = descriptor_pb2.FieldDescriptorProto
 # Message -> (field, number, type or the name of a message, repeated).
 _MESSAGES: dict[str, list[tuple[str, int, int | str, bool]]] = {
     "ModelSpec": [("name", 1, _Field.TYPE_STRING, False), ("signature_name", 3, _Field.TYPE_STRING, False)],
-    # On the wire a map is a list of such entries.
+    # A map is encoded as a list of such entries.
     "InputsEntry": [("key", 1, _Field.TYPE_STRING, False), ("value", 2, ".tensorflow.TensorProto", False)],
     "PredictRequest": [
         ("model_spec", 1, f".{_PACKAGE}.ModelSpec", False),
@@ -36,10 +36,10 @@ _MESSAGES: dict[str, list[tuple[str, int, int | str, bool]]] = {
 
 
 def write_warmup_requests(folder: str, description: Description) -> None:
-    """Write a request of one image for each signature into a SavedModel's folder."""
+    """Write a request with one image for each signature into a SavedModel's folder."""
     size = description.input_image_size
     shape = [1, size, size, 3]
-    # One value stands for all of a tensor: a B7's image would take 4 MB otherwise.
+    # A constant tensor is encoded by one value: a B7's image would take 4 MB otherwise.
     grey = {dtype: tf.make_tensor_proto(128, dtype, shape) for dtype in (tf.float32, tf.uint8)}
     jpeg = tf.io.encode_jpeg(np.full(shape[1:], 128, np.uint8)).numpy()
     images = {
@@ -75,7 +75,7 @@ def _prediction_log(model: str, signature: str, images: tensor_pb2.TensorProto) 
     request.model_spec.name = model
     request.model_spec.signature_name = signature
     entry = request.inputs.add(key="images")
-    entry.value.ParseFromString(images.SerializeToString())  # of the same type in this pool
+    entry.value.ParseFromString(images.SerializeToString())  # the same type, but in this pool
     return log.SerializeToString()
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet B0-B8 and L2 with a batch norm per branch, by the official tables.
+"""EfficientNet B0-B8 and L2 with a batch norm per branch.
 
 Source: `efficientnet_builder.py` and `efficientnet_model.py` of tensorflow/tpu, models/official/efficientnet.
 """
@@ -21,7 +21,7 @@ _SE_RATIO = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class BlockSpec:
-    """One inverted bottleneck: expand by 1x1, filter by depthwise, squeeze and excite, project by 1x1."""
+    """An inverted bottleneck: 1x1 expansion, depthwise convolution, squeeze and excitation, 1x1 projection."""
 
     kernel_size: int
     strides: int
@@ -30,7 +30,7 @@ class BlockSpec:
     output_filters: int
 
 
-# The stages of B0: repeats and first block.
+# The stages of B0: number of blocks, and the first block.
 _B0_STAGES = (
     (1, BlockSpec(3, 1, 1, 32, 16)),
     (2, BlockSpec(3, 2, 6, 16, 24)),
@@ -43,7 +43,7 @@ _B0_STAGES = (
 
 
 def block_specs(width_coefficient: float, depth_coefficient: float) -> Iterator[BlockSpec]:
-    """The blocks of a scaled network, in order: wider by rounded channels, deeper by repeats rounded up."""
+    """The blocks of a scaled network, in order. Channels are rounded, numbers of blocks rounded up."""
     for repeats, first in _B0_STAGES:
         output_filters = scaled_filters(first.output_filters, width_coefficient)
         yield dataclasses.replace(
@@ -56,13 +56,13 @@ def block_specs(width_coefficient: float, depth_coefficient: float) -> Iterator[
 
 
 class MBConvBlock(tf.keras.layers.Layer):
-    """An inverted bottleneck with squeeze and excite; a residual one where input and output have the same shape.
+    """An inverted bottleneck with squeeze and excitation, with a skip connection if input and output have one shape.
 
     Args:
         spec: sizes.
         survival_prob: probability that the residual path is kept in training.
-        zero_init_residual: start as the identity where the block is residual.
-        norm_options: of `AuxBatchNormalization`.
+        zero_init_residual: initialise a block with a skip connection as the identity.
+        norm_options: arguments of `AuxBatchNormalization`.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class MBConvBlock(tf.keras.layers.Layer):
         self.project = ConvNorm(spec.output_filters, 1, 1, None, last_options, name="project")
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Build the layers at their channels."""
+        """Create the variables of all layers."""
         expanded = tf.TensorShape([None, None, None, self.spec.input_filters * self.spec.expand_ratio])
         if self.expand is not None:
             self.expand.build(input_shape)
@@ -108,7 +108,7 @@ class MBConvBlock(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """[B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), output_filters].
 
-        `seed` (int32 [2]) is this block's own.
+        `seed`, int32 [2], is this block's.
         """
         norm_arguments = {"training": training, "branch": branch, "statistics": statistics}
         outputs = inputs if self.expand is None else self.expand(inputs, **norm_arguments)
@@ -121,9 +121,9 @@ class MBConvBlock(tf.keras.layers.Layer):
         return outputs + inputs
 
     def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example that training keeps inside this block, its output not included, and the output's side.
+        """Values per example kept inside this block for the backward pass, without its output, and the output's side.
 
-        Beside what the units keep, it is the depthwise one's output once scaled by its gates.
+        Besides the layers' own, these are the depthwise layer's outputs after scaling by the gates.
         """
         units = [unit for unit in (self.expand, self.depthwise, self.project) if unit is not None]
         elements, output_size = chain_elements(units, size)
@@ -131,13 +131,13 @@ class MBConvBlock(tf.keras.layers.Layer):
 
 
 class EfficientNet(Network):
-    """EfficientNet: a strided stem, inverted bottlenecks, a 1x1 head.
+    """EfficientNet: a strided stem, inverted bottlenecks and a 1x1 head.
 
     Args:
-        network: sizes and constants.
-        num_classes: width of the classifier.
-        branches: names of the batch norms; inference uses "main".
-        remat: as `Network`'s.
+        spec: sizes and constants.
+        num_classes: number of classes K.
+        branches: names of the branches; inference uses "main".
+        remat: as in `Network`.
 
     Raises:
         RecipeError: for remat with synchronised batch norms.
@@ -145,25 +145,25 @@ class EfficientNet(Network):
 
     def __init__(
         self,
-        network: NetworkSpec,
+        spec: NetworkSpec,
         num_classes: int = 1000,
         branches: Sequence[str] = (MAIN_BRANCH,),
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
-        options = norm_options(network, branches)
-        specs = list(block_specs(network.width_coefficient, network.depth_coefficient))
+        options = norm_options(spec, branches)
+        specs = list(block_specs(spec.width_coefficient, spec.depth_coefficient))
         blocks = [
-            MBConvBlock(spec, survival_prob, network.zero_init_residual, options, name=f"block_{index}")
-            for index, (spec, survival_prob) in enumerate(
-                zip(specs, survival_probabilities(network, len(specs)), strict=True)
+            MBConvBlock(block, survival_prob, spec.zero_init_residual, options, name=f"block_{index}")
+            for index, (block, survival_prob) in enumerate(
+                zip(specs, survival_probabilities(spec, len(specs)), strict=True)
             )
         ]
-        stem_filters = scaled_filters(_STEM_FILTERS, network.width_coefficient)
-        head_filters = scaled_filters(_HEAD_FILTERS, network.width_coefficient)
+        stem_filters = scaled_filters(_STEM_FILTERS, spec.width_coefficient)
+        head_filters = scaled_filters(_HEAD_FILTERS, spec.width_coefficient)
         super().__init__(
-            network,
-            stem=ConvNorm(stem_filters, 3, network.stem_strides, tf.nn.silu, options, name="stem"),
+            spec,
+            stem=ConvNorm(stem_filters, 3, spec.stem_strides, tf.nn.silu, options, name="stem"),
             blocks=blocks,
             head=ConvNorm(head_filters, 1, 1, tf.nn.silu, options, name="head"),
             num_classes=num_classes,

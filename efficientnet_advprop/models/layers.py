@@ -1,4 +1,4 @@
-"""The layers of the networks: convolution with batch norm, squeeze and excite, drop connect."""
+"""Layers: convolution with batch norm, squeeze and excitation, drop connect."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from efficientnet_advprop.batch_norm import AuxBatchNormalization, resolve_stati
 
 
 def kernel_initializer() -> tf.keras.initializers.Initializer:
-    """Plain normal of standard deviation sqrt(2 / (height * width * last dimension)) (`efficientnet_model.py`).
+    """Normal with standard deviation sqrt(2 / (height * width * last dimension)), from `efficientnet_model.py`.
 
-    Not truncated, unlike Keras' EfficientNet; the last dimension of a depthwise kernel is its multiplier, 1. For
-    ResNets it is what torchvision uses (He et al., arXiv 1502.01852, fan-out).
+    It is not truncated, unlike that of Keras' EfficientNet. The last dimension of a depthwise kernel is its multiplier,
+    1. For ResNets this is torchvision's initialisation (He et al., arXiv 1502.01852, fan-out).
     """
     return tf.keras.initializers.VarianceScaling(scale=2.0, mode="fan_out", distribution="untruncated_normal")
 
@@ -20,17 +20,18 @@ def kernel_initializer() -> tf.keras.initializers.Initializer:
 class ConvNorm(tf.keras.layers.Layer):
     """A convolution without bias, a batch norm and an activation.
 
-    With running statistics the norm is a fixed scale and shift per channel, so it is folded into the kernel: one pass
-    over the activations less in every attack step and in evaluation (0.61 instead of 0.70 of a B0 training step).
+    With running statistics the batch norm is a fixed scale and shift per channel, which is folded into the kernel. This
+    saves one pass over the activations in every attack step and in evaluation (an attack step takes 0.61 instead of
+    0.70 of a B0 training step).
 
     Args:
         filters: output channels; None makes the convolution depthwise.
         kernel_size: side of the kernel, in pixels.
-        strides: step of the convolution, in pixels.
-        activation: applied last; None leaves the normalised output.
-        norm_options: of `AuxBatchNormalization`.
-        symmetric_padding: pad each side by half the kernel, as PyTorch and TF's ResNets do. TF's own "SAME" pads a
-            strided convolution of an even image more at the bottom and right: the same sizes, other pixels.
+        strides: stride of the convolution in both dimensions.
+        activation: applied last; None is the identity.
+        norm_options: arguments of `AuxBatchNormalization`.
+        symmetric_padding: pad each side by half the kernel, as PyTorch and TF's ResNets do. "SAME" pads a strided
+            convolution of an image of even size more at the bottom and right: the same output size, other pixels.
     """
 
     def __init__(
@@ -55,11 +56,11 @@ class ConvNorm(tf.keras.layers.Layer):
         self.norm = AuxBatchNormalization(**norm_options, name="norm")
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Create the kernel and the norms."""
+        """Create the kernel and the batch norms."""
         channels = input_shape[-1]
         self.output_filters = self.filters or channels
         shape = (self.kernel_size, self.kernel_size, channels, self.filters or 1)
-        # Cast by hand: folding multiplies in float32, whatever the layer computes in.
+        # No autocast: folding multiplies the kernel in float32 under every precision policy.
         self.kernel = self.add_weight("kernel", shape, initializer=kernel_initializer(), experimental_autocast=False)
         self.norm.build(tf.TensorShape([None, None, None, self.output_filters]))
         super().build(input_shape)
@@ -88,10 +89,9 @@ class ConvNorm(tf.keras.layers.Layer):
         return tf.nn.depthwise_conv2d(inputs, kernel, [1, self.strides, self.strides, 1], self.padding)
 
     def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example that training keeps inside this layer, its output not included, and the output's side.
+        """Values per example kept inside this layer for the backward pass, without its output, and the output's side.
 
-        They are the norm's input and, unless the activation's gradient can do with the output (relu's can), the
-        activation's input.
+        These are the batch norm's input and the activation's input, which relu's gradient does not need.
         """
         output_size = -(-size // self.strides)
         kept = 1 if self.activation in (None, tf.nn.relu) else 2
@@ -99,7 +99,7 @@ class ConvNorm(tf.keras.layers.Layer):
 
 
 def chain_elements(layers: Sequence[ConvNorm], size: int) -> tuple[int, int]:
-    """`activation_elements` of layers that feed each other: all but the last output are kept too."""
+    """`activation_elements` of consecutive layers, including the outputs between them."""
     elements = 0
     for index, layer in enumerate(layers):
         inside, size = layer.activation_elements(size)
@@ -109,10 +109,10 @@ def chain_elements(layers: Sequence[ConvNorm], size: int) -> tuple[int, int]:
 
 
 class SqueezeExcite(tf.keras.layers.Layer):
-    """Scales each channel by a gate between 0 and 1 that depends on the means of all channels.
+    """Squeeze and excitation: scale each channel by a gate in (0, 1) computed from the means of all channels.
 
     Args:
-        reduced_filters: channels in the middle.
+        reduced_filters: channels between the two 1x1 convolutions.
     """
 
     def __init__(self, reduced_filters: int, **kwargs: Any) -> None:
@@ -135,23 +135,23 @@ class SqueezeExcite(tf.keras.layers.Layer):
 
 
 def drop_connect(inputs: tf.Tensor, survival_prob: float, seed: tf.Tensor) -> tf.Tensor:
-    """Keep each example's residual path with this probability, and divide the kept ones by it.
+    """Stochastic depth: keep each example's residual path with this probability, and divide it by the probability.
 
     Args:
-        inputs: [B, H, W, C].
-        survival_prob: probability to keep.
+        inputs: residual path, [B, H, W, C].
+        survival_prob: probability to keep it.
         seed: int32 [2].
     """
-    # Drawn in float32: bfloat16 numbers are too coarse to hit the probability.
+    # Drawn in float32: bfloat16 is too coarse for the probability.
     kept = tf.random.stateless_uniform((tf.shape(inputs)[0], 1, 1, 1), seed) < survival_prob
     return inputs * (tf.cast(kept, inputs.dtype) / survival_prob)
 
 
 def fold_seed(seed: tf.Tensor | None, place: int, needed: bool) -> tf.Tensor | None:
-    """The seed [2] of one layer.
+    """The seed [2] of one layer; None if it needs none.
 
     Raises:
-        ValueError: when the layer needs a seed and there is none.
+        ValueError: when the layer needs a seed and `seed` is None.
     """
     if not needed:
         return None

@@ -1,4 +1,4 @@
-"""What a network does to pixels before its first layer; the only place that knows."""
+"""Normalisation of a network's input."""
 
 import tensorflow as tf
 
@@ -8,12 +8,12 @@ _IMAGENET_STDDEV = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
 def normalize(images: tf.Tensor, preprocessing: str) -> tf.Tensor:
-    """Pixels in [0, 255] as the network's first layer wants them.
+    """Normalise pixels for the network's first layer.
 
     Args:
-        images: float32 [B, H, W, 3].
-        preprocessing: "advprop" (to [-1, 1], as `eval_ckpt_main.py` does for the AdvProp weights: it makes epsilon the
-            same in every channel) or "imagenet" (zero mean and unit variance per channel).
+        images: float32 [B, H, W, 3] in [0, 255].
+        preprocessing: "advprop" (to [-1, 1], as `eval_ckpt_main.py` does for the AdvProp weights, so that epsilon is
+            the same in every channel) or "imagenet" (zero mean and unit variance in each channel over ImageNet).
     """
     if preprocessing == "advprop":
         return images * (2.0 / 255.0) - 1.0

@@ -1,4 +1,4 @@
-"""Recompute a block in the backward pass instead of keeping its activations."""
+"""Rematerialisation: recompute a block's activations in the backward pass instead of keeping them."""
 
 import itertools
 
@@ -15,10 +15,10 @@ def recompute_block(
     statistics: str | None,
     seed: tf.Tensor | None,
 ) -> tf.Tensor:
-    """`block(inputs, ...)`, of which only the inputs are kept; the rest is computed again for the gradient.
+    """`block(inputs, ...)`, which keeps only its inputs and recomputes the rest for the gradient.
 
-    The moving averages move in the first computation alone; later ones use the same batch's statistics and assign
-    nothing. With synchronised batch norms these would be statistics of one replica, so they are not supported.
+    Only the first computation updates the moving statistics; the others use the same batch statistics and assign
+    nothing. Those would be one replica's, so synchronised batch norms are not supported.
     """
     first = resolve_statistics(training, statistics)
     statistics_of_run = itertools.chain([first], itertools.repeat("batch" if first == "update" else first))

@@ -1,8 +1,9 @@
 """ResNet-50, 101, 152 and 200 with a batch norm per branch.
 
-Source: He et al., arXiv 1512.03385, table 1, and 1603.05027 for the depth of ResNet-200. The layout is "v1.5": a
-bottleneck strides in its 3x3 convolution, as torchvision and TensorFlow's official ResNet do, not in its first 1x1
-(about half a point of top-1). Strided layers pad symmetrically, so that weights published for these two would fit.
+Source: He et al., arXiv 1512.03385, table 1, and 1603.05027 for the depth of ResNet-200. This is "v1.5": as in
+torchvision and TensorFlow's official ResNet, the stride of a bottleneck is in its 3x3 convolution, not in its first 1x1
+one, which gains about half a point of top-1. Strided layers pad symmetrically, as these two do, so that their published
+weights would fit.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ _STEM_FILTERS = 64
 _STAGE_FILTERS = (64, 128, 256, 512)
 _EXPANSION = 4
 
-# Bottlenecks of each stage.
+# The number of bottlenecks in each stage.
 _STAGE_REPEATS = {
     "resnet-50": (3, 4, 6, 3),
     "resnet-101": (3, 4, 23, 3),
@@ -31,7 +32,7 @@ _STAGE_REPEATS = {
 
 @dataclasses.dataclass(frozen=True)
 class BottleneckSpec:
-    """One bottleneck: reduce by 1x1, filter by 3x3, expand by 1x1."""
+    """A bottleneck: 1x1 reduction, 3x3 convolution, 1x1 expansion."""
 
     strides: int
     input_filters: int
@@ -46,19 +47,19 @@ class BottleneckSpec:
 def bottleneck_specs(
     repeats: Sequence[int], width_coefficient: float, depth_coefficient: float
 ) -> Iterator[BottleneckSpec]:
-    """The bottlenecks of a scaled network, in order: wider by rounded channels, deeper by repeats rounded up."""
+    """The bottlenecks of a scaled network, in order. Channels are rounded, numbers of bottlenecks rounded up."""
     input_filters = scaled_filters(_STEM_FILTERS, width_coefficient)
     for stage, (stage_repeats, stage_filters) in enumerate(zip(repeats, _STAGE_FILTERS, strict=True)):
         filters = scaled_filters(stage_filters, width_coefficient)
         for repeat in range(math.ceil(depth_coefficient * stage_repeats)):
-            # The first stage follows the pool, which has strided already.
+            # The first stage follows the max pool, which has stride 2.
             spec = BottleneckSpec(2 if stage > 0 and repeat == 0 else 1, input_filters, filters)
             yield spec
             input_filters = spec.output_filters
 
 
 class PooledStem(ConvNorm):
-    """A 7x7 convolution (of stride 2 in the published networks), batch norm, relu, and a 3x3 max pool of stride 2."""
+    """A 7x7 convolution (stride 2 in the published networks), batch norm, relu, and a 3x3 max pool of stride 2."""
 
     def __init__(self, filters: int, strides: int, norm_options: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(filters, 7, strides, tf.nn.relu, norm_options, symmetric_padding=True, **kwargs)
@@ -72,24 +73,24 @@ class PooledStem(ConvNorm):
     ) -> tf.Tensor:
         """[B, H, W, 3] -> [B, ceil(H / (2 strides)), ceil(W / (2 strides)), filters]."""
         outputs = super().call(inputs, training=training, branch=branch, statistics=statistics)
-        # By hand, as XLA's pool has no explicit padding. After a relu, zeros around are as good as minus infinity.
+        # Padded separately, because XLA's max pool has no explicit padding. After relu, zeros are as good as -infinity.
         outputs = tf.pad(outputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
         return tf.nn.max_pool2d(outputs, 3, 2, "VALID")
 
     def activation_elements(self, size: int) -> tuple[int, int]:
-        """As `ConvNorm.activation_elements`, the pool's input with and without its padding included."""
+        """As `ConvNorm.activation_elements`, with the max pool's input before and after padding."""
         elements, size = super().activation_elements(size)
         return elements + self.output_filters * (size**2 + (size + 2) ** 2), -(-size // 2)
 
 
 class Bottleneck(tf.keras.layers.Layer):
-    """A residual bottleneck with relu after the sum; a projection is its shortcut where the shape changes.
+    """A residual bottleneck with relu after the addition, and a projection shortcut where the shape changes.
 
     Args:
         spec: sizes.
         survival_prob: probability that the residual path is kept in training.
-        zero_init_residual: start as the shortcut alone.
-        norm_options: of `AuxBatchNormalization`.
+        zero_init_residual: initialise the residual path to zero.
+        norm_options: arguments of `AuxBatchNormalization`.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Bottleneck(tf.keras.layers.Layer):
             self.shortcut = ConvNorm(spec.output_filters, 1, spec.strides, None, norm_options, name="shortcut")
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Build the layers at their channels."""
+        """Create the variables of all layers."""
         reduced = tf.TensorShape([None, None, None, self.spec.filters])
         self.reduce.build(input_shape)
         self.filter.build(reduced)
@@ -134,7 +135,7 @@ class Bottleneck(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """[B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), output_filters].
 
-        `seed` (int32 [2]) is this block's own.
+        `seed`, int32 [2], is this block's.
         """
         norm_arguments = {"training": training, "branch": branch, "statistics": statistics}
         outputs = self.filter(self.reduce(inputs, **norm_arguments), **norm_arguments)
@@ -145,7 +146,7 @@ class Bottleneck(tf.keras.layers.Layer):
         return tf.nn.relu(outputs + shortcut)
 
     def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example that training keeps inside this block, its output not included, and the output's side."""
+        """Values per example kept inside the block for the backward pass, without its output, and the output's side."""
         elements, output_size = chain_elements((self.reduce, self.filter, self.expand), size)
         if self.shortcut is not None:
             elements += self.shortcut.activation_elements(size)[0]
@@ -156,10 +157,10 @@ class ResNet(Network):
     """ResNet: a pooled stem and bottlenecks; no head.
 
     Args:
-        network: sizes and constants; its name gives the bottlenecks of each stage.
-        num_classes: width of the classifier.
-        branches: names of the batch norms; inference uses "main".
-        remat: as `Network`'s.
+        spec: sizes and constants; the name selects the numbers of bottlenecks.
+        num_classes: number of classes K.
+        branches: names of the branches; inference uses "main".
+        remat: as in `Network`.
 
     Raises:
         RecipeError: for remat with synchronised batch norms.
@@ -167,25 +168,25 @@ class ResNet(Network):
 
     def __init__(
         self,
-        network: NetworkSpec,
+        spec: NetworkSpec,
         num_classes: int = 1000,
         branches: Sequence[str] = (MAIN_BRANCH,),
         remat: bool = False,
         **kwargs: Any,
     ) -> None:
-        options = norm_options(network, branches)
-        repeats = _STAGE_REPEATS[network.name]
-        specs = list(bottleneck_specs(repeats, network.width_coefficient, network.depth_coefficient))
+        options = norm_options(spec, branches)
+        repeats = _STAGE_REPEATS[spec.name]
+        specs = list(bottleneck_specs(repeats, spec.width_coefficient, spec.depth_coefficient))
         blocks = [
-            Bottleneck(spec, survival_prob, network.zero_init_residual, options, name=f"block_{index}")
-            for index, (spec, survival_prob) in enumerate(
-                zip(specs, survival_probabilities(network, len(specs)), strict=True)
+            Bottleneck(block, survival_prob, spec.zero_init_residual, options, name=f"block_{index}")
+            for index, (block, survival_prob) in enumerate(
+                zip(specs, survival_probabilities(spec, len(specs)), strict=True)
             )
         ]
-        stem_filters = scaled_filters(_STEM_FILTERS, network.width_coefficient)
+        stem_filters = scaled_filters(_STEM_FILTERS, spec.width_coefficient)
         super().__init__(
-            network,
-            stem=PooledStem(stem_filters, network.stem_strides, options, name="stem"),
+            spec,
+            stem=PooledStem(stem_filters, spec.stem_strides, options, name="stem"),
             blocks=blocks,
             head=None,
             num_classes=num_classes,

@@ -15,7 +15,7 @@ from efficientnet_advprop.recipes.benchmark_spec import (
     BenchmarkSpec,
 )
 from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, first_line
 from efficientnet_advprop.recipes.networks import (
     AUGMENTED_BRANCH,
     AUXILIARY_BRANCH,
@@ -108,6 +108,7 @@ __all__ = [
     "differences",
     "digest",
     "equal_budget_row",
+    "first_line",
     "flatten",
     "from_json",
     "named_recipe",

@@ -1,5 +1,14 @@
-"""The error of every value a user can get wrong."""
+"""The error of every value a user can get wrong, and what is quoted of other errors."""
 
 
 class RecipeError(ValueError):
     """A setting that cannot be run as given; its message is one line that names the value and what is allowed."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; the name of its type when it has none.
+
+    TensorFlow's errors hold their message in `message`; their `str` may append the stack trace of an operation.
+    """
+    lines = str(getattr(error, "message", None) or error).strip().splitlines()
+    return lines[0].rstrip() if lines else type(error).__name__

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import RecipeError, WeightsRecord, refuse_other_classes
-from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, first_line, read_json
+from efficientnet_advprop.recipes import RecipeError, WeightsRecord, first_line, refuse_other_classes
+from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_json
 from efficientnet_advprop.training.state import TrainState
 
 BEST_RECORD = "best.json"

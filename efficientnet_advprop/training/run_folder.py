@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import Recipe, RecipeError, differences, from_json, to_json
+from efficientnet_advprop.recipes import Recipe, RecipeError, differences, first_line, from_json, to_json
 
 RECIPE_FILE = "recipe.json"
 SUMMARY_FILE = "summary.json"
@@ -143,11 +143,6 @@ def write_or_refuse(what: str, folder: str, name: str, text: str) -> None:
         write_atomic(os.path.join(folder, name), text)
     except (tf.errors.OpError, OSError) as error:
         raise RecipeError(f"{what} {folder} cannot be written: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, on one line; its type when it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _exists(model_dir: str, name: str) -> bool:

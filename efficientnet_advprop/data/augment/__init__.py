@@ -1,4 +1,4 @@
-"""Random changes of training images and batches, as pure functions of a seed."""
+"""Augmentation of training images and batches, as pure functions of a seed."""
 
 from efficientnet_advprop.data.augment.autoaugment import Augmentation, augmentation_of, autoaugment, randaugment
 from efficientnet_advprop.data.augment.mixup import cutmix, mixup

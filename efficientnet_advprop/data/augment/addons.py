@@ -1,6 +1,6 @@
-"""The image operations of TensorFlow Addons; nothing else here imports Addons.
+"""The image operations of TensorFlow Addons; no other module imports Addons.
 
-Importing it prints that its development has ended, which the README says already; other warnings still show.
+Its import warns that its development has ended, as the README says too. Only that warning is hidden.
 """
 
 import warnings

@@ -1,10 +1,10 @@
-"""AutoAugment and RandAugment: which operations an image goes through, and how strongly.
+"""AutoAugment and RandAugment: which operations are applied to an image, and at which magnitude.
 
-Sources: Cubuk et al., CVPR 2019 and 2020; policies, levels and constants of `autoaugment.py` in tensorflow/tpu,
-models/official/efficientnet.
+Sources: Cubuk et al., CVPR 2019 and CVPR Workshops 2020; policies, levels and constants of `autoaugment.py` in
+tensorflow/tpu, models/official/efficientnet.
 
-Drawing and applying are apart: a draw is a few numbers, found in tables of constants, and applying is one switch over
-the operations per step, so that only what was drawn runs.
+Drawing and applying are separate. Drawing looks up a few numbers in constant tables. Applying is one switch over the
+operations per step, so that only the drawn operations run.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from efficientnet_advprop.recipes import DataSpec
 # (uint8 [H, W, 3], seed int32 [2]) -> uint8 [H, W, 3]
 Augmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-_MAX_LEVEL = 10  # of the papers; RandAugment's magnitude may exceed it
+_MAX_LEVEL = 10  # the papers' scale; RandAugment's magnitude may exceed it
 
 # `policy_v0`: each line is a sub-policy of two steps, "operation probability level".
 _POLICY_V0 = """
@@ -53,23 +53,23 @@ Solarize    0.6 8    Equalize     0.6 1
 Color       0.8 6    Rotate       0.4 5
 """
 
-# Operations whose argument changes sign with probability 0.5.
+# Operations whose argument is negated with probability 0.5.
 _SIGNED = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 
-# Arguments at which an operation leaves every image as it is: such a step is not run.
+# Arguments with which an operation is the identity: such a step is not run.
 _NEUTRAL = {
     **dict.fromkeys((*_SIGNED, "SolarizeAdd", "Cutout"), 0.0),
     **dict.fromkeys(("Color", "Contrast", "Brightness", "Sharpness"), 1.0),
     "Posterize": 8.0,
 }
-_NOTHING = len(OPERATIONS)  # the index of no operation
+_IDENTITY = len(OPERATIONS)  # the index of a step without an operation
 
 _CHOICE, _PROBABILITY, _SIGN, _OPERATION = range(4)  # places in the seed
 
 
 @dataclasses.dataclass(frozen=True)
 class SubPolicyStep:
-    """One of a sub-policy's two steps: `operation`, applied with `probability` at `level` (0 to 10)."""
+    """One of a sub-policy's two steps: `operation` is applied with `probability` at `level` (0 to 10)."""
 
     operation: str
     probability: float
@@ -86,13 +86,13 @@ POLICY_V0 = _read_policy(_POLICY_V0)
 
 @dataclasses.dataclass(frozen=True)
 class PixelConstants:
-    """Pixels at level 10, for images of 224 px: how far Translate moves, and half the side of Cutout's square."""
+    """Arguments in pixels at level 10 for images of 224 px: Translate's distance, half the side of Cutout's square."""
 
     translate_px: float
     cutout_px: float
 
     def scaled(self, factor: float) -> "PixelConstants":
-        """The constants for images that many times the size."""
+        """The constants for images larger by this factor."""
         return PixelConstants(self.translate_px * factor, self.cutout_px * factor)
 
 
@@ -101,23 +101,23 @@ RANDAUGMENT_PIXELS = PixelConstants(translate_px=100.0, cutout_px=40.0)
 
 
 def level_to_argument(name: str, level: float, pixels: PixelConstants) -> float:
-    """An operation's argument at a level, as `apply` takes it, before any change of sign; 0 for one without."""
-    share = level / _MAX_LEVEL
+    """An operation's argument at a level, as `apply` takes it, before any negation; 0 if it has none."""
+    fraction = level / _MAX_LEVEL
     if name in ("Color", "Contrast", "Brightness", "Sharpness"):
-        return share * 1.8 + 0.1
+        return fraction * 1.8 + 0.1
     whole = {"Posterize": 4, "Solarize": 256, "SolarizeAdd": 110, "Cutout": pixels.cutout_px}
     if name in whole:
-        return float(int(share * whole[name]))
+        return float(int(fraction * whole[name]))
     real = {"Rotate": 30.0, "ShearX": 0.3, "ShearY": 0.3}
     translate = dict.fromkeys(("TranslateX", "TranslateY"), pixels.translate_px)
-    return share * (real | translate).get(name, 0.0)
+    return fraction * (real | translate).get(name, 0.0)
 
 
 class Steps(NamedTuple):
-    """What was drawn for one image.
+    """The operations drawn for one image.
 
     Attributes:
-        operations: int32 [S], indices into `OPERATIONS`; one past the end is a step that does nothing.
+        operations: int32 [S], indices into `OPERATIONS`; len(OPERATIONS) is the identity.
         arguments: float32 [S], in the operations' units.
     """
 
@@ -126,7 +126,7 @@ class Steps(NamedTuple):
 
 
 def draw_autoaugment(seed: tf.Tensor, pixel_scale: float = 1.0) -> Steps:
-    """Two steps: one of the 25 sub-policies, each of its operations with its probability.
+    """Draw two steps: those of one of the 25 sub-policies, each kept with its probability.
 
     Args:
         seed: int32 [2].
@@ -140,18 +140,18 @@ def draw_autoaugment(seed: tf.Tensor, pixel_scale: float = 1.0) -> Steps:
     applied = tf.random.stateless_uniform([2], fold(seed, _PROBABILITY)) < tf.gather(probabilities, choice)
     drawn = tf.gather(operations.astype(np.int32), choice)
     return _signed(
-        tf.where(applied, drawn, _NOTHING), tf.gather(arguments.astype(np.float32), choice), fold(seed, _SIGN)
+        tf.where(applied, drawn, _IDENTITY), tf.gather(arguments.astype(np.float32), choice), fold(seed, _SIGN)
     )
 
 
 def draw_randaugment(seed: tf.Tensor, num_layers: int = 2, magnitude: float = 10, pixel_scale: float = 1.0) -> Steps:
-    """`num_layers` steps, each any of the sixteen operations, all at one level and always applied.
+    """Draw `num_layers` steps, each one of the sixteen operations, all at the same level and always applied.
 
-    The official code draws a probability as well, and never uses it.
+    The official code also draws a probability, but does not use it.
 
     Args:
         seed: int32 [2].
-        num_layers: number of steps.
+        num_layers: number of steps S.
         magnitude: the level.
         pixel_scale: factor on the constants in pixels: the size of the image over 224.
     """
@@ -166,19 +166,19 @@ def draw_randaugment(seed: tf.Tensor, num_layers: int = 2, magnitude: float = 10
 
 
 def _step_row(name: str, level: float, pixels: PixelConstants) -> tuple[int, float]:
-    """(index of the operation, argument) of a step; of no operation when it would change nothing."""
+    """(index of the operation, argument) of a step; the identity's index when the argument is neutral."""
     argument = level_to_argument(name, level, pixels)
-    return _NOTHING if _NEUTRAL.get(name) == argument else OPERATIONS.index(name), argument
+    return _IDENTITY if _NEUTRAL.get(name) == argument else OPERATIONS.index(name), argument
 
 
 def _signed(operations: tf.Tensor, arguments: tf.Tensor, seed: tf.Tensor) -> Steps:
-    may_change = tf.gather([name in _SIGNED for name in OPERATIONS] + [False], operations)
+    may_negate = tf.gather([name in _SIGNED for name in OPERATIONS] + [False], operations)
     negative = tf.random.stateless_uniform(operations.shape, seed) < 0.5
-    return Steps(operations, tf.where(may_change & negative, -arguments, arguments))
+    return Steps(operations, tf.where(may_negate & negative, -arguments, arguments))
 
 
 def apply_steps(image: tf.Tensor, steps: Steps, seed: tf.Tensor) -> tf.Tensor:
-    """An image, uint8 [H, W, 3], after the steps; what an operation itself draws comes from `seed`, int32 [2]."""
+    """Apply the steps to an image, uint8 [H, W, 3]; an operation that is random itself draws from `seed`, int32 [2]."""
     for index in range(steps.operations.shape[0]):
         step = functools.partial(apply, image=image, argument=steps.arguments[index], seed=fold(seed, index))
         branches = [functools.partial(step, name) for name in OPERATIONS]
@@ -187,19 +187,19 @@ def apply_steps(image: tf.Tensor, steps: Steps, seed: tf.Tensor) -> tf.Tensor:
 
 
 def autoaugment(image: tf.Tensor, seed: tf.Tensor, pixel_scale: float = 1.0) -> tf.Tensor:
-    """An image, uint8 [H, W, 3], after AutoAugment's `policy_v0`; arguments as in `draw_autoaugment`."""
+    """Apply AutoAugment's `policy_v0` to an image, uint8 [H, W, 3]; arguments as in `draw_autoaugment`."""
     return apply_steps(image, draw_autoaugment(seed, pixel_scale), fold(seed, _OPERATION))
 
 
 def randaugment(
     image: tf.Tensor, seed: tf.Tensor, num_layers: int = 2, magnitude: float = 10, pixel_scale: float = 1.0
 ) -> tf.Tensor:
-    """An image, uint8 [H, W, 3], after RandAugment; arguments as in `draw_randaugment`."""
+    """Apply RandAugment to an image, uint8 [H, W, 3]; arguments as in `draw_randaugment`."""
     return apply_steps(image, draw_randaugment(seed, num_layers, magnitude, pixel_scale), fold(seed, _OPERATION))
 
 
 def augmentation_of(spec: DataSpec) -> Augmentation | None:
-    """What the recipe does to a training image after crop and flip; None for nothing."""
+    """The recipe's augmentation of a training image after crop and flip; None if it has none."""
     if spec.augment_name == "autoaugment":
         return functools.partial(autoaugment, pixel_scale=spec.augment_pixel_scale)
     if spec.augment_name == "randaugment":

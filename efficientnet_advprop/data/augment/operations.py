@@ -1,7 +1,7 @@
 """The sixteen operations of AutoAugment and RandAugment, as the official EfficientNet code defines them.
 
-Source: `autoaugment.py` of tensorflow/tpu, models/official/efficientnet, its slips included: networks were trained with
-them. Images are uint8 [H, W, 3]. Geometry takes the nearest pixel, and fills with grey what comes in from outside.
+Source: `autoaugment.py` of tensorflow/tpu, models/official/efficientnet, with its bugs: the published networks were
+trained with them. Images are uint8 [H, W, 3]. Geometric operations use the nearest pixel, and grey outside the image.
 """
 
 import math
@@ -17,22 +17,22 @@ _FILL = 128  # grey, in every channel
 def apply(
     name: str, image: tf.Tensor, argument: float | tf.Tensor | None = None, seed: tf.Tensor | Sequence[int] = (0, 0)
 ) -> tf.Tensor:
-    """One operation on one image.
+    """Apply one operation to one image.
 
     Args:
         name: one of `OPERATIONS`.
         image: uint8 [H, W, 3].
         argument: in the operation's own unit: degrees (Rotate), pixels (TranslateX, TranslateY; Cutout: half the
-            square's side), bits kept (Posterize), threshold (Solarize), what is added below 128 (SolarizeAdd), factor
-            (Color, Contrast, Brightness, Sharpness), pixels per pixel (ShearX, ShearY). AutoContrast, Equalize and
-            Invert have none.
-        seed: int32 [2]. Only Cutout draws: the centre of its square, uniform over the image.
+            square's side), bits kept (Posterize), threshold (Solarize), number added to values below 128 (SolarizeAdd),
+            factor (Color, Contrast, Brightness, Sharpness), pixels per pixel (ShearX, ShearY). AutoContrast, Equalize
+            and Invert have none.
+        seed: int32 [2]. Only Cutout is random: the centre of its square is uniform over the image.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        ValueError: for an unknown name, an image that is not uint8, or an operation without the argument it needs.
+        ValueError: for an unknown name, an image that is not uint8, or a missing argument.
     """
     if name not in OPERATIONS:
         raise ValueError(f"unknown operation {name!r}; known: {', '.join(OPERATIONS)}")
@@ -50,7 +50,7 @@ def apply(
 
 
 def _auto_contrast(image: tf.Tensor) -> tf.Tensor:
-    """Each channel stretched to 0..255; a channel of one value stays."""
+    """Stretch each channel to [0, 255]; a constant channel is unchanged."""
     low = tf.cast(tf.reduce_min(image, axis=[0, 1]), tf.float32)  # [3]
     high = tf.cast(tf.reduce_max(image, axis=[0, 1]), tf.float32)
     varies = high > low
@@ -70,8 +70,8 @@ def _invert(image: tf.Tensor) -> tf.Tensor:
 def _posterize(image: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     """Keep the highest bits.
 
-    The shift is a uint8 and at most 7 takes effect: without any bit, and with more than 8 (levels above 20), one is
-    kept.
+    In the original the shift is a uint8, and more than 7 acts as 7: for no bits, and for more than 8 bits (levels above
+    20), one bit is kept.
     """
     shift = 8 - tf.cast(bits, tf.int32)
     shift = tf.cast(tf.where((shift < 0) | (shift > 7), 7, shift), tf.uint8)
@@ -79,16 +79,16 @@ def _posterize(image: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 
 
 def _solarize(image: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-    """Invert from the threshold on.
+    """Invert the values at or above the threshold.
 
-    The threshold is a uint8: at level 10 the 256 wraps to 0, which inverts all, and at level 28 716 wraps to 204.
+    In the original the threshold is a uint8: 256 at level 10 wraps to 0, which inverts all, and 716 at level 28 to 204.
     """
     threshold = tf.cast(tf.cast(threshold, tf.int32) % 256, tf.uint8)
     return tf.where(image < threshold, image, 255 - image)
 
 
 def _solarize_add(image: tf.Tensor, addition: tf.Tensor) -> tf.Tensor:
-    """Add to the dark half."""
+    """Add to the values below 128."""
     added = tf.clip_by_value(tf.cast(image, tf.int32) + tf.cast(addition, tf.int32), 0, 255)
     return tf.where(image < 128, tf.cast(added, tf.uint8), image)
 
@@ -98,9 +98,9 @@ def _color(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def _contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Away from a constant: not the mean grey, as PIL has it, but the mean count of a grey level.
+    """Extrapolate from a constant: not the mean grey level, as in PIL, but the mean count of the histogram's bins.
 
-    The original averages the histogram instead of the image. At 224 px that is 196, from 256 px on it is white.
+    The original averages the histogram instead of the image. That gives 196 at 224 px, and white from 256 px on.
     """
     height, width = tf.unstack(tf.shape(image)[:2])
     count = tf.cast(tf.minimum(height * width // 256, 255), tf.float32)
@@ -112,9 +112,9 @@ def _brightness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def _sharpness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Away from PIL's smooth filter; the border of one pixel stays.
+    """Extrapolate from PIL's smooth filter; the border of one pixel is unchanged.
 
-    Not the one of Addons, which rounds where the original truncates, at twice the cost.
+    Not Addons' `sharpness`, which rounds where the original truncates, and takes twice the time.
     """
     kernel = tf.constant([[1, 1, 1], [1, 5, 1], [1, 1, 1]], tf.float32) / 13.0
     kernel = tf.tile(kernel[..., tf.newaxis, tf.newaxis], [1, 1, 3, 1])
@@ -126,37 +126,37 @@ def _sharpness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def _rotate(image: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-    """Counterclockwise, about the centre."""
+    """Rotate counterclockwise about the centre."""
     return addons.rotate(image, degrees * (math.pi / 180.0), fill_value=float(_FILL))
 
 
 def _shear_x(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Each row moves left by its distance from the top times the factor."""
+    """Move each row left by the factor times its distance from the top."""
     return _warp(image, [1.0, factor, 0.0, 0.0, 1.0, 0.0])
 
 
 def _shear_y(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Each column moves up by its distance from the left times the factor."""
+    """Move each column up by the factor times its distance from the left."""
     return _warp(image, [1.0, 0.0, 0.0, factor, 1.0, 0.0])
 
 
 def _translate_x(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """To the left: the original moves by minus the pixels."""
+    """Move left: the original translates by minus the argument."""
     return _warp(image, [1.0, 0.0, pixels, 0.0, 1.0, 0.0])
 
 
 def _translate_y(image: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """Upwards: the original moves by minus the pixels."""
+    """Move up: the original translates by minus the argument."""
     return _warp(image, [1.0, 0.0, 0.0, 0.0, 1.0, pixels])
 
 
 def _warp(image: tf.Tensor, source_of: Sequence[float | tf.Tensor]) -> tf.Tensor:
-    """The pixel at (x, y) comes from (a0 x + a1 y + a2, b0 x + b1 y + b2), where `source_of` is a0..a2, b0..b2."""
+    """Take the pixel at (x, y) from (a0 x + a1 y + a2, b0 x + b1 y + b2); `source_of` is a0, a1, a2, b0, b1, b2."""
     return addons.transform(image, tf.stack([*source_of, 0.0, 0.0]), fill_value=float(_FILL))
 
 
 def _cutout(image: tf.Tensor, half_side: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Grey over a square around a random pixel; what would lie outside the image is cut off."""
+    """Fill a square around a random pixel with grey; the square is clipped at the border."""
     half_side = tf.cast(half_side, tf.int32)
     size = tf.shape(image)[:2]
     center = tf.cast(tf.random.stateless_uniform([2], seed) * tf.cast(size, tf.float32), tf.int32)
@@ -170,7 +170,7 @@ def _cutout(image: tf.Tensor, half_side: tf.Tensor, seed: tf.Tensor) -> tf.Tenso
 
 
 def _blend(other: tf.Tensor, image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """From `other` (factor 0) to the image (factor 1) and beyond, truncated to whole grey levels."""
+    """Interpolate from `other` (factor 0) to the image (factor 1), or extrapolate; truncated to whole pixel values."""
     other, image = tf.cast(other, tf.float32), tf.cast(image, tf.float32)
     return _to_uint8(other + factor * (image - other))
 

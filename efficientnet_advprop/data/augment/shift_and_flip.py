@@ -1,21 +1,21 @@
-"""Random shifts and mirroring of training images, as pure functions of a seed."""
+"""Random shifts and horizontal flips of training images, as pure functions of a seed."""
 
 import tensorflow as tf
 
-_PAD_SHARE = 8  # a side is padded by an eighth of it: 4 pixels of 32, as usual for CIFAR
+_SIDE_PER_PAD = 8  # padding is an eighth of the side: 4 px at 32 px, as usual for CIFAR
 
 
 def pad_and_crop(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Shift an image by up to an eighth of its side; what comes in from outside repeats the border.
+    """Pad an image by repeating its border, then crop it at random: a shift of up to an eighth of its side.
 
-    Repeating the border suits digits, whose border is background, and photographs alike; zeros would add black bars.
+    Repeating the border suits digits, whose border is background, and photographs; zeros would add black bars.
 
     Args:
         image: float32 [S, S, 3].
         seed: int32 [2].
     """
     side = image.shape[0]
-    pad = side // _PAD_SHARE
+    pad = side // _SIDE_PER_PAD
     if not pad:
         return image
     rows, columns = tf.unstack(tf.random.stateless_uniform([2], seed, 0, 2 * pad + 1, tf.int32))
@@ -25,5 +25,5 @@ def pad_and_crop(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirror half of the images left to right."""
+    """Flip an image left to right with probability 0.5."""
     return tf.image.stateless_random_flip_left_right(image, seed)

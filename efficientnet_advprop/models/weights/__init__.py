@@ -1,4 +1,4 @@
-"""Weights from files: the official checkpoints, and those of our own runs."""
+"""Weights from files: official checkpoints, and those of this project's runs."""
 
 from efficientnet_advprop.models.weights.checkpoint_file import digest_of
 from efficientnet_advprop.models.weights.official import load_official_checkpoint

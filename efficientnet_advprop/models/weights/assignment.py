@@ -1,4 +1,4 @@
-"""Putting a checkpoint's values into a network: all of them, of the right shapes, or none."""
+"""Assigning a checkpoint's values to a network: all of them with the right shapes, or none."""
 
 from collections.abc import Mapping
 
@@ -15,33 +15,32 @@ def assign_weights(
 ) -> list[str]:
     """Assign a checkpoint's tensors to a network's variables.
 
-    The variables of a branch that the checkpoint does not have get the main branch's values: its batch norms then
-    start as the ones that the shared weights were trained with.
+    A branch that the checkpoint lacks gets the main branch's values, because its batch norms fit the shared weights.
 
     Args:
         model: the network, built.
         file: the checkpoint.
-        names: the tensor's name for every variable's path, those of the main branch and the shared ones at least.
-        skip_other_classifier: leave the classifier as it is when its shape differs.
+        names: the tensor's name by the variable's path, for the main branch and the shared variables at least.
+        skip_other_classifier: keep the classifier's initialisation when the checkpoint's has another shape.
 
     Returns:
-        What a user should know, in lines.
+        Notes for the user, one per line.
 
     Raises:
-        RecipeError: when tensors are missing or of another shape, before anything is assigned.
+        RecipeError: when tensors are missing or of another shape; no variable has changed then.
     """
     variables = model.weights_by_path()
     notes = []
     sources = {path: names[path] for path in variables if path in names}
     for branch in model.branches[1:]:
-        alike = {path: _in_main(path, branch) for path in variables if _in_main(path, branch)}
-        absent = [path for path in alike if path not in sources]
+        main_paths = {path: _in_main(path, branch) for path in variables if _in_main(path, branch)}
+        absent = [path for path in main_paths if path not in sources]
         if absent:
-            sources.update({path: names[alike[path]] for path in alike})
-            notes.append(f"{branch} branch: starts from the main branch's values, the checkpoint has none of its own")
+            sources.update({path: names[main_path] for path, main_path in main_paths.items()})
+            notes.append(f"{branch} branch: starts from the main branch's values, the checkpoint has none for it")
     missing = sorted({name for name in sources.values() if name not in file.shapes})
     if missing:
-        raise RecipeError(f"checkpoint {file.path} lacks {listed(missing)}, which {model.network.name} needs")
+        raise RecipeError(f"checkpoint {file.path} lacks {listed(missing)}, which {model.spec.name} needs")
     wrong = {path: name for path, name in sources.items() if file.shapes[name] != variables[path].shape.as_list()}
     if skip_other_classifier and wrong and all(path.startswith(_CLASSIFIER) for path in wrong):
         skipped = [path for path in sources if path.startswith(_CLASSIFIER)]
@@ -54,14 +53,14 @@ def assign_weights(
         described = [
             f"{name} {file.shapes[name]} instead of {variables[path].shape.as_list()}" for path, name in wrong.items()
         ]
-        raise RecipeError(f"checkpoint {file.path} does not fit {model.network.name}: {listed(described)}")
-    values = {name: file.read(name) for name in set(sources.values())}  # all, before the first is assigned
+        raise RecipeError(f"checkpoint {file.path} does not fit {model.spec.name}: {listed(described)}")
+    values = {name: file.read(name) for name in set(sources.values())}  # all are read before the first is assigned
     for path, name in sources.items():
         variables[path].assign(values[name])
     return notes
 
 
 def _in_main(path: str, branch: str) -> str:
-    """The main branch's path of a branch's variable; empty for others."""
-    place = f".norms.{branch}."
-    return path.replace(place, f".norms.{MAIN_BRANCH}.") if place in path else ""
+    """The path of the main branch's counterpart of a branch's variable; empty for other variables."""
+    owner = f".norms.{branch}."
+    return path.replace(owner, f".norms.{MAIN_BRANCH}.") if owner in path else ""

@@ -1,4 +1,4 @@
-"""A TensorFlow checkpoint as names, shapes and values, with errors that a user can act on."""
+"""Names, shapes and values in a TensorFlow checkpoint, with errors that a user can act on."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import RecipeError, first_line
 
 _INDEX = ".index"
 _PART_OF_CHECKPOINT = re.compile(r"\.(index|data-\d{5}-of-\d{5}|meta)$")
@@ -15,7 +15,7 @@ _NAMED_AT_MOST = 20
 
 
 class CheckpointFile:
-    """Reads a checkpoint in TensorFlow's format, of TF1 or TF2 alike.
+    """A reader of a checkpoint in TensorFlow's format, written by TF1 or TF2.
 
     Args:
         path: a checkpoint's prefix (without `.index` or `.data-...`), or a folder that holds one, local or remote.
@@ -25,7 +25,8 @@ class CheckpointFile:
         shapes: shape of every tensor by name.
 
     Raises:
-        RecipeError: when there is none, or several and no record of the newest, or its index cannot be read.
+        RecipeError: when there is none, when there are several without a record of the newest, or when its index cannot
+            be read.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,31 +46,30 @@ class CheckpointFile:
         try:
             return self._reader.get_tensor(name)
         except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
-            # The reader's IndexError is a data file cut short.
+            # The reader raises IndexError for a truncated data file.
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> RecipeError:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return RecipeError(f"checkpoint {self.path} cannot be read: {line}")
+        return RecipeError(f"checkpoint {self.path} cannot be read: {first_line(error)}")
 
 
 def digest_of(prefix: str) -> str:
-    """A short name for the content of a checkpoint, or of a SavedModel's `variables/variables`.
+    """A digest of the values in a checkpoint, or in a SavedModel's `variables/variables`.
 
-    The index holds a checksum of every variable.
+    It is that of the index, which holds a checksum of every variable.
     """
     with tf.io.gfile.GFile(prefix + _INDEX, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()[:16]
 
 
 def find_checkpoint(path: str) -> str:
-    """The prefix of the checkpoint that a path means.
+    """The prefix of the checkpoint at a path.
 
-    In a folder: the newest one by its record (`checkpoint`), or the only one where that names none of them, as in
-    archives that were unpacked elsewhere. A file of a checkpoint means that checkpoint.
+    Of a folder it is the newest checkpoint by the folder's record (`checkpoint`), or the only one where the record is
+    missing or names a file elsewhere, as in unpacked archives. A path may also name one of a checkpoint's files.
 
     Raises:
-        RecipeError: when there is none, or several and no record of the newest.
+        RecipeError: when there is none, or several without a record of the newest.
     """
     try:
         path = _PART_OF_CHECKPOINT.sub("", path)
@@ -77,23 +77,25 @@ def find_checkpoint(path: str) -> str:
             return path
         if not tf.io.gfile.isdir(path):
             if tf.io.gfile.exists(path):
-                raise RecipeError(f"{path} is no checkpoint but a single file; if it is an archive, unpack it first")
+                raise RecipeError(f"{path} is a single file, not a checkpoint; if it is an archive, unpack it first")
             raise RecipeError(f"no checkpoint {path}: neither a folder nor a file {path}{_INDEX}")
         recorded = tf.train.latest_checkpoint(path)
         if recorded:
             return recorded
         found = sorted(tf.io.gfile.glob(os.path.join(path, f"*{_INDEX}")))
     except tf.errors.OpError as error:
-        raise RecipeError(f"cannot look for a checkpoint in {path}: {error.message}") from error
+        raise RecipeError(f"cannot look for a checkpoint in {path}: {first_line(error)}") from error
     if len(found) == 1:
         return found[0].removesuffix(_INDEX)
     if not found:
         raise RecipeError(f"no checkpoint in {path}: no file *{_INDEX}")
     names = [os.path.basename(name).removesuffix(_INDEX) for name in found]
-    raise RecipeError(f"{path} holds several checkpoints ({listed(names)}): name one of them, {path}/{names[-1]} say")
+    raise RecipeError(
+        f"{path} holds several checkpoints ({listed(names)}): name one of them, such as {path}/{names[-1]}"
+    )
 
 
 def listed(names: list[str]) -> str:
-    """Names for a message; only the first of many."""
+    """Names for a message: the first twenty, and the number of the others."""
     more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
     return ", ".join(names[:_NAMED_AT_MOST]) + more

@@ -1,4 +1,4 @@
-"""The checkpoints that Google released: EfficientNet B0-B8 and L2, in TF1's format.
+"""The official checkpoints, released by Google: EfficientNet B0-B8 and L2, in TF1's format.
 
 Source of the names: `efficientnet_model.py` of tensorflow/tpu, models/official/efficientnet. TF1 numbers the layers of
 each scope in the order of their creation: `conv2d`, `conv2d_1`, `tpu_batch_normalization`, and so on.
@@ -19,12 +19,12 @@ _NETWORK = re.compile(r"(efficientnet-[a-z0-9]+)/")
 _CLASSIFIER_BIAS = "head/dense/bias"
 _NORM = "tpu_batch_normalization"
 _NORM_LEAVES = ("gamma", "beta", "moving_mean", "moving_variance")
-# What optimizers leave in a TF1 checkpoint beside the variables (RMSProp's two slots, momentum's, Adam's).
+# Optimizer slots and counters in a TF1 checkpoint.
 _OPTIMIZER = re.compile(r"/(RMSProp|Momentum|Adam|LARSOptimizer)(_\d+)?$|^beta[12]_power$|^global_step$")
 
 
 def official_network_name(file: CheckpointFile) -> str | None:
-    """The network that an official checkpoint holds; None for any other checkpoint."""
+    """The name of the network in an official checkpoint; None for any other checkpoint."""
     names = {match.group(1) for name in file.shapes if (match := _NETWORK.match(name))}
     return names.pop() if len(names) == 1 else None
 
@@ -50,25 +50,26 @@ def load_official_checkpoint(
 ) -> list[str]:
     """Load an official EfficientNet checkpoint into a network made by `build_model`.
 
-    The weights' preprocessing is not in the file: AdvProp's want `preprocessing="advprop"`, all others "imagenet".
+    The file does not say which preprocessing its weights need: those of AdvProp need `preprocessing="advprop"`, all
+    others "imagenet".
 
-    A second set of batch norms goes to the auxiliary branch if the model has one; an auxiliary branch that the file has
-    no batch norms for starts from the main branch's values.
+    A second set of batch norms is loaded into the auxiliary branch if the model has one. Without one in the file, the
+    auxiliary branch starts from the main branch's values.
 
     Args:
         model: an EfficientNet of the checkpoint's name.
         path: the checkpoint's prefix, or the folder that holds it, local or remote.
-        ema: load the averaged copies, which the published accuracies belong to, not the raw values.
-        allow_extra_variables: accept variables that no part of the network explains.
-        skip_other_classifier: leave the classifier as it is when the checkpoint's has another number of classes.
+        ema: load the moving averages, for which accuracies were published, not the raw values.
+        allow_extra_variables: ignore variables that the network does not have.
+        skip_other_classifier: keep the classifier's initialisation when the checkpoint has another number of classes.
 
     Returns:
-        What a user should know, in lines, which are logged as well.
+        Notes for the user, one per line; they are logged too.
 
     Raises:
         RecipeError: (a ValueError) when there is no such checkpoint, it cannot be read or is of another network, or
-            when variables are missing, of another shape or left over; the message lists their names. The model is
-            unchanged then.
+            when variables are missing, of another shape or not the network's; the message lists their names. The model
+            is unchanged then.
     """
     return load_official_file(model, CheckpointFile(path), ema, allow_extra_variables, skip_other_classifier)
 
@@ -76,12 +77,12 @@ def load_official_checkpoint(
 def load_official_file(
     model: tf.keras.Model, file: CheckpointFile, ema: bool, allow_extra_variables: bool, skip_other_classifier: bool
 ) -> list[str]:
-    """As `load_official_checkpoint`, from an open file."""
+    """`load_official_checkpoint` from an open file."""
     held = official_network_name(file)
     if held is None:
         raise RecipeError(f"checkpoint {file.path} is not an official EfficientNet's: no variable efficientnet-*/...")
-    if held != model.network.name:
-        raise RecipeError(f"checkpoint {file.path} holds {held}, not {model.network.name}")
+    if held != model.spec.name:
+        raise RecipeError(f"checkpoint {file.path} holds {held}, not {model.spec.name}")
     names = official_names(model)
     suffix = _AVERAGE if ema else ""
     if ema and not any(name.endswith(_AVERAGE) for name in file.shapes):
@@ -93,12 +94,12 @@ def load_official_file(
     notes = []
     if second_norms:
         extra = [name for name in extra if name not in second_norms.values()]
-        what = f"a second set of batch norms ({listed([*second_norms.values()])})"
+        second_set = f"a second set of batch norms ({listed([*second_norms.values()])})"
         if AUXILIARY_BRANCH in model.branches:
             names.update(second_norms)
-            notes.append(f"{AUXILIARY_BRANCH} branch: loaded from {what}")
+            notes.append(f"{AUXILIARY_BRANCH} branch: loaded from {second_set}")
         else:
-            notes.append(f"not loaded, as there is no {AUXILIARY_BRANCH} branch: {what}")
+            notes.append(f"not loaded, as there is no {AUXILIARY_BRANCH} branch: {second_set}")
     if extra and not allow_extra_variables:
         raise RecipeError(
             f"checkpoint {file.path} holds variables that {held} does not have: {listed(extra)} "
@@ -109,10 +110,10 @@ def load_official_file(
     tensors = {path: name + suffix for path, name in names.items()}
     notes = assign_weights(model, file, tensors, skip_other_classifier) + notes
     hint = preprocessing_of_path(file.path)
-    if hint not in (None, model.network.preprocessing):
+    if hint not in (None, model.spec.preprocessing):
         notes.append(
-            f"the network's preprocessing is {model.network.preprocessing}, but the weights lie in a folder of those "
-            f"that want {hint}: with the wrong one, accuracy is far below the published"
+            f"the network's preprocessing is {model.spec.preprocessing}, but weights in a folder of this name "
+            f"need {hint}: with the wrong one, accuracy is far below the published one"
         )
     for note in notes:
         logging.info("%s", note)
@@ -120,8 +121,8 @@ def load_official_file(
 
 
 def official_names(model: tf.keras.Model) -> dict[str, str]:
-    """The official name for the path of every variable that an official network has."""
-    network_name = model.network.name
+    """The official name of every variable of the main branch and of every shared one, by its path."""
+    network_name = model.spec.name
     names = {
         "classifier.kernel": f"{network_name}/head/dense/kernel",
         "classifier.bias": f"{network_name}/head/dense/bias",
@@ -136,7 +137,7 @@ def official_names(model: tf.keras.Model) -> dict[str, str]:
 
 
 def _block_names(path: str, scope: str, expands: bool) -> Iterator[tuple[str, str]]:
-    """(path, official name) of a block's variables; the numbers count what TF1 created in the scope before."""
+    """(path, official name) of a block's variables, numbered in TF1's order of creation."""
     convolutions = 0
     layers = ("expand", "depthwise", "project") if expands else ("depthwise", "project")
     for index, layer in enumerate(layers):
@@ -161,16 +162,16 @@ def _numbered(name: str, count: int) -> str:
 
 
 def _left_over(file: CheckpointFile, known: set[str]) -> list[str]:
-    """Variables, without the suffix of their averages, that are neither the network's nor an optimizer's."""
+    """Variables that are neither the network's nor an optimizer's, without the suffix of moving averages."""
     variables = {name.removesuffix(_AVERAGE) for name in file.shapes}
     return sorted(name for name in variables - known if not _OPTIMIZER.search(name))
 
 
 def _second_norms(names: dict[str, str], extra: list[str], file: CheckpointFile) -> dict[str, str]:
-    """Official names of a second set of batch norms by auxiliary paths, or nothing when there is no whole one.
+    """Official names of a second, complete set of batch norms, by the auxiliary branch's paths; empty if there is none.
 
-    Whether the released AdvProp files have one, and under which names, is not documented. It is recognised by what any
-    such set must be: in every scope as many further norms as there are, of the same shapes in the same order.
+    Whether the released AdvProp files have one, and under which names, is not documented. Any such set must have, in
+    every scope, as many batch norms as the first set, with the same shapes in the same order.
     """
     ours = _norms_by_scope([name for path, name in names.items() if f".norms.{MAIN_BRANCH}." in path])
     theirs = _norms_by_scope(extra)
@@ -196,7 +197,7 @@ def _shape(file: CheckpointFile, name: str) -> list[int] | None:
 
 
 def _norms_by_scope(names: list[str]) -> dict[str, list[str]]:
-    """The batch norms in each scope, in TF1's order of creation: by the number at the end of the name."""
+    """The batch norms in each scope, in TF1's order of creation, which is the number at the end of the name."""
     norms = {name.rpartition("/")[0] for name in names if name.endswith(_NORM_LEAVES)}
     by_scope: dict[str, list[str]] = {}
     for norm in sorted(norms, key=lambda norm: int(match.group(1)) if (match := re.search(r"_(\d+)$", norm)) else 0):

@@ -1,4 +1,4 @@
-"""A checkpoint as a starting point, whoever wrote it: what is known of its weights, and how to load them."""
+"""Weights from a checkpoint of either kind: the facts about them, and loading."""
 
 import os
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from efficientnet_advprop.recipes import RecipeError, WeightsFacts, preprocessin
 
 
 class Weights(Protocol):
-    """Trained weights in a file, to evaluate.
+    """Trained weights in a file, for evaluation.
 
     Attributes:
-        facts: what is known of them.
-        origin: what they are, in a few words.
-        step: updates that made them; None if unknown.
+        facts: settings that the file determines.
+        origin: a short description.
+        step: number of training steps; None if unknown.
         class_names: in label order; None if unknown.
     """
 
@@ -29,11 +29,11 @@ class Weights(Protocol):
     def read(
         self, make_model: Callable[[], tf.keras.Model], ema: bool = True, allow_extra_variables: bool = False
     ) -> tuple[tf.keras.Model, list[str]]:
-        """A network with these weights, made in the current strategy's scope, and what a user should know, in lines."""
+        """A network with these weights, made in the current strategy's scope, and notes for the user, one per line."""
 
 
 class CheckpointWeights(Weights, Protocol):
-    """Weights that go into a network of this code: to evaluate, to start from, to export."""
+    """Weights that can be loaded into a `Network`, for evaluation, initialisation and export."""
 
     def load(
         self,
@@ -42,7 +42,7 @@ class CheckpointWeights(Weights, Protocol):
         allow_extra_variables: bool = False,
         skip_other_classifier: bool = False,
     ) -> list[str]:
-        """Load into a model; returns what a user should know, in lines."""
+        """Load into a model; returns notes for the user, one per line."""
 
     def read(
         self, make_model: Callable[[], tf.keras.Model], ema: bool = True, allow_extra_variables: bool = False
@@ -53,7 +53,7 @@ class CheckpointWeights(Weights, Protocol):
 
 
 class OfficialWeights(CheckpointWeights):
-    """A checkpoint that Google released, or one laid out like them; see `Weights`."""
+    """An official checkpoint, or one with the same layout; see `Weights`."""
 
     step = None
     class_names = None
@@ -97,7 +97,7 @@ class RunWeights(CheckpointWeights):
         """As `load_run_checkpoint`.
 
         Raises:
-            RecipeError: also for `allow_extra_variables`, of which a run's checkpoint has none.
+            RecipeError: also for `allow_extra_variables`: a run's checkpoint has no extra variables.
         """
         if allow_extra_variables:
             raise RecipeError(f"--allow_extra_variables is for official checkpoints; {self.facts.path} is a run's")
@@ -105,17 +105,17 @@ class RunWeights(CheckpointWeights):
 
 
 def open_weights(path: str) -> CheckpointWeights:
-    """Find out what a checkpoint is, by its content.
+    """Open a checkpoint; its content shows whether it is an official one or a run's.
 
     Args:
-        path: a checkpoint's prefix, or a folder that holds one; a run's folder means its newest.
+        path: a checkpoint's prefix, or a folder that holds one; of a run's folder the newest is opened.
 
     Raises:
-        RecipeError: when there is none, it cannot be read, or it is neither an official one nor a run's.
+        RecipeError: when there is none, it cannot be read, or it is of neither kind.
     """
-    of_run = os.path.join(path, "checkpoints")
-    is_run = tf.io.gfile.isdir(of_run) and not tf.io.gfile.glob(os.path.join(path, "*.index"))
-    file = CheckpointFile(of_run if is_run else path)
+    run_checkpoints = os.path.join(path, "checkpoints")
+    is_run = tf.io.gfile.isdir(run_checkpoints) and not tf.io.gfile.glob(os.path.join(path, "*.index"))
+    file = CheckpointFile(run_checkpoints if is_run else path)
     if run_checkpoint.is_run_checkpoint(file):
         return RunWeights(file)
     network_name = official.official_network_name(file)

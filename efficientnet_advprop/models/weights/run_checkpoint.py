@@ -1,4 +1,4 @@
-"""The checkpoints that runs of this project write (`training/checkpoints.py`)."""
+"""The checkpoints of this project's runs, written by `training/checkpoints.py`."""
 
 import tensorflow as tf
 from absl import logging
@@ -18,7 +18,7 @@ def is_run_checkpoint(file: CheckpointFile) -> bool:
 
 
 def read_record(file: CheckpointFile) -> WeightsRecord:
-    """What the checkpoint says about its weights.
+    """The record of recipe and classes in the checkpoint.
 
     Raises:
         RecipeError: when another version wrote it.
@@ -40,13 +40,13 @@ def load_run_checkpoint(
     """Load the weights of a run, without its optimizer, into a network with the same or other branches.
 
     Args:
-        model: a network of the run's shape.
+        model: the run's network.
         file: the checkpoint.
-        ema: the averaged weights, not the raw ones.
-        skip_other_classifier: leave the classifier as it is when the checkpoint's has another number of classes.
+        ema: load the moving averages, not the raw values.
+        skip_other_classifier: keep the classifier's initialisation when the checkpoint has another number of classes.
 
     Returns:
-        What a user should know, in lines, which are logged as well.
+        Notes for the user, one per line; they are logged too.
 
     Raises:
         RecipeError: when variables are missing or of another shape; the message lists their names.
@@ -61,5 +61,5 @@ def load_run_checkpoint(
 
 
 def _is_needed(path: str, model: tf.keras.Model) -> bool:
-    """Whether no other value would do: other branches' can start from the main branch's."""
+    """Whether the checkpoint must have the variable: those of other branches can start from the main branch's."""
     return not any(f".norms.{branch}." in path for branch in model.branches[1:])
