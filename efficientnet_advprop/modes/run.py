@@ -14,12 +14,12 @@ from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.recipes import (
     EVALUATION_ATTACK,
-    FAST_ADVPROP,
     Recipe,
     RecipeError,
     RunOptions,
     WeightsRecord,
     refuse_other_classes,
+    scheme_named,
 )
 from efficientnet_advprop.reporting import (
     BadImagesByEpoch,
@@ -47,7 +47,7 @@ def connect(options: RunOptions) -> tf.distribute.Strategy:
 
 
 def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bool, evaluation: bool) -> None:
-    """Refuse batches that the replicas cannot share equally.
+    """Refuse batches that the replicas cannot share equally, or of which the scheme cannot use a replica's part.
 
     Raises:
         RecipeError: naming the flag and the numbers.
@@ -59,11 +59,11 @@ def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bo
         sizes["eval_batch_size"] = (recipe.cadence.eval_batch_size, 1)
     for flag, (size, micro_batches) in sizes.items():
         try:
-            per_replica = tpu_utils.per_replica_batch_size(size, strategy.num_replicas_in_sync, micro_batches)
+            tpu_utils.per_replica_batch_size(size, strategy.num_replicas_in_sync, micro_batches)
         except tpu_utils.DeviceError as error:
             raise RecipeError(f"--{flag}: {error}") from error
-        if flag == "train_batch_size" and recipe.scheme == FAST_ADVPROP:
-            recipe.num_fast_adversarial(per_replica)
+    if training:
+        scheme_named(recipe.scheme).validate(recipe.scheme_settings(strategy.num_replicas_in_sync))
 
 
 class Run:
@@ -329,7 +329,10 @@ class Run:
         return {**self.evaluate_clean(), **run_all([pgd_accuracy])}
 
     def draw_examples(self) -> str:
-        """Draw the strip of adversarial images: the attack of training, or that of evaluation if there is none."""
+        """Draw the strip of adversarial images: the attack of training, or that of evaluation if there is none.
+
+        It raises the cross-entropy, whatever loss training attacks.
+        """
         branch, spec = self.recipe.cadence.eval_branch, EVALUATION_ATTACK
         if self.recipe.attacking_terms:
             term = self.recipe.attacking_terms[0]
