@@ -59,8 +59,8 @@ def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf
     """Move images so that a loss grows.
 
     The input is clipped to [0, 255] first (bicubic resizing overshoots). From there the result is within epsilon for
-    "pgd" and "ifgsm", within num_steps * step_size_px (plus epsilon with a random start) for "gd", unmoved for "none",
-    always inside [0, 255], and gradients stop at it.
+    "pgd" and "ifgsm", within num_steps * step_size_px of its start for "gd", unmoved for "none"; it is always inside
+    [0, 255], and gradients stop at it.
 
     The steps are one `tf.while_loop`, so the graph does not grow with their number, and each needs only the gradient
     with respect to the images: no weight gradients are built.
@@ -103,7 +103,8 @@ def starting_point(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tupl
         seed: int32 [2].
 
     Returns:
-        The clean images, clipped to [0, 255], and the start: with `random_start` a random point of their balls.
+        The clean images, clipped to [0, 255], and the start, too: with `random_start` a random point of their balls, or
+        with `start_std_px` a normal one, which may lie outside.
     """
     clean = _clip_to_pixels(images)
     start = _clip_to_pixels(clean + _random_offset(clean, spec, seed)) if spec.random_start else clean
@@ -126,7 +127,9 @@ def ascend(adversarial: tf.Tensor, gradient: tf.Tensor, clean: tf.Tensor, spec: 
 
 
 def _random_offset(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.Tensor:
-    """A uniformly random point of the ball, for each image [B, H, W, 3]."""
+    """Where a random start is, seen from each image [B, H, W, 3]: uniform in the ball, or normal."""
+    if spec.start_std_px:
+        return tf.random.stateless_normal(tf.shape(images), seed, stddev=spec.start_std_px)
     if spec.norm == "linf":
         return tf.random.stateless_uniform(tf.shape(images), seed, -spec.epsilon_px, spec.epsilon_px)
     direction_seed, radius_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))

@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import FAST_ADVPROP, AttackSpec, Recipe, RecipeError, TermWeights
+from efficientnet_advprop.recipes import SCHEMES, AttackSpec, Recipe, RecipeError, TermWeights, scheme_named
 from flags.command import own_flags
 from flags.definitions import RECIPE_FLAGS
 
@@ -54,10 +54,12 @@ _MODES_THAT_READ = {
 # Flags of one run, and what a study of many has instead.
 _INSTEAD_IN_A_STUDY = {"model": "models", "scheme": "schemes", "advprop": "schemes", "seed": "seeds"}
 _READ_BY_COMPARISONS = ("mode", "compare", "published", "model_dir")
-NO_BALL = "attack gd without a random start has no ball"
+NO_BALL = "attack gd without a uniform random start has no ball"
 # Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
 _READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
 _WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
+# Fields that some schemes alone read.
+_OF_SCHEMES = tuple(dict.fromkeys(field for scheme in SCHEMES.values() for field in scheme.own_fields))
 
 
 def refuse_contradictions(values: absl_flags.FlagValues) -> None:
@@ -179,9 +181,9 @@ def _unread(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, str]:
         ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
         *((f"attack.{field}", recipe.attack.perturbs, "attack is none") for field in _READ_BY_ATTACKS),
         ("attack.epsilon_px", recipe.attack.has_ball, NO_BALL),
+        ("attack.start_std_px", recipe.attack.random_start, "attack_random_start is false"),
         *((f"term_weights.{term}", term in terms, f"scheme {recipe.scheme} has no {term} term") for term in _WEIGHED),
-        ("clean_from_epoch", recipe.scheme == "adversarial_then_clean", scheme),
-        ("fast_adversarial_share", recipe.scheme == FAST_ADVPROP, scheme),
+        *((field, field in scheme_named(recipe.scheme).own_fields, scheme) for field in _OF_SCHEMES),
         ("optimizer.lr_decay_epochs", optimizer.lr_schedule == "exponential", schedule),
         ("optimizer.lr_step_epochs", optimizer.lr_schedule == "step", schedule),
         ("optimizer.lr_decay_factor", optimizer.lr_schedule in ("exponential", "step"), schedule),

@@ -74,7 +74,13 @@ RECIPE_FLAGS = (
     RecipeFlag("attack_epsilon", "attack.epsilon_px", float, "Radius in pixels of [0, 255]."),
     RecipeFlag("attack_step_size", "attack.step_size_px", float, "Length of a step in pixels of [0, 255]."),
     RecipeFlag("attack_steps", "attack.num_steps", int, "Number of steps."),
-    RecipeFlag("attack_random_start", "attack.random_start", bool, "Start at a random point of the ball."),
+    RecipeFlag("attack_random_start", "attack.random_start", bool, "Start at a random point, not at the clean image."),
+    RecipeFlag(
+        "attack_start_std",
+        "attack.start_std_px",
+        float,
+        "Standard deviation in pixels of a normal random start; 0: uniform in the ball.",
+    ),
     RecipeFlag("attack_target", "attack.target", TARGETS, "Raise the true class's loss, or lower a random one's."),
     RecipeFlag("attack_bn", "attack.batch_norm_mode", BATCH_NORM_MODES, "Statistics that the attack goes through."),
     # The scheme's terms.
@@ -157,7 +163,8 @@ def _define_all() -> None:
     _define("mode", MODES, "What to do.", default="train_and_eval")
     _define("model", tuple(NETWORKS), "Network.")
     absl_flags.DEFINE_alias("model_name", "model")
-    _define("scheme", tuple(SCHEMES), "Training scheme.")
+    sources = "; ".join(f"{scheme.name}: {scheme.source}" for scheme in SCHEMES.values())
+    _define("scheme", tuple(SCHEMES), f"Training scheme. {sources}.")
     _define("advprop", bool, "Short for --scheme=advprop.")
     names = ", ".join(DATASETS)
     absl_flags.DEFINE_list("schemes", None, "Schemes that a study compares, vanilla among them.")

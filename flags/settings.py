@@ -192,11 +192,13 @@ def recipe_on_data(
     return recipe
 
 
-def with_own_receipt(base: Recipe, recipe: Recipe) -> Recipe:
+def with_own_provenance(base: Recipe, recipe: Recipe) -> Recipe:
     """A valid recipe, which promises nothing where it is no longer the named one."""
     if not differences(base, recipe):
         return recipe
-    return override(recipe, {"receipt.expected": "not known: the named recipe was changed", "receipt.measured": False})
+    return override(
+        recipe, {"provenance.expected": "not known: the named recipe was changed", "provenance.measured": False}
+    )
 
 
 def _new_recipe(
@@ -216,7 +218,7 @@ def _new_recipe(
     elif values.mode in TRAINING:  # else a run's own recipe is what counts, which `apply_to` validates
         recipe.validate()
         refuse_unread([recipe], changes)
-    return with_own_receipt(base, recipe)
+    return with_own_provenance(base, recipe)
 
 
 def _recipe_of_weights(

@@ -19,7 +19,7 @@ from efficientnet_advprop.recipes import (
     plan,
 )
 from flags.checks import NO_BALL, refuse_contradictions, refuse_unread
-from flags.settings import DEFAULT_MODEL, changes_of, dataset_of, recipe_on_data, run_options, with_own_receipt
+from flags.settings import DEFAULT_MODEL, changes_of, dataset_of, recipe_on_data, run_options, with_own_provenance
 
 _DEFAULT_SEEDS = 3  # the fewest whose spread says something
 
@@ -54,7 +54,7 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
         base = named_recipe(model, dataset, scheme)
         recipe = recipe_on_data(base, data, {**changes, **own_changes})
         recipe.validate()
-        return with_own_receipt(base, recipe)
+        return with_own_provenance(base, recipe)
 
     spec = StudySpec(
         tuple(values.models) if values.models is not None else (DEFAULT_MODEL,),

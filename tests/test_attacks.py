@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.attacks import attack_loss, perturb, starting_point
 from efficientnet_advprop.recipes import AttackSpec, RecipeError
 
 SEED = tf.constant([3, 5])
@@ -162,6 +162,22 @@ def test_random_start_fills_the_ball(norm):
         assert abs(share_inside_half - 1 / 8) < 0.03
 
 
+def test_a_normal_start_lies_about_the_clean_image_and_only_steps_project_it():
+    """The official TRADES: x + 0.001 * randn, then step, ball, range."""
+    images = tf.fill((2000, 1, 1, 3), 100.0)
+    spec = AttackSpec(epsilon_px=0.1, step_size_px=0.05, num_steps=1, start_std_px=0.255)
+    clean, start = starting_point(images, spec, SEED)
+    offset = (start - clean).numpy()
+    assert abs(offset.mean()) < 0.01
+    assert abs(offset.std() - 0.255) < 0.01
+    assert np.abs(offset).max() > 0.5  # far outside the ball
+    moved = perturb(linear_loss(np.ones(images.shape, np.float32)), images, spec, SEED).numpy() - 100
+    np.testing.assert_allclose(moved, np.clip(offset + 0.05, -0.1, 0.1), atol=1e-4)
+    black = starting_point(tf.zeros_like(images), spec, SEED)[1].numpy()
+    np.testing.assert_allclose(black, np.maximum(offset, 0), atol=1e-4)
+    assert "normal start of 0.255 px" in spec.summary()
+
+
 def test_same_seed_same_result_other_seed_another():
     rng = np.random.default_rng(1)
     images, weights = some_images(rng), rng.normal(size=(3, 4, 5, 3)).astype(np.float32)
@@ -217,6 +233,8 @@ def test_random_target_is_uniform_over_the_classes_outside_the_labels_support():
         ("epsilon_px", 300.0, "300 px is outside"),
         ("step_size_px", 0.0, "step size 0 px"),
         ("num_steps", 0, "0 steps"),
+        ("start_std_px", -0.5, "start_std -0.5 px is outside"),
+        ("start_std_px", float("nan"), "start_std nan px is outside"),
         ("method", "fgsm", "known: pgd, ifgsm, gd, none"),
         ("target", "least_likely", "known: untargeted, random"),
         ("batch_norm_mode", "main", "known: running, batch"),

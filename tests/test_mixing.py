@@ -7,7 +7,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import open_source, train_dataset
 from efficientnet_advprop.data.augment import augmentation_of, cutmix, mixup
 from efficientnet_advprop.data.preprocessing import augmented, preprocess_train
-from efficientnet_advprop.recipes import SCHEMES, Phase, RecipeError, Term, named_recipe, override
+from efficientnet_advprop.recipes import SCHEMES, Phase, RecipeError, Scheme, Term, named_recipe, override
 
 BATCH, CLASSES = 9, 4  # odd: the middle image is its own counterpart
 
@@ -143,8 +143,8 @@ def schemes_of_views(monkeypatch):
     """Schemes `two_views`, the second of which comes with the second phase, and `augmented_view`."""
     plain, augmented = (Term(view, view, "main", 1.0) for view in ("images", "images_augmented"))
     two_views = (Phase(1.0, (plain,)), Phase(None, (plain, augmented)))
-    monkeypatch.setitem(SCHEMES, "two_views", lambda settings: two_views)
-    monkeypatch.setitem(SCHEMES, "augmented_view", lambda settings: (Phase(None, (augmented,)),))
+    for name, phases in (("two_views", two_views), ("augmented_view", (Phase(None, (augmented,)),))):
+        monkeypatch.setitem(SCHEMES, name, Scheme(name, "this test", lambda settings, phases=phases: phases))
 
 
 @pytest.mark.parametrize("augment_name", ["autoaugment", "randaugment"])

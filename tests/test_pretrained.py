@@ -333,7 +333,7 @@ def test_a_run_that_starts_from_weights_takes_their_network():
     recipe = flags.settings_from_flags(set_flags("--init_checkpoint=x", "--advprop"), weights=facts).recipe
     assert (recipe.network.name, recipe.network.preprocessing) == ("efficientnet-b3", "imagenet")
     assert recipe.init_checkpoint == "x"
-    assert not recipe.receipt.measured
+    assert not recipe.provenance.measured
     assert recipe.attack == named_recipe("efficientnet-b3", "digits", "advprop").attack
 
 

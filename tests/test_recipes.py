@@ -11,15 +11,14 @@ from efficientnet_advprop.recipes import (
     AttackSpec,
     Phase,
     RecipeError,
-    SchemeSettings,
     Term,
     TermWeights,
     compared_values,
     differences,
     from_json,
     named_recipe,
+    num_fast_adversarial,
     override,
-    scheme_phases,
     to_json,
 )
 from efficientnet_advprop.recipes.data_spec import DATASETS
@@ -33,8 +32,8 @@ def test_every_named_recipe_is_valid_and_survives_json(model, dataset, scheme):
     recipe.validate()
     assert from_json(to_json(recipe)) == recipe
     measured = {"digits": ("efficientnet-b0", "efficientnet-b7", "resnet-50"), "cifar10": ("efficientnet-b0",)}
-    assert recipe.receipt.measured == (scheme == "advprop" and model in measured.get(dataset, ()))
-    assert f"--model={model}" in recipe.receipt.command
+    assert recipe.provenance.measured == (scheme == "advprop" and model in measured.get(dataset, ()))
+    assert f"--model={model}" in recipe.provenance.command
 
 
 def test_imagenet_recipe_is_the_official_trainers():
@@ -44,11 +43,23 @@ def test_imagenet_recipe_is_the_official_trainers():
     assert recipe.optimizer.base_learning_rate * recipe.train_batch_size / 256 == pytest.approx(0.128)
     assert recipe.network.survival_prob == 0.8
     assert (recipe.data.augment_name, recipe.data.augment_pixel_scale) == ("autoaugment", 1.0)
-    assert recipe.receipt.expected.startswith("top-1 85.2 %")
+    assert recipe.provenance.expected.startswith("top-1 85.2 %")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_imagenet_recipe_of_resnets(scheme):
+@pytest.mark.parametrize(
+    ("scheme", "weights"),
+    [
+        ("vanilla", [1.0]),
+        ("adversarial", [1.0]),
+        ("adversarial_then_clean", [1.0, 1.0]),
+        ("joint", [0.5, 0.5]),
+        ("advprop", [0.5, 0.5]),
+        ("fine_grained", [1 / 3, 1 / 3, 1 / 3]),
+        ("fast_advprop", [1.0, 0.5, 0.5]),  # a mean over images already
+        ("trades", [1.0, 6.0]),  # one cross-entropy and a regulariser
+    ],
+)
+def test_imagenet_recipe_of_resnets(scheme, weights):
     recipe = named_recipe("resnet-101", "imagenet", scheme)
     assert recipe.total_steps == 525_478  # 105 epochs at 256
     assert recipe.optimizer.peak_learning_rate(256) == 0.1
@@ -61,19 +72,11 @@ def test_imagenet_recipe_of_resnets(scheme):
     )
     # The mean over a scheme's terms: the learning rate belongs to it.
     terms = [term for phase in recipe.phases for term in phase.terms]
-    assert [term.weight for term in terms] == {
-        "vanilla": [1.0],
-        "adversarial": [1.0],
-        "adversarial_then_clean": [1.0, 1.0],
-        "joint": [0.5, 0.5],
-        "advprop": [0.5, 0.5],
-        "fine_grained": [1 / 3, 1 / 3, 1 / 3],
-        "fast_advprop": [1.0, 0.5, 0.5],  # a mean over images already
-    }[scheme]
+    assert [term.weight for term in terms] == weights
     published = {"vanilla": "top-1 78.3 %", "advprop": "top-1 78.9 %"}
-    assert recipe.receipt.expected == published.get(scheme, "not known")
-    if scheme != "fast_advprop":
-        assert f"term weights {terms[0].weight:g}" in recipe.receipt.source
+    assert recipe.provenance.expected == published.get(scheme, "not known")
+    if scheme not in ("fast_advprop", "trades"):
+        assert f"term weights {terms[0].weight:g}" in recipe.provenance.source
 
 
 def test_the_family_is_the_name_before_the_dash():
@@ -109,8 +112,10 @@ def test_attack_strength_follows_the_paper(model, epsilon_px, num_steps):
 
 
 def test_schemes_are_the_papers():
-    attack = AttackSpec()
-    settings = SchemeSettings(attack, TermWeights(clean=0.5, adversarial=2.0, augmented=3.0, noise=4.0), 175.0)
+    weights = TermWeights(clean=0.5, adversarial=2.0, augmented=3.0, noise=4.0)
+    settings = named_recipe("efficientnet-b0", "digits", "vanilla").scheme_settings()
+    settings = dataclasses.replace(settings, attack=AttackSpec(), weights=weights, clean_from_epoch=175.0)
+    attack = settings.attack
     clean = Term("clean", "images", "main", 0.5)
     through_main = Term("adversarial", "images", "main", 2.0, attack)
     through_auxiliary = Term("adversarial", "images", "auxiliary", 2.0, attack)
@@ -124,16 +129,17 @@ def test_schemes_are_the_papers():
         "fine_grained": (Phase(None, (clean, augmented, through_auxiliary)),),
         "fast_advprop": (Phase(None, (clean, Term("noise", "images", "auxiliary", 4.0), through_auxiliary)),),
     }
-    assert {scheme: scheme_phases(scheme, settings) for scheme in SCHEMES} == expected
+    expected["trades"] = (Phase(None, (clean, dataclasses.replace(through_main, loss="kl_from_clean"))),)
+    assert {scheme: SCHEMES[scheme].phases(settings) for scheme in expected} == expected
 
 
 def test_a_network_has_the_branches_of_its_scheme():
-    branches = {scheme: named_recipe("efficientnet-b0", "digits", scheme).branches for scheme in SCHEMES}
-    assert branches == {
-        **dict.fromkeys(("vanilla", "adversarial", "adversarial_then_clean", "joint"), ("main",)),
+    expected = {
+        **dict.fromkeys(("vanilla", "adversarial", "adversarial_then_clean", "joint", "trades"), ("main",)),
         **dict.fromkeys(("advprop", "fast_advprop"), ("main", "auxiliary")),
         "fine_grained": ("main", "augmented", "auxiliary"),
     }
+    assert {scheme: named_recipe("efficientnet-b0", "digits", scheme).branches for scheme in expected} == expected
 
 
 @pytest.mark.parametrize("length", [{"train_epochs": 10.0}, {"train_steps": 400}])
@@ -165,7 +171,7 @@ def test_fast_advprop_is_one_step_through_statistics_of_the_batch(model):
     attack = AttackSpec("pgd", "linf", 1.0, 1.0, num_steps=1, batch_norm_mode="batch")
     assert (recipe.attack, recipe.fast_adversarial_share) == (attack, 0.2)
     assert recipe.term_weights == TermWeights(clean=1.0, noise=0.5, adversarial=0.5)
-    assert [recipe.num_fast_adversarial(size) for size in (80, 32, 4)] == [16, 6, 1]
+    assert [num_fast_adversarial(recipe.fast_adversarial_share, size) for size in (80, 32, 4)] == [16, 6, 1]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +185,8 @@ def test_fast_advprop_is_one_step_through_statistics_of_the_batch(model):
         ("fast_advprop", "fast_adversarial_share", 0.01, "makes 0 of a replica's 32 images adversarial"),
         ("fast_advprop", "fast_adversarial_share", 1.0, "makes 32 of a replica's 32"),
         ("fast_advprop", "term_weights.noise", -1.0, "noise weight -1"),
+        ("trades", "attack.target", "random", "trades attacks the predictions, not a class"),
+        ("trades", "attack.random_start", False, "trades needs attack_random_start"),
         ("adversarial_then_clean", "clean_from_epoch", 8.0, "clean_from_epoch 8 is not inside the run's .* epochs"),
         ("adversarial_then_clean", "clean_from_epoch", 0.0, "clean_from_epoch 0 is not inside"),
         ("adversarial_then_clean", "term_weights.clean", 0.0, "nothing would be learned"),
@@ -304,6 +312,8 @@ def test_a_longer_run_continues_only_under_a_constant_rate():
             1.3753,
         ),  # 6 of 359 * 32 / 1437 epochs
         ("fast_advprop", {"train_batch_size": 30}, 1.2, 1.2),
+        ("trades", {"attack.num_steps": 10}, 12 + 1 / 3, 7 + 1 / 3),  # and the clean predictions, a forward pass
+        ("trades", {"attack.method": "none"}, 2, 2),
     ],
 )
 def test_passes_are_those_of_the_papers_over_all_phases(scheme, changes, passes, cheaper):
@@ -342,23 +352,31 @@ def test_override_knows_only_the_recipes_paths():
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "message"),
     [
-        lambda values: values.pop("seed"),
-        lambda values: values["optimizer"].update(nesterov=True),
-        lambda values: values["optimizer"].update(momentum="much"),
-        lambda values: values["optimizer"].update(lr_step_epochs=["soon"]),
-        lambda values: values["optimizer"].update(lr_step_epochs=30.0),
-        lambda values: values.update(seed=None),
+        (lambda values: values.pop("seed"), "seed is missing"),
+        (lambda values: values["attack"].pop("norm"), r"attack\.norm is missing"),
+        (lambda values: values["optimizer"].update(nesterov=True), r"optimizer\.nesterov: no field of a Recipe"),
+        (lambda values: values["optimizer"].update(momentum="much"), r"optimizer\.momentum is 'much', not .* float"),
+        (lambda values: values["optimizer"].update(lr_step_epochs=["soon"]), r"optimizer\.lr_step_epochs is 'soon'"),
+        (lambda values: values["optimizer"].update(lr_step_epochs=30.0), r"optimizer\.lr_step_epochs is 30\.0"),
+        (lambda values: values.update(seed=None), "seed is None, not of type int"),
+        (lambda values: values.update(optimizer=3), "optimizer is 3, not an object"),
+        (lambda values: values.update(version="new"), "version 'new' .* is not a number from 1 on"),
+        (lambda values: values.update(version=0), "version 0"),
     ],
 )
-def test_a_record_of_another_version_is_refused(damage):
+def test_a_damaged_record_is_refused_by_field(damage, message):
     values = json.loads(to_json(named_recipe("efficientnet-b0", "digits", "advprop")))
     damage(values)
-    with pytest.raises(RecipeError, match="not a recipe of this version"):
+    with pytest.raises(RecipeError, match=f"^{message}"):
         from_json(json.dumps(values))
-    with pytest.raises(RecipeError, match="not a recipe of this version"):
-        from_json("{")
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", "3"])
+def test_what_is_no_record_is_refused(text):
+    with pytest.raises(RecipeError, match=r"not a record|the record is .*, not an object"):
+        from_json(text)
 
 
 def test_numbers_in_a_row_survive_json_written_by_hand():

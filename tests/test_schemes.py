@@ -5,35 +5,18 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.models import build_model
-from efficientnet_advprop.recipes import SCHEMES, AttackSpec, Recipe, override
+from efficientnet_advprop.recipes import CLEAN, KL_FROM_CLEAN, SCHEMES, AttackSpec, Recipe, override
 from efficientnet_advprop.training import objective as objectives
 from efficientnet_advprop.training.interruption import Interrupted
-from efficientnet_advprop.training.step import make_objective
+from efficientnet_advprop.training.losses import TERM_LOSSES
+from efficientnet_advprop.training.step import OBJECTIVES, make_objective
 from tests.small import assert_equal_values, small_recipe, values
 from tests.test_training import run_training
 
 SEED = tf.constant([1, 2])
 
-# The branches whose statistics a shift of the adversarial images moves, by phase.
-FOLLOW_ADVERSARIAL = {
-    "vanilla": [set()],
-    "adversarial": [{"main"}],
-    "adversarial_then_clean": [{"main"}, set()],
-    "joint": [{"main"}],
-    "advprop": [{"auxiliary"}],
-    "fine_grained": [{"auxiliary"}],
-}
-# The branches whose statistics move at all.
-USED = {
-    "vanilla": [{"main"}],
-    "adversarial": [{"main"}],
-    "adversarial_then_clean": [{"main"}, {"main"}],
-    "joint": [{"main"}],
-    "advprop": [{"main", "auxiliary"}],
-    "fine_grained": [{"main", "augmented", "auxiliary"}],
-    "fast_advprop": [{"main", "auxiliary"}],
-}
-PHASES = [(scheme, index) for scheme, phases in USED.items() for index in range(len(phases))]
+PHASES = [(scheme, index) for scheme in SCHEMES for index in range(len(small_recipe(scheme).phases))]
+OF_TERMS = [pair for pair in PHASES if SCHEMES[pair[0]].objective == "terms"]
 
 pytestmark = pytest.mark.usefixtures("two_blocks")
 
@@ -79,29 +62,39 @@ def stem_mean(model: tf.keras.Model, branch: str) -> np.ndarray:
     return values(model)[f"stem.norm.norms.{branch}.moving_mean"]
 
 
-def test_every_scheme_is_tested_here():
-    assert set(USED) == set(SCHEMES)
+@pytest.mark.parametrize(("scheme", "phase"), PHASES)
+def test_what_a_scheme_names_is_there(scheme, phase):
+    """An objective, its terms' losses, and for a divergence from clean predictions these, of the same pass."""
+    assert scheme == SCHEMES[scheme].name
+    assert SCHEMES[scheme].objective in OBJECTIVES
+    terms = tiny_recipe(scheme).phases[phase].terms
+    assert {term.loss for term in terms} <= set(TERM_LOSSES)
+    clean = {(term.view, term.branch) for term in terms if term.name == CLEAN and term.attack is None}
+    assert {(term.view, term.branch) for term in terms if term.loss == KL_FROM_CLEAN} <= clean
 
 
 @pytest.mark.parametrize(("scheme", "phase"), PHASES)
 def test_a_scheme_moves_the_statistics_of_its_branches_alone(scheme, phase, batch):
     recipe = tiny_recipe(scheme)
-    assert moved_branches(three_branches(recipe), after_a_step(recipe, phase, batch)) == USED[scheme][phase]
+    used = {term.branch for term in recipe.phases[phase].terms}
+    assert moved_branches(three_branches(recipe), after_a_step(recipe, phase, batch)) == used
 
 
-@pytest.mark.parametrize(("scheme", "phase"), [pair for pair in PHASES if pair[0] in FOLLOW_ADVERSARIAL])
+@pytest.mark.parametrize(("scheme", "phase"), OF_TERMS)
 def test_a_shift_of_the_adversarial_images_moves_their_branch_alone(scheme, phase, batch, monkeypatch):
     recipe = tiny_recipe(scheme)
     plain = after_a_step(recipe, phase, batch)
     perturb = objectives.perturb
     monkeypatch.setattr(objectives, "perturb", lambda *arguments: perturb(*arguments) + 50.0)
     shifted = after_a_step(recipe, phase, batch)
-    assert moved_branches(plain, shifted) == FOLLOW_ADVERSARIAL[scheme][phase]
+    attacked = {term.branch for term in recipe.phases[phase].terms if term.attack}
+    assert moved_branches(plain, shifted) == attacked
 
 
-def test_joint_training_is_batch_norm_over_both_halves(batch):
+@pytest.mark.parametrize("scheme", ["joint", "trades"])
+def test_joint_training_is_batch_norm_over_both_halves(batch, scheme):
     """The stem's mean is that of clean and adversarial images together, as of one call on their concatenation."""
-    recipe = tiny_recipe("joint", attack__epsilon_px=40.0, attack__step_size_px=40.0)
+    recipe = tiny_recipe(scheme, attack__epsilon_px=40.0, attack__step_size_px=40.0)
     model, reference = after_a_step(recipe, 0, batch), three_branches(recipe)
     objective = objectives.Objective(three_branches(recipe), recipe.phases[0].terms, recipe.label_smoothing)
     (branch_pass,) = objective._passes
@@ -116,7 +109,10 @@ def test_joint_training_is_batch_norm_over_both_halves(batch):
 
 
 def test_the_attack_of_one_branch_goes_through_it_with_running_statistics(batch, monkeypatch):
-    """Adversarial images of joint and adversarial training are made against the very norms they train."""
+    """Adversarial images of joint and adversarial training are made against the very norms they train.
+
+    TRADES asks them for the clean predictions first.
+    """
     called = []
     network = type(three_branches(tiny_recipe("joint")))
     call = network.call
@@ -130,6 +126,9 @@ def test_the_attack_of_one_branch_goes_through_it_with_running_statistics(batch,
         called.clear()
         after_a_step(tiny_recipe(scheme), 0, batch)
         assert called == [(False, "main", "running"), (True, "main", None)]
+    called.clear()
+    after_a_step(tiny_recipe("trades"), 0, batch)
+    assert called == [(False, "main", "running"), (False, "main", "running"), (True, "main", None)]
 
 
 def test_fine_grained_takes_each_branch_its_own_view(batch):

@@ -33,8 +33,19 @@ def parsed(*arguments: str) -> flags.Settings:
         (("--scheme=adversarial", "--clean_weight=2"), "no effect: scheme adversarial has no clean term"),
         (
             ("--advprop", "--attack=gd", "--attack_random_start=false", "--attack_epsilon=3"),
-            "--attack_epsilon would have no effect: attack gd without a random start has no ball",
+            "--attack_epsilon would have no effect: attack gd without a uniform random start has no ball",
         ),
+        (
+            ("--scheme=trades", "--attack=gd", "--attack_epsilon=3"),
+            "--attack_epsilon would have no effect: attack gd without a uniform random start has no ball",
+        ),
+        (
+            ("--advprop", "--attack_random_start=false", "--attack_start_std=1"),
+            "--attack_start_std would have no effect: attack_random_start is false",
+        ),
+        (("--advprop", "--attack=none", "--attack_start_std=1"), "--attack_start_std would have no effect: attack is"),
+        (("--advprop", "--attack_start_std=-1"), "attack start_std -1 px is outside"),
+        (("--scheme=trades", "--attack=ifgsm"), "trades needs attack_random_start"),
         (("--advprop", "--clean_from_epoch=2"), "--clean_from_epoch would have no effect: scheme is advprop"),
         (("--advprop", "--fast_adversarial_share=0.3"), "--fast_adversarial_share would have no effect"),
         (
@@ -97,9 +108,9 @@ def test_flags_of_the_step_schedule_and_of_batch_norm_decay():
 
 
 def test_a_changed_recipe_promises_nothing():
-    assert parsed("--advprop").recipe.receipt.measured
-    assert parsed("--advprop", "--eval_batch_size=8").recipe.receipt.measured
-    assert not parsed("--advprop", "--width_coefficient=0.5").recipe.receipt.measured
+    assert parsed("--advprop").recipe.provenance.measured
+    assert parsed("--advprop", "--eval_batch_size=8").recipe.provenance.measured
+    assert not parsed("--advprop", "--width_coefficient=0.5").recipe.provenance.measured
 
 
 def test_every_recipe_flag_names_a_value_of_the_recipe():
@@ -122,7 +133,7 @@ def test_what_was_counted_becomes_the_recipes():
 
     recipe = recipe_of(facts)
     assert (recipe.data.num_label_classes, recipe.data.num_train_images, recipe.data.num_eval_images) == (7, 5000, 300)
-    assert not recipe.receipt.measured
+    assert not recipe.provenance.measured
     with pytest.raises(RecipeError, match="num_eval_images is 299, but x holds 300 evaluation images"):
         recipe_of(facts, "--num_eval_images=299")
     with pytest.raises(

@@ -111,7 +111,7 @@ def test_strengths_are_the_papers_and_a_length_grows_whichever_way_it_is_given()
         (["--schemes=vanilla,advprop", "--attack_epsilons=1,4", "--attack=none"], "--attack_epsilons would have no"),
         (
             ["--schemes=vanilla,advprop", "--attack_epsilons=1,2", "--attack=gd", "--attack_random_start=false"],
-            "--attack_epsilons would have no effect: attack gd without a random start",
+            "--attack_epsilons would have no effect: attack gd without a uniform random",
         ),
         (["--schemes=vanilla,fast_advprop", "--train_batch_size=2"], "fast_adversarial_share 0.2 makes 0 of"),
         (["--schemes=vanilla", "--train_epochs=nan"], "train_epochs nan"),

@@ -9,8 +9,16 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.models.weights import open_weights
-from efficientnet_advprop.recipes import Recipe, RecipeError, TermWeights, WeightsRecord, named_recipe
-from efficientnet_advprop.recipes.schemes import SCHEMES, Phase
+from efficientnet_advprop.recipes import (
+    SCHEMES,
+    Phase,
+    Recipe,
+    RecipeError,
+    Scheme,
+    TermWeights,
+    WeightsRecord,
+    named_recipe,
+)
 from efficientnet_advprop.training.checkpoints import Checkpoints, find
 from efficientnet_advprop.training.interruption import Interrupted, StopRequest
 from efficientnet_advprop.training.loop import make_step_loop, train
@@ -356,11 +364,11 @@ def test_phases_switch_their_terms_at_their_epoch(tmp_path, monkeypatch):
     """A scheme of two phases: adversarial images until epoch 0.01 (two steps), clean ones after."""
 
     def two_phases(settings):
-        (advprop,) = SCHEMES["advprop"](settings)
+        (advprop,) = SCHEMES["advprop"].phases(settings)
         clean, adversarial = advprop.terms
         return (Phase(0.01, (dataclasses.replace(adversarial, branch="main"),)), Phase(None, (clean,)))
 
-    monkeypatch.setitem(SCHEMES, "two_phases", two_phases)
+    monkeypatch.setitem(SCHEMES, "two_phases", Scheme("two_phases", "this test", two_phases))
     recipe = dataclasses.replace(small_recipe(train_steps=4), scheme="two_phases")
     _, notes = run_training(recipe, tmp_path)
     assert [(step, sorted(name for name in values if name.startswith("loss/"))) for step, values in notes.trained] == [

@@ -12,7 +12,7 @@ from efficientnet_advprop.data import IMAGENET_CLASSES, Source, class_names, eva
 from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, run_all
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
-from efficientnet_advprop.recipes import EVALUATION_ATTACK, FAST_ADVPROP, Recipe, RecipeError, RunOptions
+from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, scheme_named
 
 
 def connect(options: RunOptions) -> tf.distribute.Strategy:
@@ -21,7 +21,7 @@ def connect(options: RunOptions) -> tf.distribute.Strategy:
 
 
 def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bool, evaluation: bool) -> None:
-    """Refuse batches that the replicas cannot share equally.
+    """Refuse batches that the replicas cannot share equally, or of which the scheme cannot use a replica's part.
 
     Raises:
         RecipeError: naming the flag and the numbers.
@@ -33,11 +33,11 @@ def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bo
         sizes["eval_batch_size"] = (recipe.cadence.eval_batch_size, 1)
     for flag, (size, micro_batches) in sizes.items():
         try:
-            per_replica = tpu_utils.per_replica_batch_size(size, strategy.num_replicas_in_sync, micro_batches)
+            tpu_utils.per_replica_batch_size(size, strategy.num_replicas_in_sync, micro_batches)
         except tpu_utils.DeviceError as error:
             raise RecipeError(f"--{flag}: {error}") from error
-        if flag == "train_batch_size" and recipe.scheme == FAST_ADVPROP:
-            recipe.num_fast_adversarial(per_replica)
+    if training:
+        scheme_named(recipe.scheme).validate(recipe.scheme_settings(strategy.num_replicas_in_sync))
 
 
 class Session:

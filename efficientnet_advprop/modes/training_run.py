@@ -146,7 +146,10 @@ class TrainingRun(Session):
         )
 
     def draw_examples(self) -> str:
-        """Draw the strip of adversarial images: the attack of training, or that of evaluation if there is none."""
+        """Draw the strip of adversarial images: the attack of training, or that of evaluation if there is none.
+
+        It raises the cross-entropy, whatever loss training attacks.
+        """
         branch, spec = self.recipe.cadence.eval_branch, EVALUATION_ATTACK
         if self.recipe.attacking_terms:
             term = self.recipe.attacking_terms[0]

@@ -1,4 +1,4 @@
-"""Recipes: every setting of a run as a frozen value, and the named ones with their receipts.
+"""Recipes: every setting of a run as a frozen value, and the named ones with their provenance.
 
 Standard library only: a recipe can be read, changed and compared without TensorFlow.
 """
@@ -25,7 +25,7 @@ from efficientnet_advprop.recipes.networks import (
     network_spec,
 )
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
-from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
+from efficientnet_advprop.recipes.recipe import Cadence, Provenance, Recipe, validate_network
 from efficientnet_advprop.recipes.record import (
     compared_values,
     differences,
@@ -38,20 +38,8 @@ from efficientnet_advprop.recipes.record import (
 from efficientnet_advprop.recipes.registry import EVALUATION_ATTACK, named_recipe
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
-from efficientnet_advprop.recipes.schemes import (
-    AUGMENTED_VIEW,
-    FAST_ADVPROP,
-    IMAGES_VIEW,
-    SCHEMES,
-    Phase,
-    SchemeSettings,
-    Term,
-    TermWeights,
-    branches_of,
-    published_weights,
-    scheme_phases,
-    views_of,
-)
+from efficientnet_advprop.recipes.schemes import SCHEMES, Scheme, num_fast_adversarial, scheme_named
+from efficientnet_advprop.recipes.stored import added
 from efficientnet_advprop.recipes.study_spec import (
     BASELINE,
     BUDGET_SCHEME,
@@ -60,6 +48,17 @@ from efficientnet_advprop.recipes.study_spec import (
     StudySpec,
     equal_budget_row,
     plan,
+)
+from efficientnet_advprop.recipes.terms import (
+    AUGMENTED_VIEW,
+    CLEAN,
+    CROSS_ENTROPY,
+    IMAGES_VIEW,
+    KL_FROM_CLEAN,
+    Phase,
+    SchemeSettings,
+    Term,
+    TermWeights,
 )
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord, refuse_other_classes
 
@@ -70,13 +69,15 @@ __all__ = [
     "BASELINE",
     "BENCHMARKS",
     "BUDGET_SCHEME",
+    "CLEAN",
     "CROPPED_BENCHMARKS",
     "CROPPED_PX",
+    "CROSS_ENTROPY",
     "EVALUATION_ATTACK",
-    "FAST_ADVPROP",
     "IMAGENET_BENCHMARKS",
     "IMAGENET_IMAGES",
     "IMAGES_VIEW",
+    "KL_FROM_CLEAN",
     "MAIN_BRANCH",
     "MOST_CORRUPTED_IMAGES",
     "NETWORKS",
@@ -93,17 +94,18 @@ __all__ = [
     "NetworkSpec",
     "OptimizerSpec",
     "Phase",
-    "Receipt",
+    "Provenance",
     "Recipe",
     "RecipeError",
     "RunOptions",
+    "Scheme",
     "SchemeSettings",
     "StudySpec",
     "Term",
     "TermWeights",
     "WeightsFacts",
     "WeightsRecord",
-    "branches_of",
+    "added",
     "compared_values",
     "differences",
     "digest",
@@ -113,13 +115,12 @@ __all__ = [
     "from_json",
     "named_recipe",
     "network_spec",
+    "num_fast_adversarial",
     "override",
     "plan",
     "preprocessing_of_path",
-    "published_weights",
     "refuse_other_classes",
-    "scheme_phases",
+    "scheme_named",
     "to_json",
     "validate_network",
-    "views_of",
 ]

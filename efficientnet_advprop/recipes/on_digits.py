@@ -5,8 +5,8 @@ import math
 from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.networks import NetworkSpec, for_small_images
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
-from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
-from efficientnet_advprop.recipes.schemes import published_weights
+from efficientnet_advprop.recipes.recipe import Cadence, Provenance, Recipe
+from efficientnet_advprop.recipes.schemes import SCHEMES
 from efficientnet_advprop.recipes.training_attacks import training_attack
 
 # What this project has measured with the recipes below, on two CPU cores.
@@ -55,7 +55,7 @@ def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
         ),
         scheme=scheme,
         attack=training_attack(network.name, scheme),
-        term_weights=published_weights(scheme),
+        term_weights=SCHEMES[scheme].weights,
         train_batch_size=batch_size,
         train_epochs=2.0 if deep else 8.0,
         cadence=Cadence(
@@ -64,7 +64,7 @@ def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
             steps_per_checkpoint=steps_per_epoch,
             eval_batch_size=72,  # divides over the 8 cores of a TPU
         ),
-        receipt=Receipt(
+        provenance=Provenance(
             source="trials of this project on the held-out fifth of scikit-learn's digits",
             command=f"python main.py --model={network.name} --scheme={scheme}",
             hardware="2 CPU cores",

@@ -3,18 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 
-from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.networks import NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
-from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
-from efficientnet_advprop.recipes.schemes import (
-    FAST_ADVPROP,
-    SchemeSettings,
-    TermWeights,
-    published_weights,
-    scheme_phases,
-)
+from efficientnet_advprop.recipes.recipe import Cadence, Provenance, Recipe
+from efficientnet_advprop.recipes.schemes import SCHEMES
+from efficientnet_advprop.recipes.terms import TermWeights
 from efficientnet_advprop.recipes.training_attacks import training_attack
 
 _IMAGENET = DataSpec("imagenet", num_label_classes=1000, num_train_images=1_281_167, num_eval_images=50_000)
@@ -58,7 +52,7 @@ def _efficientnet(network: NetworkSpec, scheme: str) -> Recipe:
         optimizer=OptimizerSpec(),
         scheme=scheme,
         attack=training_attack(network.name, scheme),
-        term_weights=published_weights(scheme),
+        term_weights=SCHEMES[scheme].weights,
         train_batch_size=2048,
         train_epochs=350.0,
         # Evaluation and checkpoints as the official trainer; a look every 64 steps, as often as it logs.
@@ -69,7 +63,7 @@ def _efficientnet(network: NetworkSpec, scheme: str) -> Recipe:
             # 64 is official, on a TPU; for one image of B7 a network needs as much memory as for nine of B0.
             eval_batch_size=64 if network.input_image_size <= 300 else 16,
         ),
-        receipt=Receipt(
+        provenance=Provenance(
             source="Xie et al., CVPR 2020, figure 4; constants of the official EfficientNet trainer",
             command=f"python main.py --model={network.name} --scheme={scheme} --data_dir=IMAGENET --tpu=NAME",
             hardware="TPU v3 pod slice (the official default is 32 cores)",
@@ -82,12 +76,9 @@ def _efficientnet(network: NetworkSpec, scheme: str) -> Recipe:
 def _resnet(network: NetworkSpec, scheme: str) -> Recipe:
     """He et al.'s recipe as the authors-guided re-implementation in PyTorch has it: SGD, 105 epochs at batch 256.
 
-    Its learning rate belongs to the mean of the losses on clean and on adversarial images. A scheme's loss is their sum
-    here, which would double the step of the shared weights, so the terms share a weight of 1.
+    Its learning rate belongs to the mean of the losses on clean and on adversarial images, hence `_mean_of_terms`.
     """
-    attack = training_attack(network.name, scheme)
-    term_weights, weights_note = _mean_of_terms(scheme, attack)
-    return Recipe(
+    recipe = Recipe(
         network=network,
         data=dataclasses.replace(_IMAGENET, eval_crop="0.875", resize="bilinear"),
         optimizer=OptimizerSpec(
@@ -103,18 +94,16 @@ def _resnet(network: NetworkSpec, scheme: str) -> Recipe:
             moving_average_decay=0.0,
         ),
         scheme=scheme,
-        attack=attack,
-        term_weights=term_weights,
+        attack=training_attack(network.name, scheme),
         train_batch_size=256,
         train_epochs=105.0,
         label_smoothing=0.0,
         cadence=Cadence(iterations_per_loop=64, steps_per_eval=5005, steps_per_checkpoint=5005),  # an epoch
-        receipt=Receipt(
+        provenance=Provenance(
             source=(
-                "He et al., arXiv 1512.03385; constants (not the attack, PGD1) of "
-                "github.com/tingxueronghua/pytorch-classification-advprop, "
-                f"whose learning rate belongs to the mean of the clean and the adversarial loss: {weights_note}; "
-                "top-1 of Xie et al.'s talk at CVPR 2020"
+                "He et al., arXiv 1512.03385; top-1 of Xie et al.'s talk at CVPR 2020; constants (not the attack, "
+                "PGD1) of github.com/tingxueronghua/pytorch-classification-advprop, whose learning rate belongs to "
+                "the mean of the clean and the adversarial loss"
             ),
             command=f"python main.py --model={network.name} --scheme={scheme} --data_dir=IMAGENET --tpu=NAME",
             hardware="8 GPUs or a TPU v3-8",
@@ -122,14 +111,22 @@ def _resnet(network: NetworkSpec, scheme: str) -> Recipe:
             measured=False,
         ),
     )
+    weights, note = _mean_of_terms(recipe)
+    provenance = dataclasses.replace(recipe.provenance, source=f"{recipe.provenance.source}: {note}")
+    return dataclasses.replace(recipe, term_weights=weights, provenance=provenance)
 
 
-def _mean_of_terms(scheme: str, attack: AttackSpec) -> tuple[TermWeights, str]:
-    """Weights that make a scheme's sum a mean, and what to say of them."""
-    if scheme == FAST_ADVPROP:
-        return published_weights(scheme), "Fast AdvProp's loss is a mean over images already"
-    phases = scheme_phases(scheme, SchemeSettings(attack, TermWeights(), clean_from_epoch=1.0))
-    share = 1.0 / max(len(phase.terms) for phase in phases)
+def _mean_of_terms(recipe: Recipe) -> tuple[TermWeights, str]:
+    """Weights that make the recipe's loss a mean, and what to say of them.
+
+    The sum of two cross-entropies would double the step of the shared weights. A scheme with published weights of its
+    own keeps them: with these its loss is a mean over images already (Fast AdvProp), or one cross-entropy and a
+    regulariser, to which the rate of the cross-entropy alone belongs (TRADES).
+    """
+    published = SCHEMES[recipe.scheme].weights
+    if published != TermWeights():
+        return published, f"scheme {recipe.scheme} keeps its published term weights"
+    share = 1.0 / max(len(phase.terms) for phase in recipe.phases)
     return TermWeights(clean=share, adversarial=share, augmented=share), f"term weights {share:g}"
 
 

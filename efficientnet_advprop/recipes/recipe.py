@@ -8,17 +8,8 @@ from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import MAIN_BRANCH, PREPROCESSINGS, NetworkSpec, network_spec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
-from efficientnet_advprop.recipes.schemes import (
-    AUGMENTED_VIEW,
-    FAST_ADVPROP,
-    Phase,
-    SchemeSettings,
-    Term,
-    TermWeights,
-    branches_of,
-    scheme_phases,
-    views_of,
-)
+from efficientnet_advprop.recipes.schemes import scheme_named
+from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW, Phase, SchemeSettings, Term, TermWeights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +45,7 @@ class Cadence:
 
 
 @dataclasses.dataclass(frozen=True)
-class Receipt:
+class Provenance:
     """Where a recipe comes from and what to expect of it.
 
     Attributes:
@@ -84,7 +75,7 @@ class Recipe:
         attack: makes the scheme's adversarial images; unused by schemes without any.
         term_weights: factors on the scheme's terms.
         clean_from_epoch: where `adversarial_then_clean` turns to clean images; None is half of the run.
-        fast_adversarial_share: share of each replica's batch that `fast_advprop` makes adversarial.
+        fast_adversarial_share: fraction of each replica's batch that `fast_advprop` makes adversarial.
         train_batch_size: clean images per step over all replicas; AdvProp processes as many adversarial ones again,
             while Fast AdvProp makes its adversarial images of some of them.
         train_epochs: length of the run; one epoch is `data.num_train_images` clean images.
@@ -96,7 +87,7 @@ class Recipe:
         init_ema: start from its averaged weights, not its raw ones.
         seed: of initial weights, order of images, augmentation, attack starts and dropout.
         cadence: logging, saving and evaluation.
-        receipt: source and expectation.
+        provenance: source and expectation; `receipt` in files.
     """
 
     network: NetworkSpec
@@ -107,7 +98,7 @@ class Recipe:
     train_batch_size: int
     train_epochs: float
     cadence: Cadence
-    receipt: Receipt
+    provenance: Provenance
     term_weights: TermWeights = TermWeights()
     clean_from_epoch: float | None = None
     fast_adversarial_share: float = 0.2
@@ -128,23 +119,34 @@ class Recipe:
         """Steps of the whole run."""
         return self.train_steps or max(1, math.floor(self.train_epochs * self.steps_per_epoch))
 
+    def scheme_settings(self, num_replicas: int = 1) -> SchemeSettings:
+        """What the recipe decides about its scheme, on each of so many replicas."""
+        epochs = self.total_steps / self.steps_per_epoch
+        return SchemeSettings(
+            attack=self.attack,
+            weights=self.term_weights,
+            epochs=epochs,
+            clean_from_epoch=epochs / 2 if self.clean_from_epoch is None else self.clean_from_epoch,
+            fast_adversarial_share=self.fast_adversarial_share,
+            batch_size=self.train_batch_size // num_replicas,
+            micro_batches=self.micro_batches,
+        )
+
     @property
     def phases(self) -> tuple[Phase, ...]:
         """The scheme with this recipe's attack, weights and length."""
-        clean_from_epoch = self.clean_from_epoch
-        if clean_from_epoch is None:
-            clean_from_epoch = self.total_steps / self.steps_per_epoch / 2
-        return scheme_phases(self.scheme, SchemeSettings(self.attack, self.term_weights, clean_from_epoch))
+        return scheme_named(self.scheme).phases(self.scheme_settings())
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """The branches that the network needs, main first."""
-        return branches_of(self.phases)
+        """The branches that the network needs: main first (inference uses it), then as the scheme's terms name them."""
+        used = (term.branch for phase in self.phases for term in phase.terms)
+        return tuple(dict.fromkeys((MAIN_BRANCH, *used)))
 
     @property
     def views(self) -> tuple[str, ...]:
         """The views that a training batch needs."""
-        return views_of(self.phases)
+        return tuple(dict.fromkeys(term.view for phase in self.phases for term in phase.terms))
 
     @property
     def attacking_terms(self) -> tuple[Term, ...]:
@@ -159,18 +161,7 @@ class Recipe:
             attack_step: what one step of an attack counts for; 1 is the papers' count (AdvProp with K steps: K + 2).
             num_replicas: that share a batch; the number that Fast AdvProp attacks is rounded on each.
         """
-        if self.scheme == FAST_ADVPROP:  # its attack step is one of its training passes
-            per_replica = self.train_batch_size // num_replicas
-            return 1 + self.num_fast_adversarial(per_replica) / per_replica
-        epochs = self.total_steps / self.steps_per_epoch
-        passes = start = 0.0
-        for phase in self.phases:
-            end = epochs if phase.until_epoch is None else min(phase.until_epoch, epochs)
-            attacks = [term.attack for term in phase.terms if term.attack and term.attack.perturbs]
-            per_image = len(phase.terms) + attack_step * sum(attack.num_steps for attack in attacks)
-            passes += (end - start) * per_image
-            start = end
-        return passes / epochs
+        return scheme_named(self.scheme).passes_per_image(self.scheme_settings(num_replicas), attack_step)
 
     def validate(self) -> None:
         """Refuse what cannot be run, before any device starts.
@@ -214,53 +205,18 @@ class Recipe:
         self._validate_scheme()
 
     def _validate_scheme(self) -> None:
-        """Refuse terms without weight or images, a switch outside the run, a branch that the network has not."""
+        """Refuse terms without weight or images, a branch that the network has not, and what the scheme cannot do."""
         for phase in self.phases:
             if not any(term.weight > 0 for term in phase.terms):
                 raise RecipeError(f"every term of scheme {self.scheme} has weight 0: nothing would be learned")
         if AUGMENTED_VIEW in self.views and self.data.augment_name == "none":
             raise RecipeError(f"scheme {self.scheme} trains on augmented images too: it needs --augment_name")
-        epochs = self.total_steps / self.steps_per_epoch
-        if self.clean_from_epoch is not None and not 0 < self.clean_from_epoch < epochs:
-            raise RecipeError(f"clean_from_epoch {self.clean_from_epoch:g} is not inside the run's {epochs:g} epochs")
         if self.cadence.eval_branch not in self.branches:
             raise RecipeError(
                 f"eval_branch {self.cadence.eval_branch!r}: the branches of scheme {self.scheme} are "
                 f"{', '.join(self.branches)}"
             )
-        if self.scheme == FAST_ADVPROP:
-            self._validate_fast_advprop()
-
-    def _validate_fast_advprop(self) -> None:
-        """Refuse what an attack that is a training pass too cannot do."""
-        attack = self.attack
-        if not attack.perturbs or attack.num_steps != 1 or attack.target != "untargeted":
-            raise RecipeError(
-                f"scheme {FAST_ADVPROP} trains on the pass of its attack, which is one untargeted step: "
-                f"not {attack.summary()}"
-            )
-        if attack.batch_norm_mode != "batch":
-            raise RecipeError(f"scheme {FAST_ADVPROP} trains on the pass of its attack: attack_bn has to be batch")
-        if self.micro_batches > 1:
-            raise RecipeError(
-                f"scheme {FAST_ADVPROP} and micro_batches above 1 exclude each other: replicas cannot exchange "
-                "adversarial images inside the loop over micro-batches"
-            )
-        self.num_fast_adversarial(self.train_batch_size)
-
-    def num_fast_adversarial(self, batch_size: int) -> int:
-        """How many of a replica's images Fast AdvProp makes adversarial.
-
-        Raises:
-            RecipeError: when they would be none or all.
-        """
-        count = round(self.fast_adversarial_share * batch_size)
-        if not 0 < count < batch_size:
-            raise RecipeError(
-                f"fast_adversarial_share {self.fast_adversarial_share:g} makes {count} of a replica's {batch_size} "
-                "images adversarial: at least 1 has to be, and 1 has to stay clean"
-            )
-        return count
+        scheme_named(self.scheme).validate(self.scheme_settings())
 
 
 def validate_network(network: NetworkSpec) -> None:

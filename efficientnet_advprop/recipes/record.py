@@ -3,29 +3,21 @@
 import dataclasses
 import hashlib
 import json
-import types
-import typing
 from collections.abc import Mapping
 from typing import Any
 
-from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.recipe import Recipe
+from efficientnet_advprop.recipes.stored import leaves, parse, to_record
 
 # These groups say how a run is watched and where it comes from, not what it computes.
 # Nor where weights came from once: a run goes on from its own.
-NOT_COMPARED = ("cadence.", "receipt.", "init_checkpoint", "init_ema")
+NOT_COMPARED = ("cadence.", "provenance.", "init_checkpoint", "init_ema")
 LENGTH_FIELDS = ("train_epochs", "train_steps")
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
     """The recipe's values by path, such as `optimizer.momentum`."""
-    flat: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(recipe).items():
-        if isinstance(value, dict):
-            flat.update({f"{name}.{field}": inner for field, inner in value.items()})
-        else:
-            flat[name] = value
-    return flat
+    return {leaf.path: leaf.value for leaf in leaves(recipe)}
 
 
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -51,51 +43,28 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 
 def to_json(recipe: Recipe) -> str:
-    """The recipe as indented JSON."""
-    return json.dumps(dataclasses.asdict(recipe), indent=2) + "\n"
+    """The recipe as indented JSON, with the version of the record."""
+    return json.dumps(to_record(recipe), indent=2) + "\n"
 
 
 def from_json(text: str) -> Recipe:
-    """Read what `to_json` wrote.
+    """Read what `to_json` wrote, in this version or an older one.
 
     Raises:
-        RecipeError: for text that is not a recipe of this version; the message says what is wrong.
+        RecipeError: for text that is no such record; the message names the field.
     """
-    try:
-        return _build(Recipe, json.loads(text))
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
-        raise RecipeError(f"not a recipe of this version: {error}") from error
-
-
-def _build(kind: type, values: Mapping[str, Any]) -> Any:
-    """A dataclass from the nested dict that `dataclasses.asdict` made; missing fields are errors, not defaults."""
-    hints = typing.get_type_hints(kind)
-    names = {field.name for field in dataclasses.fields(kind)}
-    if names != set(values):
-        different = ", ".join(sorted(names ^ set(values)))
-        raise TypeError(f"{kind.__name__} has other fields ({different})")
-    return kind(**{name: _convert(hints[name], value, f"{kind.__name__}.{name}") for name, value in values.items()})
-
-
-def _convert(hint: Any, value: Any, place: str) -> Any:
-    """A JSON value as a field's type has it."""
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value)
-    if typing.get_origin(hint) is tuple and type(value) is list:
-        element, _ = typing.get_args(hint)
-        return tuple(_convert(element, inner, place) for inner in value)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(value) in allowed:
-        return value
-    if float in allowed and type(value) is int:  # JSON written by hand: 1 for 1.0
-        return float(value)
-    raise TypeError(f"{place} is {value!r}")
+    return parse(Recipe, text)
 
 
 def compared_values(recipe: Recipe) -> dict[str, Any]:
-    """All that decides what a whole run computes, by path; `total_steps` stands for either way to give its length."""
+    """All that decides what a whole run computes, by stored path; `total_steps` stands for either length.
+
+    Neutral values of fields that were added later are left out, so that a recipe keeps its digest.
+    """
     values = {
-        path: value for path, value in flatten(recipe).items() if _is_compared(path) and path not in LENGTH_FIELDS
+        leaf.stored_path: leaf.value
+        for leaf in leaves(recipe)
+        if _is_compared(leaf.path) and leaf.path not in LENGTH_FIELDS and not leaf.is_neutral
     }
     return {**values, "total_steps": recipe.total_steps}
 

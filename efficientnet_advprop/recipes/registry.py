@@ -1,16 +1,16 @@
-"""The named recipes: one per model, data set and scheme, each with its receipt."""
+"""The named recipes: one per model, data set and scheme, each with its provenance."""
 
 from collections.abc import Callable
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import NetworkSpec, network_spec
 from efficientnet_advprop.recipes.on_digits import digits_recipe
 from efficientnet_advprop.recipes.on_imagenet import imagenet_recipe
 from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.record import override
-from efficientnet_advprop.recipes.schemes import AUGMENTED_VIEW, SCHEMES
+from efficientnet_advprop.recipes.schemes import scheme_named
 from efficientnet_advprop.recipes.small_sets import cifar10_recipe, fake_recipe
+from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW
 
 # `top1_pgd` is this attack for every scheme, so that runs can be compared whatever they were trained on.
 EVALUATION_ATTACK = AttackSpec("pgd", "linf", epsilon_px=4.0, step_size_px=1.0, num_steps=10, random_start=True)
@@ -33,10 +33,8 @@ def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
         RecipeError: for an unknown model or scheme; the message lists the known ones.
     """
     network = network_spec(model)
-    if scheme not in SCHEMES:
-        raise RecipeError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
     make_recipe = _RECIPES.get(dataset, imagenet_recipe)
-    recipe = override(make_recipe(network, scheme), {"data.dataset": dataset})
+    recipe = override(make_recipe(network, scheme_named(scheme).name), {"data.dataset": dataset})
     if AUGMENTED_VIEW in recipe.views and recipe.data.augment_name == "none":
         recipe = override(recipe, {"data.augment_name": "autoaugment"})  # the paper's
     return recipe

@@ -5,8 +5,8 @@ import math
 from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.networks import NetworkSpec, for_small_images
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
-from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe
-from efficientnet_advprop.recipes.schemes import published_weights
+from efficientnet_advprop.recipes.recipe import Cadence, Provenance, Recipe
+from efficientnet_advprop.recipes.schemes import SCHEMES
 from efficientnet_advprop.recipes.training_attacks import training_attack
 
 # What this project has measured with the recipe below, on two CPU cores.
@@ -41,7 +41,7 @@ def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
         ),
         scheme=scheme,
         attack=training_attack(network.name, scheme),
-        term_weights=published_weights(scheme),
+        term_weights=SCHEMES[scheme].weights,
         train_batch_size=batch_size,
         train_epochs=2.0,
         cadence=Cadence(
@@ -50,7 +50,7 @@ def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
             steps_per_checkpoint=100,
             eval_batch_size=200,  # divides over the 8 cores of a TPU, and the 10,000 images by it
         ),
-        receipt=Receipt(
+        provenance=Provenance(
             source="settings of the digits recipe, made for 32-px photographs",
             command=f"python main.py --model={network.name} --scheme={scheme} --dataset=cifar10 --data_dir=CIFAR10",
             hardware="2 CPU cores",
@@ -75,11 +75,11 @@ def fake_recipe(network: NetworkSpec, scheme: str) -> Recipe:
         optimizer=OptimizerSpec(),
         scheme=scheme,
         attack=training_attack(network.name, scheme),
-        term_weights=published_weights(scheme),
+        term_weights=SCHEMES[scheme].weights,
         train_batch_size=32,
         train_epochs=1.0,
         cadence=Cadence(iterations_per_loop=4, steps_per_eval=32, steps_per_checkpoint=32, eval_batch_size=32),
-        receipt=Receipt(
+        provenance=Provenance(
             source="no data: a smoke run",
             command=f"python main.py --model={network.name} --scheme={scheme} --dataset=fake",
             hardware="any",

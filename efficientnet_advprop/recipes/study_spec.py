@@ -7,7 +7,7 @@ from typing import Any
 
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.recipe import Recipe
-from efficientnet_advprop.recipes.schemes import FAST_ADVPROP
+from efficientnet_advprop.recipes.schemes import SCHEMES
 
 BASELINE = "vanilla"
 # What vanilla training of equal budget is for.
@@ -27,8 +27,8 @@ class StudySpec:
         models: networks by name.
         schemes: training schemes, "vanilla" among them: all others are compared with it.
         seeds: number of runs of each, with the seeds from 0 on.
-        attack_epsilons_px: strengths to train the schemes that attack with; empty: the one of the recipe. Fast AdvProp
-            keeps its own, as its attack is one step by definition.
+        attack_epsilons_px: strengths to train the schemes that attack with; empty: the one of the recipe. A scheme
+            whose strength does not vary keeps its own.
     """
 
     models: tuple[str, ...]
@@ -109,7 +109,7 @@ def _cells(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Cell]:
     cells = []
     for scheme in spec.schemes:
         recipe = make_recipe(model, scheme, {})
-        if recipe.attacking_terms and spec.attack_epsilons_px and scheme != FAST_ADVPROP:
+        if recipe.attacking_terms and spec.attack_epsilons_px and SCHEMES[scheme].varies_strength:
             cells.extend(
                 Cell(f"{scheme}, epsilon {epsilon:g}", make_recipe(model, scheme, attack_of_strength(epsilon)))
                 for epsilon in spec.attack_epsilons_px

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.recipe import Recipe
-from efficientnet_advprop.recipes.record import flatten, from_json, to_json
+from efficientnet_advprop.recipes.record import flatten
+from efficientnet_advprop.recipes.stored import parse, to_record
 
 # Settings of a network that belong to its trained weights: with others the same weights are another function.
 _SETTINGS_OF_WEIGHTS = (
@@ -34,20 +35,16 @@ class WeightsRecord:
 
     def to_json(self) -> str:
         """The record as text."""
-        return json.dumps({"recipe": json.loads(to_json(self.recipe)), "class_names": self.class_names})
+        return json.dumps(to_record(self))
 
     @classmethod
     def from_json(cls, text: str) -> "WeightsRecord":
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, in this version or an older one.
 
         Raises:
-            RecipeError: for anything else.
+            RecipeError: for anything else; the message names the field.
         """
-        try:
-            values = json.loads(text)
-            return cls(from_json(json.dumps(values["recipe"])), tuple(values["class_names"]))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise RecipeError(f"not a record of this version: {error}") from error
+        return parse(cls, text)
 
 
 def refuse_other_classes(weights: str, trained: Sequence[str], where: str, found: Sequence[str]) -> NoReturn:

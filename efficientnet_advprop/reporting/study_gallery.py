@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.evaluation import BRANCH_GAP, IMAGES, CellResult, Row, read_observations, rows_of
-from efficientnet_advprop.recipes import BASELINE, FAST_ADVPROP, Cell
+from efficientnet_advprop.recipes import BASELINE, Cell, scheme_named
 from efficientnet_advprop.reporting.figures import FIGURES_FOLDER
 from efficientnet_advprop.reporting.study_figures import (
     write_accuracy_bars,
@@ -62,8 +62,9 @@ def _rows_by_strength(cells: Sequence[Cell], rows: Sequence[Row]) -> dict[str, l
     row_of_name = {row.name: row for row in rows}
     by_scheme: dict[str, dict[float, Row]] = {}
     for cell in cells:
-        if cell.recipe.attacking_terms and cell.recipe.scheme != FAST_ADVPROP and cell.row in row_of_name:
-            by_scheme.setdefault(cell.recipe.scheme, {})[cell.recipe.attack.epsilon_px] = row_of_name[cell.row]
+        scheme = scheme_named(cell.recipe.scheme)
+        if cell.recipe.attacking_terms and scheme.varies_strength and cell.row in row_of_name:
+            by_scheme.setdefault(scheme.name, {})[cell.recipe.attack.epsilon_px] = row_of_name[cell.row]
     return {scheme: sorted(found.items()) for scheme, found in by_scheme.items() if len(found) > 1}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import tabulate
 
-from efficientnet_advprop.recipes import DataFacts, Recipe
+from efficientnet_advprop.recipes import CROSS_ENTROPY, DataFacts, Recipe
 
 _PREDICTIONS_SHOWN = 25
 _SHARES = ("top1", "top5")
@@ -26,7 +26,8 @@ def describe_recipe(recipe: Recipe) -> str:
     for phase in recipe.phases:
         until = "" if phase.until_epoch is None else f"until epoch {phase.until_epoch:g}: "
         terms = (
-            f"{term.weight:g} x {term.name}@{term.branch}" + (f" ({term.attack.summary()})" if term.attack else "")
+            f"{term.weight:g} x {'' if term.loss == CROSS_ENTROPY else f'{term.loss} of '}{term.name}@{term.branch}"
+            + (f" ({term.attack.summary()})" if term.attack else "")
             for term in phase.terms
         )
         lines.append(f"loss: {until}{' + '.join(terms)}")

@@ -1,6 +1,6 @@
 """Fast AdvProp (Mei et al., ICLR 2022): AdvProp for about the price of vanilla training.
 
-Of a replica's B images the first A = `recipe.num_fast_adversarial(B)` become adversarial, and B - A stay clean (the
+Of a replica's B images the first A = `num_fast_adversarial(fraction, B)` become adversarial, and B - A stay clean (the
 order of a batch is random). Three passes, each forward and backward, over B + A images in all:
 
     clean        the B - A        through main       their mean loss is `clean`
@@ -25,8 +25,9 @@ import tensorflow as tf
 
 from efficientnet_advprop.attacks import ascend, starting_point
 from efficientnet_advprop.randomness import fold
-from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, Term
-from efficientnet_advprop.training.objective import Batch, mean_cross_entropy, metric_names, term_metrics
+from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, Term, num_fast_adversarial
+from efficientnet_advprop.training.losses import mean_cross_entropy
+from efficientnet_advprop.training.objective import Batch, metric_names, term_metrics
 
 
 class FastAdvPropObjective:
@@ -35,7 +36,7 @@ class FastAdvPropObjective:
     Args:
         model: called as `model(images, training, branch, seed)`; its `branch_variables` say which group a weight is of.
         terms: clean, noise and adversarial, in this order.
-        recipe: share of adversarial images and label smoothing.
+        recipe: fraction of adversarial images and label smoothing.
     """
 
     def __init__(self, model: tf.keras.Model, terms: Sequence[Term], recipe: Recipe) -> None:
@@ -50,7 +51,7 @@ class FastAdvPropObjective:
 
     def images_at_once(self, batch_size: int) -> int:
         """Images of the largest pass over a batch of this size."""
-        num_adversarial = self._recipe.num_fast_adversarial(batch_size)
+        num_adversarial = num_fast_adversarial(self._recipe.fast_adversarial_share, batch_size)
         return max(num_adversarial, batch_size - num_adversarial)
 
     def gradients(self, batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
@@ -66,10 +67,10 @@ class FastAdvPropObjective:
             The gradient for each of the model's trainable variables, and scalars by metric name.
 
         Raises:
-            RecipeError: when the share makes none or all of the images adversarial.
+            RecipeError: when the fraction makes none or all of the images adversarial.
         """
         batch_size = batch["images"].shape[0]
-        num_adversarial = self._recipe.num_fast_adversarial(batch_size)
+        num_adversarial = num_fast_adversarial(self._recipe.fast_adversarial_share, batch_size)
         attacked, clean = (
             (batch["images"][part], batch["labels"][part])
             for part in (slice(None, num_adversarial), slice(num_adversarial, None))
@@ -82,9 +83,9 @@ class FastAdvPropObjective:
         with tf.control_dependencies([tf.group(*noise)]):
             shuffled = shuffle_across_replicas(adversarial, attacked[1], fold(seed, 3))
         auxiliary, adversarial_metrics, _ = self._pass_gradients(self._adversarial, *shuffled, fold(seed, 4))
-        share = num_adversarial / batch_size
+        fraction = num_adversarial / batch_size
         auxiliary = [a + b for a, b in zip(noise, auxiliary, strict=True)]
-        return self._balanced(main, auxiliary, share), metrics | noise_metrics | adversarial_metrics
+        return self._balanced(main, auxiliary, fraction), metrics | noise_metrics | adversarial_metrics
 
     def _pass_gradients(
         self, term: Term, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
@@ -104,7 +105,7 @@ class FastAdvPropObjective:
         # The weight comes after the attack, which weight 0 would leave without a direction.
         return [term.weight * gradient for gradient in gradients], term_metrics(term, loss, labels, logits), ascent
 
-    def _balanced(self, main: list[tf.Tensor], auxiliary: list[tf.Tensor], share: float) -> list[tf.Tensor]:
+    def _balanced(self, main: list[tf.Tensor], auxiliary: list[tf.Tensor], fraction: float) -> list[tf.Tensor]:
         """Both branches' gradients as one: of the mean over all images for what they share, of each's own elsewhere."""
         norms = {
             branch: {id(variable) for variable in self._model.branch_variables(branch)}
@@ -116,7 +117,7 @@ class FastAdvPropObjective:
                 return main_gradient
             if id(variable) in norms[self._noise.branch]:
                 return auxiliary_gradient
-            return (1.0 - share) * main_gradient + share * auxiliary_gradient
+            return (1.0 - fraction) * main_gradient + fraction * auxiliary_gradient
 
         return list(map(balance, self.trainable_variables, main, auxiliary))
 

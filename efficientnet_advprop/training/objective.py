@@ -1,7 +1,7 @@
 """The loss of a scheme and its gradient: one forward and one backward pass per branch.
 
-Total loss = sum over terms of weight * mean cross-entropy (the paper's sum over clean and adversarial images, not their
-mean) + weight decay. Terms that share a branch run as one batch, so that its batch norm sees their mixture.
+Total loss = sum over terms of weight * mean loss (the paper's sum over clean and adversarial images, not their mean) +
+weight decay. Terms that share a branch run as one batch, so that its batch norm sees their mixture.
 """
 
 import dataclasses
@@ -10,9 +10,10 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.attacks import perturb
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import Term
+from efficientnet_advprop.training.losses import TERM_LOSSES
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -51,13 +52,6 @@ class Gradients(Protocol):
         """Images of the largest pass over a batch of this size."""
 
 
-def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float) -> tf.Tensor:
-    """[B, K], [B, K] -> scalar."""
-    return tf.reduce_mean(
-        tf.keras.losses.categorical_crossentropy(labels, logits, from_logits=True, label_smoothing=label_smoothing)
-    )
-
-
 def metric_names(terms: Iterable[Term]) -> tuple[str, ...]:
     """Names of what is logged of these terms."""
     return tuple(f"{quantity}/{term.name}" for term in terms for quantity in ("loss", "top1"))
@@ -75,7 +69,7 @@ class Objective:
     Args:
         model: called as `model(images, training, branch, statistics, seed)`.
         terms: the summands.
-        label_smoothing: of every term, attacked or not.
+        label_smoothing: of every cross-entropy, attacked or not.
     """
 
     def __init__(self, model: tf.keras.Model, terms: Sequence[Term], label_smoothing: float) -> None:
@@ -128,16 +122,17 @@ class Objective:
                 branch=branch_pass.branch,
                 seed=fold(seed, len(terms)),
             )
+            by_term = {term.name: part for term, part in zip(terms, tf.split(logits, len(terms)), strict=True)}
             losses = {
-                term: mean_cross_entropy(batch["labels"], term_logits, self._label_smoothing)
-                for term, term_logits in zip(terms, tf.split(logits, len(terms)), strict=True)
+                term: TERM_LOSSES[term.loss].mean(term.name, by_term, batch["labels"], self._label_smoothing)
+                for term in terms
             }
             loss = tf.add_n([term.weight * losses[term] for term in terms])
         # A branch's pass leaves the other branches' norms alone: zero, not None.
         gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         metrics = {}
-        for term, term_logits in zip(terms, tf.split(logits, len(terms)), strict=True):
-            metrics |= term_metrics(term, losses[term], batch["labels"], term_logits)
+        for term in terms:
+            metrics |= term_metrics(term, losses[term], batch["labels"], by_term[term.name])
         return gradients, metrics
 
     def _term_images(self, term: Term, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
@@ -152,7 +147,9 @@ class Objective:
         def logits_fn(images: tf.Tensor) -> tf.Tensor:
             return self._model(images, training=False, branch=term.branch, statistics=spec.batch_norm_mode)
 
-        loss_fn = attack_loss(logits_fn, batch["labels"], spec, fold(seed, 0), self._label_smoothing)
+        loss_fn = TERM_LOSSES[term.loss].attacked(
+            logits_fn, images, batch["labels"], spec, fold(seed, 0), self._label_smoothing
+        )
         return perturb(loss_fn, images, spec, fold(seed, 1))
 
 

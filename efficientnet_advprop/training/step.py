@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from efficientnet_advprop.randomness import replica_seed
-from efficientnet_advprop.recipes import FAST_ADVPROP, Recipe, Term
+from efficientnet_advprop.recipes import Recipe, Term, scheme_named
 from efficientnet_advprop.training.fast_advprop import FastAdvPropObjective
 from efficientnet_advprop.training.objective import Batch, Gradients, Objective, micro_batch_gradients
 from efficientnet_advprop.training.optimizers import weight_decay_loss
@@ -45,11 +45,16 @@ class StepMetrics:
         return values, [name for name, count in counts.items() if count and count == most]
 
 
+# By the names that schemes give.
+OBJECTIVES: dict[str, Callable[[tf.keras.Model, Sequence[Term], Recipe], Gradients]] = {
+    "terms": lambda model, terms, recipe: Objective(model, terms, recipe.label_smoothing),
+    "fast_advprop": FastAdvPropObjective,
+}
+
+
 def make_objective(model: tf.keras.Model, recipe: Recipe, terms: Sequence[Term]) -> Gradients:
-    """The objective of the recipe's scheme: terms of any kind, or Fast AdvProp's three."""
-    if recipe.scheme == FAST_ADVPROP:
-        return FastAdvPropObjective(model, terms, recipe)
-    return Objective(model, terms, recipe.label_smoothing)
+    """The objective of the recipe's scheme, of these terms."""
+    return OBJECTIVES[scheme_named(recipe.scheme).objective](model, terms, recipe)
 
 
 def make_replica_step(

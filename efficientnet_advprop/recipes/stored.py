@@ -1,0 +1,155 @@
+"""Frozen dataclasses as JSON records that later versions still read.
+
+Version 1 is every field that has no mark. A field that came later is declared with `added`, and one whose name in the
+code is no longer that in files stands in `RENAMED`; reader, writer and digests follow.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from efficientnet_advprop.recipes.errors import RecipeError
+
+# Class and name in files -> name in the code. Files and digests keep the old name.
+RENAMED = {"Recipe.receipt": "provenance"}
+
+_VERSION = "version"
+_SINCE = "since"
+_Record = TypeVar("_Record")
+
+
+def added(since: int, neutral: Any) -> Any:
+    """A dataclass field that older records do not have.
+
+    Args:
+        since: the first version whose records have it, above 1.
+        neutral: its default, with which everything is computed as before there was the field. Records without the
+            field mean it, and digests leave it out. It never changes.
+    """
+    return dataclasses.field(default=neutral, metadata={_SINCE: since})
+
+
+class Leaf(NamedTuple):
+    """A value of a record that is no record itself.
+
+    Attributes:
+        path: where it is, such as `provenance.source`.
+        stored_path: where it is in files, such as `receipt.source`.
+        value: what it is.
+        is_neutral: whether it, or a record around it, was added later and has its neutral value.
+    """
+
+    path: str
+    stored_path: str
+    value: Any
+    is_neutral: bool
+
+
+def leaves(record: Any) -> Iterator[Leaf]:
+    """All values of a record, in the order of their definitions."""
+    for field in dataclasses.fields(record):
+        value, stored = getattr(record, field.name), _stored_name(type(record), field.name)
+        is_neutral = _SINCE in field.metadata and value == field.default
+        if not dataclasses.is_dataclass(value):
+            yield Leaf(field.name, stored, value, is_neutral)
+            continue
+        for leaf in leaves(value):
+            path, stored_path = f"{field.name}.{leaf.path}", f"{stored}.{leaf.stored_path}"
+            yield Leaf(path, stored_path, leaf.value, is_neutral or leaf.is_neutral)
+
+
+def version_of(kind: type) -> int:
+    """The version of the records of this class that are written today: the newest of its fields, at any depth."""
+    hints = typing.get_type_hints(kind)
+    since = [field.metadata.get(_SINCE, 1) for field in dataclasses.fields(kind)]
+    return max(*since, *(version_of(hint) for hint in hints.values() if dataclasses.is_dataclass(hint)), 1)
+
+
+def to_record(value: Any) -> dict[str, Any]:
+    """A dataclass as the object that JSON takes, with its version."""
+    return {_VERSION: version_of(type(value)), **_encode(value)}
+
+
+def parse(kind: type[_Record], text: str) -> _Record:
+    """Read `to_record`'s object, written as JSON by this version or an older one.
+
+    Args:
+        kind: class of what was written.
+        text: JSON.
+
+    Raises:
+        RecipeError: for anything else; the message names the field.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"not a record: {error}") from error
+    values = dict(_require_object(values, "the record"))
+    version, newest = values.pop(_VERSION, 1), version_of(kind)
+    if type(version) is not int or version < 1:
+        raise RecipeError(f"{_VERSION} {version!r} of the record is not a number from 1 on")
+    unknown = f"no field of a {kind.__name__}"
+    if version > newest:
+        unknown = f"written by a newer version of the program (record version {version}, this one reads up to {newest})"
+    return _decode(kind, values, "", unknown)
+
+
+def _stored_name(kind: type, name: str) -> str:
+    """The name in files of a field of this class."""
+    old_names = (old.partition(".") for old, new in RENAMED.items() if new == name)
+    return next((old for owner, _, old in old_names if owner == kind.__name__), name)
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        kind, fields = type(value), dataclasses.fields(value)
+        return {_stored_name(kind, field.name): _encode(getattr(value, field.name)) for field in fields}
+    return value
+
+
+def _decode(kind: type, values: Mapping[str, Any], prefix: str, unknown: str) -> Any:
+    """A dataclass from what `_encode` made of it.
+
+    Args:
+        kind: the dataclass.
+        values: by stored name.
+        prefix: of the stored paths, for messages.
+        unknown: what to say of a field that it does not have.
+    """
+    hints = typing.get_type_hints(kind)
+    fields = {_stored_name(kind, field.name): field for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in fields:
+            raise RecipeError(f"{prefix}{name}: {unknown}")
+    arguments = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[field.name] = _convert(hints[field.name], values[name], prefix + name, unknown)
+        elif _SINCE not in field.metadata:
+            raise RecipeError(f"{prefix}{name} is missing: records of every version have it")
+    return kind(**arguments)
+
+
+def _convert(hint: Any, value: Any, place: str, unknown: str) -> Any:
+    """A JSON value as a field's type has it."""
+    if dataclasses.is_dataclass(hint):
+        return _decode(hint, _require_object(value, place), f"{place}.", unknown)
+    if typing.get_origin(hint) is tuple and type(value) is list:
+        element, _ = typing.get_args(hint)
+        return tuple(_convert(element, inner, place, unknown) for inner in value)
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(value) in allowed:
+        return value
+    if float in allowed and type(value) is int:  # JSON written by hand: 1 for 1.0
+        return float(value)
+    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+    raise RecipeError(f"{place} is {value!r}, not of type {wanted}")
+
+
+def _require_object(value: Any, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{place} is {value!r}, not an object of named values")
+    return value

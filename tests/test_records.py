@@ -1,0 +1,210 @@
+"""Records that outlive a version: a run and digests that version 1 wrote, fields added and renamed since.
+
+`data/run_of_version_1` is AdvProp on 16-px digits by version 1, on a network of two blocks, stopped after step 4 of 6;
+`whole_run.jsonl` are the metrics of the same run that was not stopped.
+"""
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import flags
+from efficientnet_advprop.recipes import (
+    DataFacts,
+    OptimizerSpec,
+    Recipe,
+    RecipeError,
+    WeightsRecord,
+    added,
+    compared_values,
+    differences,
+    digest,
+    from_json,
+    named_recipe,
+    override,
+    stored,
+    to_json,
+)
+from efficientnet_advprop.recipes.stored import parse, to_record, version_of
+from efficientnet_advprop.training import run_folder
+from tests.command_line import ROOT, run_main, set_flags
+from tests.test_training import run_training
+
+DATA = Path(__file__).parent / "data"
+RUN = DATA / "run_of_version_1"
+COMMAND = (
+    "--mode=train",
+    "--advprop",
+    "--width_coefficient=0.05",
+    "--depth_coefficient=0.2",
+    "--input_image_size=16",
+    "--train_steps=6",
+    "--train_batch_size=8",
+    "--lr_warmup_epochs=0",
+    "--base_learning_rate=0.5",
+    "--iterations_per_loop=1",
+    "--keep_checkpoint_max=1",
+)
+NEXT = version_of(Recipe) + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class SomeSpec:
+    """A group of fields that a later version might have."""
+
+    kind: str = "none"
+    rate: float = 0.5
+
+
+# The recipe of a later version: a field more in a group, one at the top, and a group more.
+LaterOptimizer = dataclasses.make_dataclass(
+    "OptimizerSpec", [("nesterov", bool, added(NEXT, False))], bases=(OptimizerSpec,), frozen=True
+)
+LaterRecipe = dataclasses.make_dataclass(
+    "Recipe",
+    [
+        ("optimizer", LaterOptimizer),
+        ("clip_norm", float | None, added(NEXT, None)),
+        ("some", SomeSpec, added(NEXT, SomeSpec())),
+    ],
+    bases=(Recipe,),
+    frozen=True,
+)
+
+
+def later(recipe: Recipe) -> Recipe:
+    """A recipe as a later version reads its record."""
+    return parse(LaterRecipe, to_json(recipe))
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A copy of the run, to go on in."""
+    return shutil.copytree(RUN, tmp_path / "run")
+
+
+def losses(lines: list[dict], first_step: int) -> dict[int, dict[str, float]]:
+    return {
+        line["step"]: {name: value for name, value in line.items() if name.startswith("loss/")}
+        for line in lines
+        if line["kind"] == "train" and line["step"] >= first_step
+    }
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def assert_close(ours: dict[int, dict[str, float]], theirs: dict[int, dict[str, float]]) -> None:
+    assert ours.keys() == theirs.keys() == {5, 6}
+    for step, values in theirs.items():
+        assert ours[step] == pytest.approx(values, rel=1e-4)
+
+
+def test_a_record_of_version_1_has_no_version_and_is_read():
+    assert "version" not in json.loads((RUN / "recipe.json").read_text())
+    recipe = run_folder.recorded_recipe(str(RUN))
+    assert not differences(recipe, flags.settings_from_flags(set_flags(*COMMAND)).recipe)
+    assert (recipe.attack.start_std_px, recipe.provenance.hardware) == (0.0, "2 CPU cores")
+    assert from_json(to_json(recipe)) == recipe
+
+
+@pytest.mark.usefixtures("two_blocks")
+def test_a_run_of_version_1_goes_on_with_its_command(run, capsys):
+    run_main(*COMMAND, f"--model_dir={run}")
+    assert "resuming at step 4 of 6" in capsys.readouterr().out
+    assert_close(losses(read_lines(run / "metrics.jsonl"), 5), losses(read_lines(RUN / "whole_run.jsonl"), 5))
+    assert json.loads((run / "recipe.json").read_text())["version"] == version_of(Recipe)
+
+
+@pytest.mark.usefixtures("two_blocks")
+def test_a_run_of_version_1_goes_on_after_fields_were_added(run):
+    recipe = parse(LaterRecipe, (run / "recipe.json").read_text())
+    assert (recipe.optimizer.nesterov, recipe.clip_norm, recipe.some) == (False, None, SomeSpec())
+    _, notes = run_training(recipe, run)
+    ours = [{"kind": "train", "step": step, **values} for step, values in notes.trained]
+    assert_close(losses(ours, 5), losses(read_lines(RUN / "whole_run.jsonl"), 5))
+
+
+@pytest.mark.parametrize("read", [lambda recipe: recipe, later], ids=["today", "later"])
+def test_digests_of_version_1_stay(read):
+    cases = json.loads((DATA / "digests_of_version_1.json").read_text())
+    assert len(cases) > 100
+    for case in cases:
+        changes = {path: tuple(value) if type(value) is list else value for path, value in case["changes"].items()}
+        recipe = override(named_recipe(case["model"], case["dataset"], case["scheme"]), changes)
+        assert digest(read(recipe)) == case["digest"], case
+
+
+def test_the_published_study_is_of_todays_recipes():
+    """The command of docs/studies/README.md; a digest is what a study knows its finished runs by."""
+    schemes = "vanilla,adversarial,adversarial_then_clean,joint,advprop,fine_grained,fast_advprop"
+    half = ("--width_coefficient=0.5", "--depth_coefficient=0.5")
+    values = set_flags("--mode=study", "--dataset=digits", f"--schemes={schemes}", "--seeds=5", *half)
+    cells = flags.study_from_flags(values, DataFacts("digits", 10, 1437, 360)).cells
+    published = re.findall(r'"recipe": "(\w{16})"', (ROOT / "docs/studies/digits/results.json").read_text())
+    assert len(published) == len(set(published)) == 40
+    assert {digest(cell.recipe) for cell in cells} == set(published)
+
+
+def test_values_of_added_fields_count_unless_they_are_neutral():
+    recipe = later(named_recipe("efficientnet-b0", "digits", "advprop"))
+    plain = compared_values(recipe)
+    assert not {"optimizer.nesterov", "clip_norm", "some.kind", "attack.start_std_px"} & set(plain)
+    for path, value, more in (
+        ("optimizer.nesterov", True, {"optimizer.nesterov"}),
+        ("clip_norm", 0.0, {"clip_norm"}),  # not None
+        ("some.kind", "x", {"some.kind", "some.rate"}),
+        ("attack.start_std_px", 0.5, {"attack.start_std_px"}),
+    ):
+        changed = override(recipe, {path: value})
+        assert set(compared_values(changed)) - set(plain) == more
+        assert digest(changed) != digest(recipe)
+        assert [line.partition(":")[0] for line in differences(recipe, changed)] == [path]
+
+
+def test_a_newer_record_is_refused_by_its_field():
+    recipe = override(later(named_recipe("efficientnet-b0", "digits", "advprop")), {"optimizer.nesterov": True})
+    message = (
+        r"optimizer\.nesterov: written by a newer version of the program "
+        rf"\(record version {NEXT}, this one reads up to {NEXT - 1}\)"
+    )
+    with pytest.raises(RecipeError, match=message):
+        from_json(json.dumps(to_record(recipe)))
+    with pytest.raises(RecipeError, match=message):
+        WeightsRecord.from_json(WeightsRecord(recipe, ("a", "b")).to_json())
+    assert parse(LaterRecipe, json.dumps(to_record(recipe))) == recipe
+
+
+def test_the_version_is_that_of_the_newest_field_at_any_depth():
+    assert version_of(SomeSpec) == version_of(OptimizerSpec) == 1
+    assert version_of(Recipe) == version_of(WeightsRecord) == NEXT - 1 > 1
+    assert version_of(LaterRecipe) == version_of(LaterOptimizer) == NEXT
+
+
+def test_files_and_digests_keep_old_names(monkeypatch):
+    recipe = named_recipe("efficientnet-b0", "digits", "advprop")
+    values = json.loads(to_json(recipe))
+    assert values["receipt"]["hardware"] == "2 CPU cores"
+    assert "provenance" not in values
+    text = to_json(recipe).replace('"epsilon_px"', '"radius_px"')
+    with pytest.raises(RecipeError, match=r"attack\.radius_px: no field of a Recipe"):
+        from_json(text)
+    monkeypatch.setitem(stored.RENAMED, "AttackSpec.radius_px", "epsilon_px")
+    assert to_json(recipe) == text
+    assert from_json(text) == recipe
+    assert compared_values(recipe)["attack.radius_px"] == 1.0
+    assert "attack.epsilon_px" not in compared_values(recipe)
+    assert differences(recipe, override(recipe, {"attack.epsilon_px": 2.0})) == ["attack.epsilon_px: 1.0 -> 2.0"]
+
+
+def test_weights_know_their_record():
+    record = WeightsRecord(named_recipe("resnet-50", "imagenet", "fine_grained"), ("cat", "dog"))
+    assert WeightsRecord.from_json(record.to_json()) == record
+    for damaged in ("{", "[]", '{"class_names": []}', '{"recipe": {}, "class_names": ["a"]}'):
+        with pytest.raises(RecipeError):
+            WeightsRecord.from_json(damaged)
