@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import flags
+from efficientnet_advprop.models.weights import open_weights
 from efficientnet_advprop.recipes import (
     DataFacts,
     OptimizerSpec,
@@ -31,6 +32,7 @@ from efficientnet_advprop.recipes import (
 )
 from efficientnet_advprop.recipes.stored import parse, to_record, version_of
 from efficientnet_advprop.training import run_folder
+from efficientnet_advprop.training.checkpoints import find
 from tests.command_line import ROOT, run_main, set_flags
 from tests.test_training import run_training
 
@@ -113,6 +115,13 @@ def test_a_record_of_version_1_has_no_version_and_is_read():
     assert from_json(to_json(recipe)) == recipe
 
 
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_checkpoints_of_version_1_are_read_with_their_record(which):
+    weights = open_weights(find(str(RUN), which))
+    assert weights.facts.recipe == run_folder.recorded_recipe(str(RUN))
+    assert (weights.step, weights.class_names) == ({"last": 4, "best": 2}[which], tuple("0123456789"))
+
+
 @pytest.mark.usefixtures("two_blocks")
 def test_a_run_of_version_1_goes_on_with_its_command(run, capsys):
     run_main(*COMMAND, f"--model_dir={run}")
@@ -169,15 +178,19 @@ def test_values_of_added_fields_count_unless_they_are_neutral():
 
 def test_a_newer_record_is_refused_by_its_field():
     recipe = override(later(named_recipe("efficientnet-b0", "digits", "advprop")), {"optimizer.nesterov": True})
+    record = to_record(recipe)
+    assert parse(LaterRecipe, json.dumps(record)) == recipe
     message = (
-        r"optimizer\.nesterov: written by a newer version of the program "
+        "{}: written by a newer version of the program "
         rf"\(record version {NEXT}, this one reads up to {NEXT - 1}\)"
     )
-    with pytest.raises(RecipeError, match=message):
-        from_json(json.dumps(to_record(recipe)))
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=message.format("clip_norm")):
+        from_json(json.dumps(record))
+    with pytest.raises(RecipeError, match=message.format(r"recipe\.clip_norm")):
         WeightsRecord.from_json(WeightsRecord(recipe, ("a", "b")).to_json())
-    assert parse(LaterRecipe, json.dumps(to_record(recipe))) == recipe
+    del record["clip_norm"], record["some"]
+    with pytest.raises(RecipeError, match=message.format(r"optimizer\.nesterov")):
+        from_json(json.dumps(record))
 
 
 def test_the_version_is_that_of_the_newest_field_at_any_depth():

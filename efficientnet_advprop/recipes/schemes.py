@@ -78,8 +78,13 @@ def scheme_named(name: str) -> Scheme:
     return SCHEMES[name]
 
 
-def _scheme(source: str, **facts: Any) -> Callable[[PhasesOf], PhasesOf]:
-    """Make a function of settings the phases of a scheme that has its name; `facts` are `Scheme`'s other fields."""
+def register_scheme(source: str, **facts: Any) -> Callable[[PhasesOf], PhasesOf]:
+    """Make a function of settings the phases of a scheme that has its name.
+
+    Args:
+        source: where the scheme was published.
+        facts: `Scheme`'s other fields.
+    """
 
     def register(phases: PhasesOf) -> PhasesOf:
         SCHEMES[phases.__name__] = Scheme(phases.__name__, source, phases, **facts)
@@ -92,13 +97,13 @@ def _whole_run(*terms: Term) -> tuple[Phase, ...]:
     return (Phase(None, terms),)
 
 
-@_scheme("Xie et al., CVPR 2020 (arXiv 1911.09665), the baseline")
+@register_scheme("Xie et al., CVPR 2020 (arXiv 1911.09665), the baseline")
 def vanilla(settings: SchemeSettings) -> tuple[Phase, ...]:
     """Clean images alone."""
     return _whole_run(settings.clean())
 
 
-@_scheme("Madry et al., ICLR 2018 (arXiv 1706.06083)")
+@register_scheme("Madry et al., ICLR 2018 (arXiv 1706.06083)")
 def adversarial(settings: SchemeSettings) -> tuple[Phase, ...]:
     """Adversarial images alone, through the only branch there is."""
     return _whole_run(settings.adversarial(MAIN_BRANCH))
@@ -111,26 +116,26 @@ def _validate_switch(settings: SchemeSettings) -> None:
         )
 
 
-@_scheme("Xie et al., CVPR 2020, figure 2", own_fields=("clean_from_epoch",), validate=_validate_switch)
+@register_scheme("Xie et al., CVPR 2020, figure 2", own_fields=("clean_from_epoch",), validate=_validate_switch)
 def adversarial_then_clean(settings: SchemeSettings) -> tuple[Phase, ...]:
     """Adversarial images first, then fine-tuning on clean ones: half of the epochs each in the paper."""
     first = Phase(settings.clean_from_epoch, (settings.adversarial(MAIN_BRANCH),))
     return (first, Phase(None, (settings.clean(),)))
 
 
-@_scheme("Goodfellow et al., ICLR 2015 (arXiv 1412.6572)")
+@register_scheme("Goodfellow et al., ICLR 2015 (arXiv 1412.6572)")
 def joint(settings: SchemeSettings) -> tuple[Phase, ...]:
     """Clean and adversarial images as one batch through one branch."""
     return _whole_run(settings.clean(), settings.adversarial(MAIN_BRANCH))
 
 
-@_scheme("Xie et al., CVPR 2020, Algorithm 1")
+@register_scheme("Xie et al., CVPR 2020, Algorithm 1")
 def advprop(settings: SchemeSettings) -> tuple[Phase, ...]:
     """Clean images through the main branch, adversarial ones through the auxiliary."""
     return _whole_run(settings.clean(), settings.adversarial(AUXILIARY_BRANCH))
 
 
-@_scheme("Xie et al., CVPR 2020, section 4.2")
+@register_scheme("Xie et al., CVPR 2020, section 4.2")
 def fine_grained(settings: SchemeSettings) -> tuple[Phase, ...]:
     """AdvProp with a third branch for AutoAugment's images; main and adversarial images are not augmented.
 
@@ -177,7 +182,7 @@ def _passes_of_fast_advprop(settings: SchemeSettings) -> float:
     return 1 + num_fast_adversarial(settings.fast_adversarial_share, settings.batch_size) / settings.batch_size
 
 
-@_scheme(
+@register_scheme(
     "Mei et al., ICLR 2022",
     weights=TermWeights(adversarial=0.5, noise=0.5),
     # One step, whatever the model; running statistics together with the attack's weight gradient gave its authors NaN.
@@ -206,7 +211,7 @@ def _validate_trades(settings: SchemeSettings) -> None:
         )
 
 
-@_scheme(
+@register_scheme(
     "Zhang et al., ICML 2019 (arXiv 1901.08573)",
     weights=TermWeights(adversarial=6.0),
     attack={"start_std_px": 0.255},  # 0.001 of [0, 1]
