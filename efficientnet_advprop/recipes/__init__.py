@@ -16,13 +16,13 @@ from efficientnet_advprop.recipes.benchmark_spec import (
 )
 from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.families import FAMILIES, NETWORKS, family_of, network_spec
+from efficientnet_advprop.recipes.family import Family
 from efficientnet_advprop.recipes.networks import (
     AUGMENTED_BRANCH,
     AUXILIARY_BRANCH,
     MAIN_BRANCH,
-    NETWORKS,
     NetworkSpec,
-    network_spec,
 )
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Receipt, Recipe, validate_network
@@ -35,7 +35,7 @@ from efficientnet_advprop.recipes.record import (
     override,
     to_json,
 )
-from efficientnet_advprop.recipes.registry import EVALUATION_ATTACK, named_recipe
+from efficientnet_advprop.recipes.registry import DEFAULT_MODEL, DEFAULT_SCHEME, EVALUATION_ATTACK, named_recipe
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import (
@@ -72,7 +72,10 @@ __all__ = [
     "BUDGET_SCHEME",
     "CROPPED_BENCHMARKS",
     "CROPPED_PX",
+    "DEFAULT_MODEL",
+    "DEFAULT_SCHEME",
     "EVALUATION_ATTACK",
+    "FAMILIES",
     "FAST_ADVPROP",
     "IMAGENET_BENCHMARKS",
     "IMAGENET_IMAGES",
@@ -89,6 +92,7 @@ __all__ = [
     "Cell",
     "DataFacts",
     "DataSpec",
+    "Family",
     "InputOptions",
     "NetworkSpec",
     "OptimizerSpec",
@@ -108,6 +112,7 @@ __all__ = [
     "differences",
     "digest",
     "equal_budget_row",
+    "family_of",
     "flatten",
     "from_json",
     "named_recipe",
