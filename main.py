@@ -64,9 +64,9 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
 def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     """Read trained weights, those of --init_checkpoint or of the run in model_dir, to evaluate, predict or export."""
     weights = open_given(values) if values.init_checkpoint else None
-    facts = weights.facts if weights else None
+    facts = None if weights is None else weights.facts
     request = flags.data_request(values, facts)
-    settings = flags.settings_from_flags(values, find(request).facts if request else None, facts)
+    settings = flags.settings_from_flags(values, None if request is None else find(request).facts, facts)
     recipe, options = settings.recipe, settings.options
     if weights is None:
         recipe = flags.recipe_of_run(values, options.model_dir, run_folder.recorded_recipe(options.model_dir))
