@@ -48,7 +48,7 @@ def official(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def image_folder(tmp_path_factory):
-    """Nine image_folder of all kinds and sizes, one file cut short and one of text."""
+    """Nine images of all kinds and sizes, one file cut short and one of text."""
     folder = tmp_path_factory.mktemp("image_folder")
     rng = np.random.default_rng(0)
     for index in range(8):
@@ -74,7 +74,7 @@ def write_folders(folder, classes, training=True, bad=()) -> None:
 
 
 def write_imagenet(folder) -> None:
-    """Four training image_folder and three for evaluation, labels within the first five of 1,000 classes."""
+    """Four training images and three for evaluation, labels within the first five of 1,000 classes."""
     folder.mkdir()
     write_split(folder, "train", (4,))
     write_split(folder, "validation", (3,))
@@ -156,7 +156,7 @@ def test_every_image_is_predicted_or_reported(official, image_folder, tmp_path, 
     assert skipped == [str(image_folder / name) for name in ("cut.jpg", "text.jpg")]
     assert f"skipped {image_folder / 'cut.jpg'}: " in errors
     assert f"skipped {image_folder / 'text.jpg'}: Unknown image file format" in errors
-    assert "9 image_folder predicted, 2 skipped" in out
+    assert "9 images predicted, 2 skipped" in out
     logits = np.load(output)
     assert logits.shape == (9, 1000)
     names = class_names(1000)
@@ -182,7 +182,7 @@ def test_predictions_of_a_runs_own_checkpoint(official, image_folder, tmp_path, 
     train = ("--mode=train", f"--init_checkpoint={official}", "--train_steps=1", *SMALL)
     run(*train, f"--model_dir={tmp_path}", capsys=capsys)
     out, _ = run("--mode=predict", f"--model_dir={tmp_path}", f"--images={image_folder}/8.jpg", capsys=capsys)
-    assert "1 image_folder predicted, 0 skipped" in out
+    assert "1 images predicted, 0 skipped" in out
     (prediction,) = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
     assert len(prediction["top"]) == 5
     assert {best["name"] for best in prediction["top"]} < set("0123456789")
@@ -248,11 +248,11 @@ def test_a_run_is_evaluated_on_other_images_of_its_classes_alone(tmp_path, capsy
     write_folders(tmp_path / "data", ("ant", "bee", "cat"), bad=("ant",))
     few = ("--train_batch_size=4", "--train_steps=2", "--iterations_per_loop=2", "--lr_warmup_epochs=0")
     train = (f"--data_dir={tmp_path / 'data'}", f"--model_dir={tmp_path / 'run'}", "--augment_name=none", *few, *SMALL)
-    # All of the first batch of evaluation image_folder is bad: the export is compared on later ones.
+    # All of the first batch of evaluation images is bad: the export is compared on later ones.
     out, _ = run(*train, "--bad_images=skip", "--eval_batch_size=4", capsys=capsys)
     assert re.search(r"bad_images +4", out)
     card = (tmp_path / "run" / "saved_model" / "1" / "model_card.md").read_text()
-    assert "image_folder of 3 classes" in card
+    assert "images of 3 classes" in card
     evaluate = ("--mode=eval", f"--init_checkpoint={tmp_path / 'run'}")
     write_folders(tmp_path / "more", ("ant", "bee", "cat"), training=False)
     out, _ = run(*evaluate, f"--data_dir={tmp_path / 'more'}", capsys=capsys)
