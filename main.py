@@ -6,9 +6,11 @@ trains on the handwritten digits that come with scikit-learn; `--data_dir` names
 class folders.
 """
 
+import dataclasses
+import functools
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import tensorflow as tf
@@ -27,12 +29,12 @@ from efficientnet_advprop.modes.export import export
 from efficientnet_advprop.modes.predict import predict
 from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.modes.train import train_and_evaluate, train_only
-from efficientnet_advprop.recipes import Recipe, RecipeError, WeightsFacts, differences, first_line
+from efficientnet_advprop.recipes import RecipeError, WeightsFacts, first_line
 from efficientnet_advprop.reporting import describe_data
 from efficientnet_advprop.training import checkpoints, run_folder
 from efficientnet_advprop.training.interruption import Interrupted
 
-absl_flags.adopt_module_key_flags(flags.definitions)  # --help shows the flags of the main module
+absl_flags.adopt_module_key_flags(flags.parsing)  # --help shows the flags of the main module
 
 DIGITS_NOTICE = (
     "data: the 1,797 handwritten digits of scikit-learn; for ImageNet pass --data_dir=FOLDER with the TFRecords "
@@ -40,53 +42,43 @@ DIGITS_NOTICE = (
 )
 
 
-TRAINING_MODES = {"train_and_eval": train_and_evaluate, "train": train_only}
-READING_MODES = {"eval": evaluate, "predict": predict, "export": export}
+def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
+    """Train, from new weights or from those of --init_checkpoint."""
+    weights, facts = None, None
+    if values.init_checkpoint and values.model_dir and run_folder.has_results(values.model_dir):
+        # A run that goes on does not need the file that it started from.
+        facts = WeightsFacts.of_run(values.init_checkpoint, run_folder.recorded_recipe(values.model_dir))
+    elif values.init_checkpoint:
+        weights = open_given(values)
+        facts = weights.facts
+    request = flags.data_request(values, facts)
+    source = find(request)
+    settings = flags.settings_from_flags(values, source.facts, facts)
+    recipe, options = settings.recipe, settings.options
+    check_options(source, options.input)
+    run_folder.check(options.model_dir, recipe)
+    print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
+    run(recipe, options, source, weights)
 
 
-def recorded_recipe(settings: flags.Settings) -> Recipe:
-    """The recipe of the run in model_dir, with another cadence if flags say so.
-
-    Raises:
-        RecipeError: when there is no run, or a flag contradicts its recipe.
-    """
-    recorded = run_folder.recorded_recipe(settings.options.model_dir)
-    recipe = settings.apply_to(recorded)
-    changed = differences(recorded, recipe)
-    if changed:
-        raise RecipeError(f"flags contradict the recipe of {settings.options.model_dir}: {'; '.join(changed)}")
-    return recipe
-
-
-def weights_to_read(settings: flags.Settings, init_weights: Weights | None) -> tuple[Recipe, Weights]:
-    """What evaluation, prediction and export are about: the weights of --init_checkpoint, or those of a run.
-
-    Raises:
-        RecipeError: when there are none, or flags contradict them.
-    """
-    options = settings.options
-    if init_weights is None:
-        recipe = recorded_recipe(settings)
-        return recipe, open_weights(checkpoints.find(options.model_dir, options.checkpoint))
-    if run_folder.holds_run(options.model_dir):
+def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
+    """Read trained weights, those of --init_checkpoint or of the run in model_dir, to evaluate, predict or export."""
+    weights = open_given(values) if values.init_checkpoint else None
+    facts = None if weights is None else weights.facts
+    request = flags.data_request(values, facts)
+    settings = flags.settings_from_flags(values, None if request is None else find(request).facts, facts)
+    recipe, options = settings.recipe, settings.options
+    if weights is None:
+        recipe = flags.recipe_of_run(values, options.model_dir, run_folder.recorded_recipe(options.model_dir))
+        weights = open_weights(checkpoints.find(options.model_dir, options.checkpoint))
+    elif run_folder.holds_run(options.model_dir):
         raise RecipeError(f"{options.model_dir} holds a run: results for --init_checkpoint need another --model_dir")
-    return settings.recipe, init_weights
+    run(recipe, options, weights)
 
 
-def find_requested(request: flags.DataRequest, evaluation_only: bool = False) -> Source:
-    """The images that the command line asks for.
-
-    Raises:
-        RecipeError: when they are not there.
-    """
-    return find_source(
-        request.dataset, request.data_dir, request.holdout_shards, evaluation_only, request.train_images_per_class
-    )
-
-
-def check(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
-    """Check the data; leaves with code 1 when something is wrong with them."""
-    source = find_requested(request)
+def check(values: absl_flags.FlagValues) -> None:
+    """Check the data; leaves with code 1 when problems are found."""
+    source = find(flags.data_request(values))
     settings = flags.settings_from_flags(values, source.facts)
     run_folder.require_writable("model_dir", settings.options.model_dir)
     print(describe_data(source.facts, settings.recipe))
@@ -94,9 +86,10 @@ def check(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
         sys.exit(1)
 
 
-def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
+def study(values: absl_flags.FlagValues) -> None:
     """Compare schemes."""
-    source = find_requested(request)
+    request = flags.data_request(values)
+    source = find(request)
     settings = flags.study_from_flags(values, source.facts)
     cells, options = settings.cells, settings.options
     check_options(source, options.input)
@@ -112,62 +105,46 @@ def study(values: absl_flags.FlagValues, request: flags.DataRequest) -> None:
 
 
 def compare(values: absl_flags.FlagValues) -> None:
-    """Set finished evaluations beside each other; connects to no devices."""
+    """Compare finished evaluations; connects to no devices."""
     settings = flags.comparison_from_flags(values)
     report = run_comparison(settings.runs, settings.folder, settings.published, settings.command)
     print(f"report: {report}")
 
 
-def initial_weights(values: absl_flags.FlagValues) -> tuple[Weights | None, WeightsFacts | None]:
-    """The weights of --init_checkpoint, and what is known of them; a run that goes on does not need the file again."""
-    if not values.init_checkpoint or values.mode == "study":  # both are refused later, by name
-        return None, None
-    if values.mode in TRAINING_MODES and values.model_dir and run_folder.has_results(values.model_dir):
-        recorded = run_folder.recorded_recipe(values.model_dir)
-        return None, WeightsFacts.of_run(values.init_checkpoint, recorded)
+RUN_MODE: dict[str, Callable[[absl_flags.FlagValues], None]] = {
+    "train_and_eval": functools.partial(train, train_and_evaluate),
+    "train": functools.partial(train, train_only),
+    "eval": functools.partial(read, evaluate),
+    "predict": functools.partial(read, predict),
+    "export": functools.partial(read, export),
+    "check_data": check,
+    "study": study,
+    "compare": compare,
+}
+
+
+def find(request: flags.DataRequest) -> Source:
+    """The images that the command line asks for."""
+    return find_source(**dataclasses.asdict(request))
+
+
+def open_given(values: absl_flags.FlagValues) -> Weights:
+    """The weights of --init_checkpoint."""
     if is_saved_model(values.init_checkpoint):
         flags.refuse_unread_of_saved_model(values)
-        weights = ExportedWeights(values.init_checkpoint)
-    else:
-        weights = open_weights(values.init_checkpoint)
-    return weights, weights.facts
-
-
-def run_mode(values: absl_flags.FlagValues) -> None:
-    """Do what --mode says."""
-    if values.mode == "compare":
-        compare(values)
-        return
-    weights, weights_facts = initial_weights(values)
-    request = flags.data_request(values, weights_facts)
-    if values.mode == "check_data":
-        check(values, request)
-        return
-    if values.mode == "study":
-        study(values, request)
-        return
-    source = None
-    if request:
-        source = find_requested(request, evaluation_only=values.mode == "eval")
-    settings = flags.settings_from_flags(values, source.facts if source else None, weights_facts)
-    recipe, options = settings.recipe, settings.options
-    if options.mode in READING_MODES:
-        recipe, weights = weights_to_read(settings, weights)
-        READING_MODES[options.mode](recipe, options, weights)
-        return
-    check_options(source, options.input)
-    run_folder.check(options.model_dir, recipe)
-    print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
-    TRAINING_MODES[options.mode](recipe, options, source, weights)
+        return ExportedWeights(values.init_checkpoint)
+    return open_weights(values.init_checkpoint)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run, and turn what a user can cause into one line and an exit code."""
+    """Run the mode, and turn what a user can cause into one line and an exit code."""
     del argv
-    if not absl_flags.FLAGS["verbosity"].present:
+    values = absl_flags.FLAGS
+    if not values["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # TensorFlow's notes on what it saves are for --verbosity=0
     try:
-        run_mode(absl_flags.FLAGS)
+        flags.refuse_contradictions(values)
+        RUN_MODE[values.mode](values)
     except (RecipeError, tpu_utils.DeviceError) as error:
         fail(str(error), exit_code=2)
     except FloatingPointError as error:
@@ -200,7 +177,7 @@ def explain(error: tf.errors.OpError) -> str:
 
 
 def fail(message: str, exit_code: int) -> NoReturn:
-    """Leave with one line."""
+    """Leave with one line on standard error."""
     print(f"error: {message}" if exit_code <= 2 else message, file=sys.stderr)
     sys.exit(exit_code)
 

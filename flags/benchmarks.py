@@ -2,30 +2,7 @@
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import BENCHMARKS, CROPPED_BENCHMARKS, BenchmarkSpec, RecipeError
-
-# Flags that a benchmark reads, and which.
-_CROPPING = tuple(name for name in BENCHMARKS if name not in CROPPED_BENCHMARKS)
-_READ_BY = {
-    "eval_branch": ("pgd",),
-    "seed": ("pgd",),
-    "eval_crop": _CROPPING,
-    "robustness_resize": CROPPED_BENCHMARKS,
-    "pgd_norm": ("pgd",),
-    "pgd_epsilons": ("pgd",),
-    "pgd_steps": ("pgd",),
-    "pgd_restarts": ("pgd",),
-}
-_WITH_BENCHMARKS = (
-    "robustness_resize",
-    "pgd_norm",
-    "pgd_epsilons",
-    "pgd_steps",
-    "pgd_restarts",
-    "benchmark_dir",
-    "benchmark_images",
-    "evaluation_dir",
-)
+from efficientnet_advprop.recipes import CROPPED_BENCHMARKS, BenchmarkSpec, RecipeError
 
 
 def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None:
@@ -38,16 +15,10 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
         RecipeError: for values that cannot be measured, or that nothing would read.
     """
     if values.benchmarks is None:
-        for name in _WITH_BENCHMARKS:
-            if values[name].present:
-                raise RecipeError(f"--{name} would have no effect without --benchmarks")
         return None
     names = tuple(values.benchmarks)
     if not names:
         raise RecipeError("--benchmarks= is empty")
-    for name, readers in _READ_BY.items():
-        if values[name].present and not any(reader in names for reader in readers):
-            raise RecipeError(f"--{name} would have no effect: {' and '.join(readers)} alone read it")
     spec = BenchmarkSpec(
         names,
         _folders(values.benchmark_dir or ()),

@@ -7,87 +7,37 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import SCHEMES, AttackSpec, Recipe, RecipeError, TermWeights, scheme_named
-from flags.command import own_flags
-from flags.definitions import RECIPE_FLAGS
+from flags.command import given_flags
+from flags.flag import TRAINING
+from flags.recipe_flags import RECIPE_FLAGS
 
-TRAINING = ("train_and_eval", "train")
-READING = ("eval", "predict", "export")
-_ALL_THAT_TRAIN = (*TRAINING, "study")
-_ALL_BUT_STUDY = (*TRAINING, *READING, "check_data")
-# Flags that only some modes read, and which.
-_MODES_THAT_READ = {
-    "schemes": ("study",),
-    "models": ("study",),
-    "seeds": ("study",),
-    "attack_epsilons": ("study",),
-    "compare": ("compare",),
-    "published": ("compare",),
-    "benchmarks": ("eval",),
-    "benchmark_dir": ("eval",),
-    "robustness_resize": ("eval",),
-    "pgd_norm": ("eval",),
-    "pgd_epsilons": ("eval",),
-    "pgd_steps": ("eval",),
-    "pgd_restarts": ("eval",),
-    "benchmark_images": ("eval",),
-    "evaluation_dir": ("eval",),
-    "checkpoint": READING,
-    "init_checkpoint": _ALL_BUT_STUDY,
-    "ema": _ALL_BUT_STUDY,
-    "data_dir": (*_ALL_THAT_TRAIN, "eval", "check_data"),
-    "images": ("predict", "export"),
-    "output": ("predict",),
-    "export_dir": ("train_and_eval", "export"),
-    "export_branch": ("train_and_eval", "export"),
-    "export_format": ("export",),
-    "remat": _ALL_THAT_TRAIN,
-    "iterations_per_loop": _ALL_THAT_TRAIN,
-    "steps_per_eval": ("train_and_eval",),
-    "steps_per_checkpoint": _ALL_THAT_TRAIN,
-    "keep_checkpoint_max": _ALL_THAT_TRAIN,
-    "eval_branch": ("train_and_eval", "eval"),
-    "eval_batch_size": ("train_and_eval", "eval", "predict", "study"),
-    "bad_images": (*_ALL_THAT_TRAIN, "eval"),
-    "deterministic": _ALL_THAT_TRAIN,
-    "use_cache": _ALL_THAT_TRAIN,
-}
-# Flags of one run, and what a study of many has instead.
-_INSTEAD_IN_A_STUDY = {"model": "models", "scheme": "schemes", "advprop": "schemes", "seed": "seeds"}
-_READ_BY_COMPARISONS = ("mode", "compare", "published", "model_dir")
 NO_BALL = "attack gd without a uniform random start has no ball"
+# Fields that some schemes alone read.
+_OF_SCHEMES = tuple(dict.fromkeys(field for scheme in SCHEMES.values() for field in scheme.own_fields))
 # Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
 _READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
 _WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
-# Fields that some schemes alone read.
-_OF_SCHEMES = tuple(dict.fromkeys(field for scheme in SCHEMES.values() for field in scheme.own_fields))
 
 
 def refuse_contradictions(values: absl_flags.FlagValues) -> None:
-    """Refuse flags that cannot go together, or not with the mode.
+    """Refuse flags that the mode does not read, or that cannot go together.
 
     Raises:
         RecipeError: naming the flags.
     """
+    for flag in given_flags(values):
+        if flag.kind is str and not values[flag.name].value:
+            raise RecipeError(f"--{flag.name}= is empty")
+        if values.mode == "study" and flag.instead_in_study:
+            raise RecipeError(f"--{flag.name} is about one run: --mode=study has --{flag.instead_in_study}")
+        if values.mode not in flag.modes:
+            raise RecipeError(f"--{flag.name} is read by --mode={_in_words(flag.modes)}, not by {values.mode}")
+        if flag.needs_benchmarks and values.benchmarks is None:
+            raise RecipeError(f"--{flag.name} would have no effect without --benchmarks")
+        if flag.benchmarks and values.benchmarks and not set(flag.benchmarks) & set(values.benchmarks):
+            raise RecipeError(f"--{flag.name} would have no effect: {' and '.join(flag.benchmarks)} alone read it")
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
-    for name in (
-        "dataset",
-        "model_dir",
-        "data_dir",
-        "export_dir",
-        "evaluation_dir",
-        "init_checkpoint",
-        "images",
-        "output",
-    ):
-        if values[name].present and not values[name].value:
-            raise RecipeError(f"--{name}= is empty")
-    for name, modes in _MODES_THAT_READ.items():
-        if values[name].present and values.mode not in modes:
-            raise RecipeError(f"--{name} is read by --mode={' and '.join(modes)}, not by {values.mode}")
-    for name, instead in _INSTEAD_IN_A_STUDY.items():
-        if values[name].present and values.mode == "study":
-            raise RecipeError(f"--{name} is about one run: --mode=study has --{instead}")
     if values.mode == "study":
         _refuse_contradictions_of_a_study(values)
     if values.mode == "compare":
@@ -114,22 +64,6 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
         raise RecipeError("--ema is about weights that are read; training without --init_checkpoint reads none")
 
 
-def refuse_unread_of_saved_model(values: absl_flags.FlagValues) -> None:
-    """Refuse what a SavedModel as --init_checkpoint cannot do: it is one finished graph with one set of weights.
-
-    Raises:
-        RecipeError: naming the flag.
-    """
-    if values.mode != "eval":
-        raise RecipeError(
-            f"--init_checkpoint={values.init_checkpoint} is a SavedModel, which --mode=eval alone reads; {values.mode} "
-            "needs a checkpoint"
-        )
-    for name in ("ema", "allow_extra_variables", "use_bfloat16", "eval_branch"):
-        if values[name].present:
-            raise RecipeError(f"--{name} would have no effect on a SavedModel, which is one finished network")
-
-
 def _refuse_contradictions_of_a_study(values: absl_flags.FlagValues) -> None:
     if not values.schemes:
         raise RecipeError("--mode=study needs --schemes, such as vanilla,advprop")
@@ -139,9 +73,6 @@ def _refuse_contradictions_of_a_study(values: absl_flags.FlagValues) -> None:
 
 
 def _refuse_contradictions_of_a_comparison(values: absl_flags.FlagValues) -> None:
-    for flag in own_flags(values):
-        if flag.name not in _READ_BY_COMPARISONS:
-            raise RecipeError(f"--{flag.name} would have no effect: --mode=compare reads finished evaluations")
     if not values.compare:
         raise RecipeError("--mode=compare needs --compare, such as runs/a,runs/b")
     if not all(values.compare):
@@ -150,6 +81,12 @@ def _refuse_contradictions_of_a_comparison(values: absl_flags.FlagValues) -> Non
     repeated = next((run for run in folders if folders.count(run) > 1), None)
     if repeated is not None:
         raise RecipeError(f"--compare names {repeated} twice")
+
+
+def _in_words(names: Sequence[str]) -> str:
+    """A list as a sentence has it: a, b and c."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def refuse_unread(recipes: Sequence[Recipe], changes: Mapping[str, Any]) -> None:

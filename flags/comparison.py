@@ -5,7 +5,6 @@ import os
 
 from absl import flags as absl_flags
 
-from flags.checks import refuse_contradictions
 from flags.command import command_of
 
 
@@ -27,14 +26,6 @@ class ComparisonSettings:
 
 
 def comparison_from_flags(values: absl_flags.FlagValues) -> ComparisonSettings:
-    """Read the parsed flags of `--mode=compare`.
-
-    Args:
-        values: the flags.
-
-    Raises:
-        RecipeError: for values that cannot be compared, or that nothing would read.
-    """
-    refuse_contradictions(values)
+    """Read the flags of `--mode=compare`, which `refuse_contradictions` has let pass."""
     folder = values.model_dir or os.path.join("runs", "comparison")
     return ComparisonSettings(tuple(values.compare), folder, bool(values.published), command_of(values))

@@ -1,13 +1,19 @@
-"""Parsing with errors of one line and exit code 2; absl's own are two lines and code 1."""
+"""From the definitions to absl's flags, and parsing with errors of one line."""
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags as absl_flags
+
+from flags.definitions import FLAGS
+from flags.flag import MODES, Flag
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parse the command line, for `app.run(main, flags_parser=parse_flags)`.
+
+    An error is one line and exit code 2; absl's own are two lines and code 1.
 
     Returns:
         The program's name; any other word that is not a flag is an error.
@@ -24,3 +30,47 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 def _usage_error(message: str) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
+
+
+class _NumbersParser(absl_flags.ArgumentParser):
+    """Numbers with commas between them, as a tuple of floats."""
+
+    syntactic_help = "numbers separated by commas"
+
+    def parse(self, argument: str | tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(float(number) for number in argument.split(",")) if isinstance(argument, str) else argument
+
+
+class _NumbersSerializer(absl_flags.ArgumentSerializer):
+    """The way back."""
+
+    def serialize(self, value: tuple[float, ...]) -> str:
+        return ",".join(f"{number:g}" for number in value)
+
+
+def _define_numbers(name: str, default: tuple[float, ...] | None, text: str) -> None:
+    absl_flags.DEFINE(_NumbersParser(), name, default, text, serializer=_NumbersSerializer())
+
+
+_DEFINE = {
+    str: absl_flags.DEFINE_string,
+    int: absl_flags.DEFINE_integer,
+    float: absl_flags.DEFINE_float,
+    bool: absl_flags.DEFINE_bool,
+    list[str]: absl_flags.DEFINE_list,
+    dict[str, str]: absl_flags.DEFINE_multi_string,
+    tuple[float, ...]: _define_numbers,
+}
+
+
+def _define(flag: Flag, default: Any) -> None:
+    if isinstance(flag.kind, tuple):
+        absl_flags.DEFINE_enum(flag.name, default, flag.kind, flag.help)
+    else:
+        _DEFINE[flag.kind](flag.name, default, flag.help)
+    if flag.alias:
+        absl_flags.DEFINE_alias(flag.alias, flag.name)
+
+
+for _flag in FLAGS:
+    _define(_flag, default=MODES[0] if _flag.name == "mode" else None)

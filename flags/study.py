@@ -9,6 +9,7 @@ from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import (
     BASELINE,
+    DEFAULT_MODEL,
     Cell,
     DataFacts,
     Recipe,
@@ -18,8 +19,9 @@ from efficientnet_advprop.recipes import (
     named_recipe,
     plan,
 )
-from flags.checks import NO_BALL, refuse_contradictions, refuse_unread
-from flags.settings import DEFAULT_MODEL, changes_of, dataset_of, recipe_on_data, run_options, with_own_provenance
+from flags.checks import NO_BALL, refuse_unread
+from flags.new_recipe import changes_of, dataset_of, recipe_on_data, with_own_provenance
+from flags.settings import run_options
 
 _DEFAULT_SEEDS = 3  # the fewest whose spread says something
 
@@ -38,7 +40,7 @@ class StudySettings:
 
 
 def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySettings:
-    """Read the parsed flags of `--mode=study`. Flags of the recipe hold for every run that reads them.
+    """Read the flags of `--mode=study`. Flags of the recipe hold for every run that reads them.
 
     Args:
         values: the flags.
@@ -47,7 +49,6 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
     Raises:
         RecipeError: for values that cannot be run, or that no run would read.
     """
-    refuse_contradictions(values)
     changes, dataset = changes_of(values), dataset_of(values)
 
     def make_recipe(model: str, scheme: str, own_changes: Mapping[str, Any]) -> Recipe:

@@ -21,8 +21,9 @@ def set_flags(*arguments: str) -> absl_flags.FlagValues:
     """The flags as this command line sets them, whatever was parsed before."""
     values = absl_flags.FLAGS
     values.unparse_flags()
-    for flag in values.flags_by_module_dict()["flags.definitions"]:
-        values[flag.name].unparse()
+    for flag in flags.FLAGS:
+        for name in filter(None, (flag.name, flag.alias)):
+            values[name].unparse()
     flags.parse_flags(["main.py", *arguments])
     return values
 

@@ -288,8 +288,8 @@ def test_without_published_nothing_is(tmp_path, capsys):
         (["--mode=compare", "--compare="], "--mode=compare needs --compare"),
         (["--mode=compare", "--compare=a,,b"], "--compare=a,,b names an empty folder"),
         (["--mode=compare", "--compare=a,b,a/"], "--compare names a twice"),
-        (["--mode=compare", "--compare=a", "--advprop"], "--advprop would have no effect: --mode=compare reads"),
-        (["--mode=compare", "--compare=a", "--model_name=resnet-50"], "would have no effect"),
+        (["--mode=compare", "--compare=a", "--advprop"], "--advprop is read by --mode=train_and_eval"),
+        (["--mode=compare", "--compare=a", "--model_name=resnet-50"], "--model is read by"),
         (["--mode=compare", "--compare=a", "--init_checkpoint=x"], "--init_checkpoint is read by"),
         (["--mode=compare", "--compare=a", "--data_dir=x"], "--data_dir is read by"),
         (["--mode=compare", "--compare=a", "--model_dir="], "--model_dir= is empty"),
@@ -336,7 +336,7 @@ def test_what_cannot_be_compared_is_one_line(arguments, message, tmp_path, capsy
 @pytest.mark.parametrize("arguments", [["--compare=a"], ["--published"], ["--nopublished"]])
 def test_flags_of_a_comparison_are_for_no_other_mode(arguments):
     with pytest.raises(RecipeError, match="is read by --mode=compare, not by train"):
-        flags.data_request(set_flags("--mode=train", *arguments))
+        flags.refuse_contradictions(set_flags("--mode=train", *arguments))
 
 
 def test_the_default_folder_and_the_command():

@@ -237,7 +237,7 @@ def test_a_users_mistake_is_one_line_and_code_2(arguments, message, tmp_path, ca
 def test_help_shows_the_flags():
     process = start_main("--help")
     shown, _ = process.communicate()
-    for flag in flags.definitions.RECIPE_FLAGS:
+    for flag in flags.FLAGS:
         assert f"--{flag.name}:" in shown or f"--[no]{flag.name}:" in shown, flag.name
     assert "--advprop" in shown.replace("[no]", "")
 

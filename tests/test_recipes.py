@@ -79,11 +79,6 @@ def test_imagenet_recipe_of_resnets(scheme, weights):
         assert f"term weights {terms[0].weight:g}" in recipe.provenance.source
 
 
-def test_the_family_is_the_name_before_the_dash():
-    assert {network.family for network in recipes.NETWORKS.values()} == {"efficientnet", "resnet"}
-    assert recipes.network_spec("resnet-50").family == "resnet"
-
-
 @pytest.mark.parametrize("model", recipes.NETWORKS)
 def test_deep_networks_take_the_short_run_on_digits(model):
     deep = {f"efficientnet-{suffix}" for suffix in ("b5", "b6", "b7", "b8", "l2")}

@@ -9,7 +9,9 @@ from tests.command_line import set_flags
 
 
 def parsed(*arguments: str) -> flags.Settings:
-    return flags.settings_from_flags(set_flags(*arguments))
+    values = set_flags(*arguments)
+    flags.refuse_contradictions(values)
+    return flags.settings_from_flags(values)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,11 @@ def parsed(*arguments: str) -> flags.Settings:
         (("--mode=train", "--export_dir=x"), "--export_dir is read by"),
         (("--mode=export", "--remat"), "--remat is read by"),
         (("--mode=eval", "--iterations_per_loop=3"), "--iterations_per_loop is read by"),
+        (
+            ("--mode=check_data", "--randaug_magnitude=5"),
+            "--randaug_magnitude would have no effect: augment_name is none",
+        ),
+        (("--mode=check_data", "--resize=bilinear", "--train_crop=none"), "the digits have the input's size already"),
         (("--remat", "--sync_batch_norm"), "exclude each other"),
         (("--model_dir=",), "--model_dir= is empty"),
         (("--train_batch_size=2000",), "train_batch_size 2000 is more than the 1437 training images"),
@@ -115,7 +122,7 @@ def test_a_changed_recipe_promises_nothing():
 
 def test_every_recipe_flag_names_a_value_of_the_recipe():
     known = set(flatten(parsed().recipe))
-    paths = [flag.path for flag in flags.definitions.RECIPE_FLAGS]
+    paths = [flag.path for flag in flags.RECIPE_FLAGS]
     assert set(paths) <= known
     assert len(set(paths)) == len(paths)
 

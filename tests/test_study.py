@@ -132,7 +132,7 @@ def test_what_no_run_can_use_is_one_line(arguments, message, capsys):
 )
 def test_flags_of_a_study_are_for_no_other_mode(arguments):
     with pytest.raises(RecipeError, match="is read by --mode=study, not by train"):
-        flags.data_request(set_flags("--mode=train", *arguments))
+        flags.refuse_contradictions(set_flags("--mode=train", *arguments))
 
 
 def test_flags_hold_for_every_run_that_reads_them():

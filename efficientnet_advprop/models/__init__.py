@@ -1,17 +1,22 @@
 """Networks by name."""
 
 import dataclasses
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
 from efficientnet_advprop.models.efficientnet import EfficientNet
 from efficientnet_advprop.models.network import Network
 from efficientnet_advprop.models.resnet import ResNet
-from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, network_spec, validate_network
+from efficientnet_advprop.recipes import MAIN_BRANCH, Family, NetworkSpec, family_of, network_spec, validate_network
 
-__all__ = ["EfficientNet", "Network", "ResNet", "build_model"]
+__all__ = ["EfficientNet", "Network", "ResNet", "build_model", "network_class"]
 
-_FAMILIES: dict[str, type[Network]] = {"efficientnet": EfficientNet, "resnet": ResNet}
+
+def network_class(family: Family) -> type[Network]:
+    """The class that builds a family's networks."""
+    module, name = family.builder.split(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
 
 
 def build_model(
@@ -43,6 +48,6 @@ def build_model(
         raise ValueError(f"unknown network settings {', '.join(unknown)}; known: {', '.join(sorted(fields))}")
     spec = dataclasses.replace(spec, **overrides)
     validate_network(spec)
-    model = _FAMILIES[spec.family](spec, num_classes, branches, remat)
+    model = network_class(family_of(spec.name))(spec, num_classes, branches, remat)
     model.build()
     return model

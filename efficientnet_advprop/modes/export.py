@@ -32,7 +32,7 @@ _BYTES_PER_MB = 1e6
 def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     """Export a checkpoint; needs no data."""
     require_packages(options.export_format)
-    run_folder.require_writable("export_dir", options.export_dir)
+    run_folder.require_writable("export_dir", options.export_folder)
     # The digits need no folder, so that what comes from a run on them can be compared on them.
     on_digits = recipe.data.dataset == "digits" and weights.facts.recipe is not None
     run = LoadedNetwork(recipe, options, open_source(recipe.data, None) if on_digits else None, weights)
@@ -72,7 +72,7 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
         run.recipe.optimizer.decay_batch_norm,
     )
     # Workers beside the chief take part in reading the weights, and write where it harms nobody.
-    export_dir = options.export_dir if run.is_chief else os.path.join(run.write_dir, "saved_model")
+    export_dir = options.export_folder if run.is_chief else os.path.join(run.write_dir, "saved_model")
     folder, comparison = export_network(served, options.export_format, export_dir)
     if comparison:
         run.say(comparison_table(comparison))
@@ -90,7 +90,7 @@ def require_branch(run: Session) -> str:
     Raises:
         RecipeError: when the network does not have it.
     """
-    branch, known = run.options.export_branch, run.recipe.branches
+    branch, known = run.options.export_branch or MAIN_BRANCH, run.recipe.branches
     if branch not in known:
         raise RecipeError(f"--export_branch={branch}: the branches of this network are {', '.join(known)}")
     return branch

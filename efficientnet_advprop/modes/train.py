@@ -19,16 +19,17 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
     if summary is not None and "saved_model" not in summary:
         raise RecipeError(f"{options.model_dir} is a run of a study, whose weights were removed: another --model_dir")
     if summary is not None and summary["step"] >= recipe.total_steps:
-        branch = [options.export_branch] if options.export_branch != MAIN_BRANCH else []
+        branch = [options.export_branch] if options.export_branch not in (None, MAIN_BRANCH) else []
         exported_to = os.path.dirname(summary["saved_model"])
-        if options.asks_for_export and exported_to != os.path.join(options.export_dir, *branch):
+        asks_for_export = options.export_dir is not None or options.export_branch is not None
+        if asks_for_export and exported_to != os.path.join(options.export_folder, *branch):
             raise RecipeError(f"{options.model_dir} is finished: --mode=export exports it elsewhere or otherwise")
         print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
         print(summary_table(summary))
         return summary
     run = TrainingRun(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=True)
-    if not options.export_dir.startswith(os.path.join(options.model_dir, "")):
+    if options.export_dir is not None:
         run_folder.require_writable("export_dir", options.export_dir)
     require_branch(run)
     run.record_recipe()

@@ -16,13 +16,13 @@ from efficientnet_advprop.recipes.benchmark_spec import (
 )
 from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError, first_line
+from efficientnet_advprop.recipes.families import FAMILIES, NETWORKS, family_of, network_spec
+from efficientnet_advprop.recipes.family import Family
 from efficientnet_advprop.recipes.networks import (
     AUGMENTED_BRANCH,
     AUXILIARY_BRANCH,
     MAIN_BRANCH,
-    NETWORKS,
     NetworkSpec,
-    network_spec,
 )
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.recipe import Cadence, Provenance, Recipe, validate_network
@@ -35,7 +35,7 @@ from efficientnet_advprop.recipes.record import (
     override,
     to_json,
 )
-from efficientnet_advprop.recipes.registry import EVALUATION_ATTACK, named_recipe
+from efficientnet_advprop.recipes.registry import DEFAULT_MODEL, DEFAULT_SCHEME, EVALUATION_ATTACK, named_recipe
 from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
 from efficientnet_advprop.recipes.schemes import SCHEMES, Scheme, num_fast_adversarial, scheme_named
@@ -73,7 +73,10 @@ __all__ = [
     "CROPPED_BENCHMARKS",
     "CROPPED_PX",
     "CROSS_ENTROPY",
+    "DEFAULT_MODEL",
+    "DEFAULT_SCHEME",
     "EVALUATION_ATTACK",
+    "FAMILIES",
     "IMAGENET_BENCHMARKS",
     "IMAGENET_IMAGES",
     "IMAGES_VIEW",
@@ -90,6 +93,7 @@ __all__ = [
     "Cell",
     "DataFacts",
     "DataSpec",
+    "Family",
     "InputOptions",
     "NetworkSpec",
     "OptimizerSpec",
@@ -110,6 +114,7 @@ __all__ = [
     "differences",
     "digest",
     "equal_budget_row",
+    "family_of",
     "first_line",
     "flatten",
     "from_json",

@@ -4,7 +4,7 @@ import dataclasses
 
 from efficientnet_advprop.recipes.errors import RecipeError
 
-# The data sets with a recipe of their own; any other name is taken for one of TensorFlow Datasets.
+# The data sets with a recipe of their own; any other name is one of TensorFlow Datasets.
 DATASETS = ("digits", "fake", "cifar10", "imagenet")
 TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
@@ -25,8 +25,8 @@ class DataSpec:
         train_crop: "distorted_box" (the official code's: a box of 8 to 100 % of the area, aspect 3/4 to 4/3),
             "pad_and_crop" (pad each side by an eighth, crop the size back: for small images, of which the official
             crop leaves too little) or "none".
-        eval_crop: the central square's share of the short side: "pad32" (size / (size + 32), what the released
-            AdvProp weights expect), "0.875" (the official code since November 2021) or "none" (all of it).
+        eval_crop: side of the central square as a fraction of the image's short side: "pad32" (size / (size + 32), what
+            the released AdvProp weights expect), "0.875" (the official code since November 2021) or "none" (all of it).
         flip: mirror half of the training images.
         resize: how a crop becomes the input: "bicubic" (TF1's, the official EfficientNet code's) or "bilinear" (with
             half-pixel centres and antialiased, as PIL's and with it torchvision's).
@@ -37,10 +37,10 @@ class DataSpec:
             for small images.
         mixup_alpha: of MixUp's Beta distribution; 0 is off.
         cutmix_alpha: of CutMix's Beta distribution; 0 is off.
-        holdout_shards: the first so many training files are evaluated on instead of the evaluation files, and not
-            trained on (the official trainer's "minival", with which it chooses settings: 20 of 1,024 files).
-        train_images_per_class: train on the first so many images of each class alone; None is all of them. Digits and
-            class folders have it: with little data regularisers show.
+        holdout_shards: evaluate on this many of the training files, the first ones, and do not train on them (the
+            official trainer's "minival", with which it chooses settings: 20 of 1,024 files); 0 takes evaluation files.
+        train_images_per_class: train on this many images of each class, the first ones; None is all of them. For digits
+            and class folders: with little data regularisers show.
     """
 
     dataset: str
@@ -102,6 +102,9 @@ class DataSpec:
             if alpha:
                 parts.append(f"{name} (alpha {alpha:g})")
         return ", ".join(parts)
+
+
+IMAGENET = DataSpec("imagenet", num_label_classes=1000, num_train_images=1_281_167, num_eval_images=50_000)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,8 @@ import math
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError
-from efficientnet_advprop.recipes.networks import MAIN_BRANCH, PREPROCESSINGS, NetworkSpec, network_spec
+from efficientnet_advprop.recipes.families import network_spec
+from efficientnet_advprop.recipes.networks import MAIN_BRANCH, PREPROCESSINGS, NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.schemes import scheme_named
 from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW, Phase, SchemeSettings, Term, TermWeights

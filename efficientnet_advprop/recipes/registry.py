@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.networks import NetworkSpec, network_spec
+from efficientnet_advprop.recipes.families import network_spec
+from efficientnet_advprop.recipes.networks import NetworkSpec
 from efficientnet_advprop.recipes.on_digits import digits_recipe
 from efficientnet_advprop.recipes.on_imagenet import imagenet_recipe
 from efficientnet_advprop.recipes.recipe import Recipe
@@ -12,7 +13,10 @@ from efficientnet_advprop.recipes.schemes import scheme_named
 from efficientnet_advprop.recipes.small_sets import cifar10_recipe, fake_recipe
 from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW
 
-# `top1_pgd` is this attack for every scheme, so that runs can be compared whatever they were trained on.
+DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
+DEFAULT_SCHEME = "vanilla"
+
+# `top1_pgd` is the accuracy under this attack, whatever a run was trained on, so that runs can be compared.
 EVALUATION_ATTACK = AttackSpec("pgd", "linf", epsilon_px=4.0, step_size_px=1.0, num_steps=10, random_start=True)
 
 _RECIPES: dict[str, Callable[[NetworkSpec, str], Recipe]] = {
@@ -26,8 +30,7 @@ _RECIPES: dict[str, Callable[[NetworkSpec, str], Recipe]] = {
 def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
     """The recipe of a model on a data set under a scheme.
 
-    A data set without a recipe of its own gets that of ImageNet, whose numbers of images and classes are then to be
-    replaced.
+    A data set without a recipe of its own gets that of ImageNet; its numbers of images and classes have to be replaced.
 
     Raises:
         RecipeError: for an unknown model or scheme; the message lists the known ones.

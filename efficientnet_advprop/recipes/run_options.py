@@ -1,6 +1,7 @@
 """Where and how a recipe runs."""
 
 import dataclasses
+import os
 
 from efficientnet_advprop.recipes.benchmark_spec import BenchmarkSpec
 
@@ -14,9 +15,9 @@ class InputOptions:
 
     Attributes:
         bad_images: an image that cannot be read ends the run ("error"), or is counted and left out ("skip": another
-            image of its training batch stands in for it, evaluation divides by the others).
-        deterministic: resume a run on TFRecords at the image it stopped at, at the price of reading all undecoded
-            ones before it; under several hosts each then reads every file. Other sources always resume so.
+            image of its training batch takes its place, evaluation divides by the number of the others).
+        deterministic: resume a run on TFRecords at the image it stopped at. It costs reading all images before it, not
+            decoded; under several hosts each then reads every file. Other sources always resume so.
         use_cache: keep the undecoded training images of TFRecords in memory after the first epoch.
     """
 
@@ -30,14 +31,12 @@ class RunOptions:
     """Where and how a recipe runs; none of it is compared on resume, so that a run can move to other devices.
 
     Attributes:
-        mode: what to do, one of `flags.MODES`.
         model_dir: the run's folder.
         data_dir: the data set's folder, if it has one.
-        export_dir: parent of the exported versions.
+        export_dir: parent of the exported versions; None is in the run's folder.
         export_format: one of `EXPORT_FORMATS`.
-        export_branch: whose batch norms are exported.
+        export_branch: whose batch norms are exported; None is the main branch.
         checkpoint: "last" or "best": what eval, predict and export read from a run.
-        init_checkpoint: weights from elsewhere, to start from or to read.
         ema: read averaged weights, not raw ones.
         allow_extra_variables: accept unknown variables in an official checkpoint.
         images: pattern of the images to predict, or to compare an export on.
@@ -47,7 +46,6 @@ class RunOptions:
         tpu_zone: zone of the TPU.
         gcp_project: project of the TPU.
         use_bfloat16: None is on with a TPU and off elsewhere.
-        asks_for_export: whether a flag names an export's folder or branch.
         remat: recompute activations in the backward pass.
         input: how images are read.
         benchmarks: what eval measures, with a report; None is the run's own accuracies, printed.
@@ -55,26 +53,28 @@ class RunOptions:
         command: the command line, for reports.
     """
 
-    mode: str
     model_dir: str
-    data_dir: str | None
-    export_dir: str
-    export_format: str
-    export_branch: str
-    checkpoint: str
-    init_checkpoint: str | None
-    ema: bool
-    allow_extra_variables: bool
-    images: str | None
-    output: str | None
-    strategy: str
-    tpu: str | None
-    tpu_zone: str | None
-    gcp_project: str | None
-    use_bfloat16: bool | None
-    asks_for_export: bool
-    remat: bool
+    data_dir: str | None = None
+    export_dir: str | None = None
+    export_format: str = "saved_model"
+    export_branch: str | None = None
+    checkpoint: str = "last"
+    ema: bool = True
+    allow_extra_variables: bool = False
+    images: str | None = None
+    output: str | None = None
+    strategy: str = "auto"
+    tpu: str | None = None
+    tpu_zone: str | None = None
+    gcp_project: str | None = None
+    use_bfloat16: bool | None = None
+    remat: bool = False
     input: InputOptions = InputOptions()
     benchmarks: BenchmarkSpec | None = None
     evaluation_dir: str = ""
     command: str = ""
+
+    @property
+    def export_folder(self) -> str:
+        """Parent of the exported versions."""
+        return self.export_dir or os.path.join(self.model_dir, "saved_model")

@@ -1,0 +1,124 @@
+"""From flags to the recipe of a new run: a named recipe, with the numbers of the data and the flags' changes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags as absl_flags
+
+from efficientnet_advprop.recipes import (
+    DEFAULT_MODEL,
+    DEFAULT_SCHEME,
+    DataFacts,
+    Recipe,
+    RecipeError,
+    WeightsFacts,
+    differences,
+    named_recipe,
+    override,
+)
+from flags.checks import refuse_unread
+from flags.flag import TRAINING
+from flags.recipe_flags import RECIPE_FLAGS
+
+
+def changes_of(values: absl_flags.FlagValues) -> dict[str, Any]:
+    """The values of a recipe that flags give, by path.
+
+    Raises:
+        RecipeError: for two schemes.
+    """
+    changes = {flag.path: values[flag.name].value for flag in RECIPE_FLAGS if values[flag.name].present}
+    scheme = changes.get("scheme")
+    if values.advprop:
+        if scheme not in (None, "advprop"):
+            raise RecipeError(f"--advprop and --scheme={scheme} contradict each other")
+        changes["scheme"] = "advprop"
+    if values.advprop is False and scheme == "advprop":
+        raise RecipeError("--noadvprop and --scheme=advprop contradict each other")
+    return changes
+
+
+def dataset_of(values: absl_flags.FlagValues) -> str:
+    """The data set's name, given or by what else is given."""
+    return values.dataset or ("imagenet" if values.data_dir else "digits")
+
+
+def new_recipe(values: absl_flags.FlagValues, data: DataFacts | None, weights: WeightsFacts | None) -> Recipe:
+    """The recipe of a new run, which may start from given weights.
+
+    Args:
+        values: the flags.
+        data: what was found.
+        weights: what --init_checkpoint holds.
+
+    Raises:
+        RecipeError: for values that cannot be run, that nothing would read, or that the data contradict.
+    """
+    changes, settings = changes_of(values), known_settings(weights.settings) if weights else {}
+    model = changes.get("network.name") or settings.get("network.name") or DEFAULT_MODEL
+    base = named_recipe(model, dataset_of(values), changes.get("scheme", DEFAULT_SCHEME))
+    recipe = recipe_on_data(base, data, {**settings, **changes})
+    if values.mode == "check_data":
+        recipe.data.validate()  # nothing is trained, whatever the batch
+    elif values.mode in TRAINING:  # otherwise the run's own recipe counts
+        recipe.validate()
+    if values.mode in (*TRAINING, "check_data"):
+        refuse_unread([recipe], changes)
+    return with_own_provenance(base, recipe)
+
+
+def recipe_on_data(base: Recipe, data: DataFacts | None, changes: Mapping[str, Any]) -> Recipe:
+    """A named recipe with the numbers of what was found, and with changes; not validated.
+
+    Args:
+        base: the named recipe.
+        data: what was found.
+        changes: by path.
+
+    Raises:
+        RecipeError: when a change contradicts what was found.
+    """
+    given = {**numbers_found(data), **changes}
+    recipe = with_changes(base, given)
+    if data is not None:
+        data.check(recipe.data)
+        _require_counts_of_holdout(recipe, given)
+    return recipe
+
+
+def with_own_provenance(base: Recipe, recipe: Recipe) -> Recipe:
+    """A valid recipe, which promises nothing where it is no longer the named one."""
+    if not differences(base, recipe):
+        return recipe
+    return override(
+        recipe, {"provenance.expected": "not known: the named recipe was changed", "provenance.measured": False}
+    )
+
+
+def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with changes by path, and with what they entail."""
+    if changes.get("attack.method") == "ifgsm" and "attack.random_start" not in changes:
+        changes = {**changes, "attack.random_start": False}  # I-FGSM is PGD without the random start
+    if "train_epochs" in changes:
+        changes = {**changes, "train_steps": None}
+    return override(recipe, changes)
+
+
+def numbers_found(data: DataFacts | None) -> dict[str, int]:
+    """What was counted, by the paths of a recipe."""
+    return {f"data.{field}": number for field, number in data.known().items()} if data else {}
+
+
+def known_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of weights that are known, by path."""
+    return {path: value for path, value in settings.items() if value is not None}
+
+
+def _require_counts_of_holdout(recipe: Recipe, given: Mapping[str, Any]) -> None:
+    """The named recipe's numbers are those of the whole data set."""
+    missing = [f"--{name}" for name in ("num_train_images", "num_eval_images") if f"data.{name}" not in given]
+    if recipe.data.holdout_shards and missing:
+        raise RecipeError(
+            f"--holdout_shards={recipe.data.holdout_shards} needs {' and '.join(missing)} where images are not "
+            "counted: 20 of ImageNet's 1,024 files hold 25,022 and leave 1,256,145"
+        )

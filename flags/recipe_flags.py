@@ -1,0 +1,233 @@
+"""The flags that replace a value of the recipe."""
+
+from efficientnet_advprop.recipes import BENCHMARKS, CROPPED_BENCHMARKS, NETWORKS, OWN_BENCHMARKS, SCHEMES
+from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
+from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
+from efficientnet_advprop.recipes.networks import PREPROCESSINGS
+from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
+from flags.flag import READING, TRAINING, RecipeFlag
+
+# Modes of flags of one run: they train with the value, or compare it with the one that the run recorded.
+_RUN = (*TRAINING, *READING)
+_SOURCES = "; ".join(f"{scheme.name}: {scheme.source}" for scheme in SCHEMES.values())
+_RUNS = (*_RUN, "study")
+# Modes of flags that decide which images training sees, which --mode=check_data draws.
+_RUN_OR_CHECK = (*_RUN, "check_data")
+_IMAGES = (*_RUNS, "check_data")
+# Modes of flags of the training loop, which decide nothing that is compared.
+_LOOP = (*TRAINING, "study")
+
+_CROPPING = tuple(name for name in BENCHMARKS if name not in CROPPED_BENCHMARKS)
+_DATASETS = f"{', '.join(DATASETS)}, or a name of TensorFlow Datasets; with --data_dir imagenet, without it digits."
+
+RECIPE_FLAGS = (
+    # What is trained on what.
+    RecipeFlag(
+        "model",
+        tuple(NETWORKS),
+        "Network.",
+        _RUN_OR_CHECK,
+        "network.name",
+        alias="model_name",
+        instead_in_study="models",
+        given=READING,
+    ),
+    RecipeFlag(
+        "scheme",
+        tuple(SCHEMES),
+        f"Training scheme. {_SOURCES}.",
+        _RUN_OR_CHECK,
+        "scheme",
+        instead_in_study="schemes",
+        given=READING,
+    ),
+    RecipeFlag("dataset", str, _DATASETS, _IMAGES, "data.dataset", given=READING, benchmarks=OWN_BENCHMARKS),
+    # The network.
+    RecipeFlag("input_image_size", int, "Side of the square input in pixels.", _IMAGES, "network.", given=READING),
+    RecipeFlag(
+        "width_coefficient",
+        float,
+        "Factor on the baseline's channels.",
+        _RUNS,
+        "network.",
+        given=READING,
+        saved_model=False,
+    ),
+    RecipeFlag(
+        "depth_coefficient",
+        float,
+        "Factor on the baseline's block repeats.",
+        _RUNS,
+        "network.",
+        given=READING,
+        saved_model=False,
+    ),
+    RecipeFlag("dropout_rate", float, "Fraction of features dropped before the classifier.", _RUNS, "network."),
+    RecipeFlag("survival_prob", float, "Probability that the last residual block is kept.", _RUNS, "network."),
+    RecipeFlag("batch_norm_momentum", float, "Fraction of the moving average that is kept.", _RUNS, "network."),
+    RecipeFlag(
+        "batch_norm_epsilon", float, "Added to the variance.", _RUNS, "network.", given=READING, saved_model=False
+    ),
+    RecipeFlag("sync_batch_norm", bool, "Batch statistics over all replicas; slower.", _RUNS, "network."),
+    RecipeFlag("preprocessing", PREPROCESSINGS, "What the network does to pixels.", _RUNS, "network.", given=READING),
+    RecipeFlag("classifier_init_scale", float, "Factor on the classifier's initial weights.", _RUNS, "network."),
+    RecipeFlag("zero_init_residual", bool, "Residual blocks start as the identity.", _RUNS, "network."),
+    RecipeFlag(
+        "stem_strides",
+        int,
+        "Stride of the first convolution; 1 for small images.",
+        _RUNS,
+        "network.",
+        given=READING,
+        saved_model=False,
+    ),
+    # The data.
+    RecipeFlag(
+        "num_label_classes", int, "Number of classes, where the data do not tell it.", _IMAGES, "data.", given=READING
+    ),
+    RecipeFlag("num_train_images", int, "Images in one epoch, where they are not counted.", _IMAGES, "data."),
+    RecipeFlag(
+        "num_eval_images",
+        int,
+        "Images of an evaluation, where they are not counted.",
+        _IMAGES,
+        "data.",
+        given=("eval",),
+        benchmarks=OWN_BENCHMARKS,
+    ),
+    RecipeFlag("train_crop", TRAIN_CROPS, "How training images are cropped.", _IMAGES, "data."),
+    RecipeFlag(
+        "eval_crop",
+        EVAL_CROPS,
+        "Central square that evaluation sees.",
+        _RUNS,
+        "data.",
+        given=READING,
+        benchmarks=_CROPPING,
+    ),
+    RecipeFlag("flip", bool, "Mirror half of the training images.", _IMAGES, "data."),
+    RecipeFlag("resize", RESIZES, "Bicubic as TF1's, or bilinear as PIL's.", _IMAGES, "data.", given=READING),
+    RecipeFlag(
+        "augment_name", AUGMENTATIONS, "Augmentation of training images, after crop and flip.", _IMAGES, "data."
+    ),
+    RecipeFlag("randaug_num_layers", int, "RandAugment's operations per image.", _IMAGES, "data."),
+    RecipeFlag("randaug_magnitude", int, "RandAugment's level; 10 is AutoAugment's highest.", _IMAGES, "data."),
+    RecipeFlag("augment_pixel_scale", float, "Factor on augmentation's pixels; 1: for 224 px.", _IMAGES, "data."),
+    RecipeFlag("mixup_alpha", float, "Of MixUp's Beta distribution; 0: off.", _RUNS, "data."),
+    RecipeFlag("cutmix_alpha", float, "Of CutMix's Beta distribution; 0: off.", _RUNS, "data."),
+    RecipeFlag(
+        "holdout_shards",
+        int,
+        "Evaluate on this many of the training files, and do not train on them.",
+        _IMAGES,
+        "data.",
+        given=("eval",),
+        benchmarks=OWN_BENCHMARKS,
+    ),
+    RecipeFlag("train_images_per_class", int, "Train on this many images of each class.", _IMAGES, "data."),
+    # The attack that makes the training images adversarial.
+    RecipeFlag("attack", METHODS, "Attack; none: an ablation without any.", _RUNS, "attack.method"),
+    RecipeFlag("attack_norm", NORMS, "Norm of epsilon and step size.", _RUNS, "attack.norm"),
+    RecipeFlag("attack_epsilon", float, "Radius in pixels of [0, 255].", _RUNS, "attack.epsilon_px"),
+    RecipeFlag("attack_step_size", float, "Length of a step in pixels of [0, 255].", _RUNS, "attack.step_size_px"),
+    RecipeFlag("attack_steps", int, "Number of steps.", _RUNS, "attack.num_steps"),
+    RecipeFlag(
+        "attack_random_start", bool, "Start at a random point, not at the clean image.", _RUNS, "attack.random_start"
+    ),
+    RecipeFlag(
+        "attack_start_std",
+        float,
+        "Standard deviation in pixels of a normal random start; 0: uniform in the ball.",
+        _RUNS,
+        "attack.start_std_px",
+    ),
+    RecipeFlag(
+        "attack_target", TARGETS, "Raise the true class's loss, or lower a random one's.", _RUNS, "attack.target"
+    ),
+    RecipeFlag(
+        "attack_bn", BATCH_NORM_MODES, "Batch norm statistics that the attack uses.", _RUNS, "attack.batch_norm_mode"
+    ),
+    # The scheme's terms.
+    RecipeFlag("clean_weight", float, "Weight of the loss on clean images.", _RUNS, "term_weights.clean"),
+    RecipeFlag(
+        "adversarial_weight", float, "Weight of the loss on adversarial images.", _RUNS, "term_weights.adversarial"
+    ),
+    RecipeFlag(
+        "augmented_weight", float, "Weight of the augmented images of fine_grained.", _RUNS, "term_weights.augmented"
+    ),
+    RecipeFlag("noise_weight", float, "Weight of the noisy images of fast_advprop.", _RUNS, "term_weights.noise"),
+    RecipeFlag(
+        "clean_from_epoch", float, "First epoch on clean images of adversarial_then_clean.", _RUNS, "clean_from_epoch"
+    ),
+    RecipeFlag("fast_adversarial_share", float, "Fraction that fast_advprop attacks.", _RUNS, "fast_adversarial_share"),
+    # The optimizer.
+    RecipeFlag("optimizer", OPTIMIZERS, "Optimizer; rmsprop is TF1's.", _RUNS, "optimizer."),
+    RecipeFlag("base_learning_rate", float, "Peak learning rate per 256 clean images.", _RUNS, "optimizer."),
+    RecipeFlag("lr_schedule", SCHEDULES, "Learning rate schedule.", _RUNS, "optimizer."),
+    RecipeFlag(
+        "lr_decay_epoch", float, "Epochs between drops of the exponential schedule.", _RUNS, "optimizer.lr_decay_epochs"
+    ),
+    RecipeFlag("lr_step_epochs", tuple[float, ...], "Epochs at which the step schedule drops.", _RUNS, "optimizer."),
+    RecipeFlag("lr_decay_factor", float, "Factor of each drop of exponential and step.", _RUNS, "optimizer."),
+    RecipeFlag("lr_warmup_epochs", float, "Epochs of linear warm-up from 0.", _RUNS, "optimizer."),
+    RecipeFlag("momentum", float, "Momentum of rmsprop and momentum.", _RUNS, "optimizer."),
+    RecipeFlag("weight_decay", float, "Factor on half the squared norm of the weights.", _RUNS, "optimizer."),
+    RecipeFlag("decay_batch_norm", bool, "Decay gamma and beta of batch norms too.", _RUNS, "optimizer."),
+    RecipeFlag("moving_average_decay", float, "Of the weights that are evaluated; 0: off.", _RUNS, "optimizer."),
+    # The run.
+    RecipeFlag("train_batch_size", int, "Clean images per step, over all replicas.", _RUNS, "train_batch_size"),
+    RecipeFlag("train_epochs", float, "Length of the run in epochs.", _RUNS, "train_epochs"),
+    RecipeFlag("train_steps", int, "Length of the run in steps, instead of epochs.", _RUNS, "train_steps"),
+    RecipeFlag(
+        "init_checkpoint",
+        str,
+        "Weights to start from or to read: a file or a folder.",
+        _RUN,
+        "init_checkpoint",
+        given=READING,
+    ),
+    RecipeFlag(
+        "ema",
+        bool,
+        "Read the averaged weights of a checkpoint; --noema: the raw ones.",
+        _RUN,
+        "init_ema",
+        given=READING,
+        saved_model=False,
+    ),
+    RecipeFlag("label_smoothing", float, "Label smoothing of every term's cross-entropy.", _RUNS, "label_smoothing"),
+    RecipeFlag("micro_batches", int, "Parts of each replica's batch, to save memory.", _RUNS, "micro_batches"),
+    RecipeFlag(
+        "seed",
+        int,
+        "Seed of weights, order, augmentation, attacks and dropout.",
+        _RUN_OR_CHECK,
+        "seed",
+        given=("eval",),
+        instead_in_study="seeds",
+        benchmarks=("pgd",),
+    ),
+    # Logging, checkpoints, evaluation.
+    RecipeFlag("iterations_per_loop", int, "Steps on the device between two log lines.", _LOOP, "cadence."),
+    RecipeFlag("steps_per_eval", int, "Steps between two evaluations.", ("train_and_eval",), "cadence."),
+    RecipeFlag("steps_per_checkpoint", int, "Steps between checkpoints, at most.", _LOOP, "cadence."),
+    RecipeFlag(
+        "eval_batch_size",
+        int,
+        "Images per evaluation step, over all replicas.",
+        ("train_and_eval", "eval", "predict", "study"),
+        "cadence.",
+        given=("eval", "predict"),
+    ),
+    RecipeFlag(
+        "eval_branch",
+        str,
+        "Branch that chooses the best checkpoint and is attacked.",
+        ("train_and_eval", "eval"),
+        "cadence.",
+        given=("eval",),
+        saved_model=False,
+        benchmarks=("pgd",),
+    ),
+    RecipeFlag("keep_checkpoint_max", int, "Newest checkpoints to keep.", _LOOP, "cadence."),
+)
