@@ -13,17 +13,14 @@ _LOOP = (*TRAINING, "study")
 _DEVICES = (*_LOOP, *READING)
 _EXPORT = ("train_and_eval", "export")
 _EVAL, _STUDY, _COMPARE = ("eval",), ("study",), ("compare",)
-_PGD = {"needs_benchmarks": True, "benchmarks": ("pgd",)}
+_RUN_OR_CHECK = (*TRAINING, *READING, "check_data")
+_IMAGES = (*_LOOP, "eval", "check_data")
+_OF_BENCHMARKS = {"needs_benchmarks": True}
+_PGD = {**_OF_BENCHMARKS, "benchmarks": ("pgd",)}
 
 FLAGS: tuple[Flag, ...] = (
     Flag("mode", MODES, "What to do; train_and_eval if absent.", MODES),
-    Flag(
-        "advprop",
-        bool,
-        "Short for --scheme=advprop.",
-        (*TRAINING, *READING, "check_data"),
-        instead_in_study="schemes",
-    ),
+    Flag("advprop", bool, "Short for --scheme=advprop.", _RUN_OR_CHECK, instead_in_study="schemes"),
     # Studies and comparisons.
     Flag("schemes", list[str], "Schemes that a study compares, vanilla among them.", _STUDY),
     Flag("models", list[str], "Networks of a study; efficientnet-b0 if absent.", _STUDY),
@@ -38,7 +35,7 @@ FLAGS: tuple[Flag, ...] = (
         dict[str, str],
         "NAME=FOLDER of a test set of ImageNet; once for each.",
         _EVAL,
-        needs_benchmarks=True,
+        **_OF_BENCHMARKS,
     ),
     Flag(
         "robustness_resize",
@@ -52,26 +49,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("pgd_epsilons", tuple[float, ...], "Radii of the pgd benchmark in pixels.", _EVAL, **_PGD),
     Flag("pgd_steps", int, "Steps of the pgd benchmark; 10 if absent.", _EVAL, **_PGD),
     Flag("pgd_restarts", int, "Starts of the pgd benchmark, of which the worst counts; 1 if absent.", _EVAL, **_PGD),
-    Flag(
-        "benchmark_images",
-        int,
-        "Measure on this many evenly spaced images of each set; all if absent.",
-        _EVAL,
-        needs_benchmarks=True,
-    ),
-    Flag(
-        "evaluation_dir",
-        str,
-        "Folder of the benchmarks' results; MODEL_DIR/evaluation if absent.",
-        _EVAL,
-        needs_benchmarks=True,
-    ),
+    Flag("benchmark_images", int, "Evenly spaced images of each set; all if absent.", _EVAL, **_OF_BENCHMARKS),
+    Flag("evaluation_dir", str, "Folder of results; MODEL_DIR/evaluation if absent.", _EVAL, **_OF_BENCHMARKS),
     # Data.
     Flag(
         "data_dir",
         str,
-        "Folder (local or gs://): official TFRecords, class folders, or that of TFDS.",
-        (*_LOOP, "eval", "check_data"),
+        "Folder (local or gs://): TFRecords, class folders, or TFDS.",
+        _IMAGES,
         benchmarks=OWN_BENCHMARKS,
     ),
     Flag(
@@ -105,12 +90,7 @@ FLAGS: tuple[Flag, ...] = (
         (*TRAINING, *READING),
         saved_model=False,
     ),
-    Flag(
-        "images",
-        str,
-        "Images to predict, or to compare an export on: a pattern such as 'FOLDER/*.jpg'.",
-        ("predict", "export"),
-    ),
+    Flag("images", str, "Pattern of the images to predict or to compare an export on.", ("predict", "export")),
     Flag("output", str, "File for the raw logits of predict, in NumPy's format.", ("predict",)),
     # Devices.
     Flag("strategy", str, "auto, tpu, multi_worker, mirrored or one_device; auto if absent.", _DEVICES),

@@ -17,6 +17,8 @@ _IMAGES = (*_RUNS, "check_data")
 # Modes of flags of the training loop, which decide nothing that is compared.
 _LOOP = (*TRAINING, "study")
 
+# Flags that a SavedModel as --init_checkpoint leaves without effect, as it is one finished network.
+_OF_CHECKPOINTS = {"given": READING, "saved_model": False}
 _CROPPING = tuple(name for name in BENCHMARKS if name not in CROPPED_BENCHMARKS)
 _DATASETS = f"{', '.join(DATASETS)}, or a name of TensorFlow Datasets; with --data_dir imagenet, without it digits."
 
@@ -44,43 +46,17 @@ RECIPE_FLAGS = (
     RecipeFlag("dataset", str, _DATASETS, _IMAGES, "data.dataset", given=READING, benchmarks=OWN_BENCHMARKS),
     # The network.
     RecipeFlag("input_image_size", int, "Side of the square input in pixels.", _IMAGES, "network.", given=READING),
-    RecipeFlag(
-        "width_coefficient",
-        float,
-        "Factor on the baseline's channels.",
-        _RUNS,
-        "network.",
-        given=READING,
-        saved_model=False,
-    ),
-    RecipeFlag(
-        "depth_coefficient",
-        float,
-        "Factor on the baseline's block repeats.",
-        _RUNS,
-        "network.",
-        given=READING,
-        saved_model=False,
-    ),
+    RecipeFlag("width_coefficient", float, "Factor on the baseline's channels.", _RUNS, "network.", **_OF_CHECKPOINTS),
+    RecipeFlag("depth_coefficient", float, "Factor on the baseline's repeats.", _RUNS, "network.", **_OF_CHECKPOINTS),
     RecipeFlag("dropout_rate", float, "Fraction of features dropped before the classifier.", _RUNS, "network."),
     RecipeFlag("survival_prob", float, "Probability that the last residual block is kept.", _RUNS, "network."),
     RecipeFlag("batch_norm_momentum", float, "Fraction of the moving average that is kept.", _RUNS, "network."),
-    RecipeFlag(
-        "batch_norm_epsilon", float, "Added to the variance.", _RUNS, "network.", given=READING, saved_model=False
-    ),
+    RecipeFlag("batch_norm_epsilon", float, "Added to the variance.", _RUNS, "network.", **_OF_CHECKPOINTS),
     RecipeFlag("sync_batch_norm", bool, "Batch statistics over all replicas; slower.", _RUNS, "network."),
     RecipeFlag("preprocessing", PREPROCESSINGS, "What the network does to pixels.", _RUNS, "network.", given=READING),
     RecipeFlag("classifier_init_scale", float, "Factor on the classifier's initial weights.", _RUNS, "network."),
     RecipeFlag("zero_init_residual", bool, "Residual blocks start as the identity.", _RUNS, "network."),
-    RecipeFlag(
-        "stem_strides",
-        int,
-        "Stride of the first convolution; 1 for small images.",
-        _RUNS,
-        "network.",
-        given=READING,
-        saved_model=False,
-    ),
+    RecipeFlag("stem_strides", int, "Stride of the first convolution.", _RUNS, "network.", **_OF_CHECKPOINTS),
     # The data.
     RecipeFlag(
         "num_label_classes", int, "Number of classes, where the data do not tell it.", _IMAGES, "data.", given=READING
@@ -178,23 +154,8 @@ RECIPE_FLAGS = (
     RecipeFlag("train_batch_size", int, "Clean images per step, over all replicas.", _RUNS, "train_batch_size"),
     RecipeFlag("train_epochs", float, "Length of the run in epochs.", _RUNS, "train_epochs"),
     RecipeFlag("train_steps", int, "Length of the run in steps, instead of epochs.", _RUNS, "train_steps"),
-    RecipeFlag(
-        "init_checkpoint",
-        str,
-        "Weights to start from or to read: a file or a folder.",
-        _RUN,
-        "init_checkpoint",
-        given=READING,
-    ),
-    RecipeFlag(
-        "ema",
-        bool,
-        "Read the averaged weights of a checkpoint; --noema: the raw ones.",
-        _RUN,
-        "init_ema",
-        given=READING,
-        saved_model=False,
-    ),
+    RecipeFlag("init_checkpoint", str, "Weights to start from or to read.", _RUN, "init_checkpoint", given=READING),
+    RecipeFlag("ema", bool, "Read averaged weights; --noema: the raw ones.", _RUN, "init_ema", **_OF_CHECKPOINTS),
     RecipeFlag("label_smoothing", float, "Label smoothing of every term's cross-entropy.", _RUNS, "label_smoothing"),
     RecipeFlag("micro_batches", int, "Parts of each replica's batch, to save memory.", _RUNS, "micro_batches"),
     RecipeFlag(
