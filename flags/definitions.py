@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import BENCHMARKS, MAIN_BRANCH, NETWORKS, ROBUSTNESS_RESIZES, SCHEMES
+from efficientnet_advprop.recipes import BENCHMARKS, MAIN_BRANCH, NETWORKS, ROBUSTNESS_RESIZES, SCHEMES, SUCCESSES
 from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
 from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
@@ -164,15 +164,17 @@ def _define_all() -> None:
     absl_flags.DEFINE_list("models", None, "Networks of a study; efficientnet-b0 if absent.")
     _define("seeds", int, "Runs of each scheme in a study, with the seeds from 0 on; 3 if absent.")
     _define("attack_epsilons", tuple[float, ...], "Strengths of the training attack that a study compares, in pixels.")
-    absl_flags.DEFINE_list("compare", None, "Evaluated runs to compare: folders of runs or of evaluations.")
+    absl_flags.DEFINE_list("compare", None, "Evaluated runs to compare: folders of runs, evaluations or studies.")
     _define("published", bool, "Set the paper's numbers of the networks compared beside them, in a table of their own.")
     absl_flags.DEFINE_list("benchmarks", None, f"What eval measures, with a report: {', '.join(BENCHMARKS)}.")
+    absl_flags.DEFINE_list("corruptions", None, "Made on the fly; ImageNet-C's fifteen if absent, in a study six.")
     absl_flags.DEFINE_multi_string("benchmark_dir", None, "NAME=FOLDER of a test set of ImageNet; once for each.")
     _define("robustness_resize", ROBUSTNESS_RESIZES, "Images of 224 px at the network's size, or at their own; model.")
     _define("pgd_norm", NORMS, "Norm of the pgd benchmark; linf if absent.")
     _define("pgd_epsilons", tuple[float, ...], "Radii of the pgd benchmark in pixels.")
     _define("pgd_steps", int, "Steps of the pgd benchmark; 10 if absent.")
-    _define("pgd_restarts", int, "Starts of the pgd benchmark, of which the worst counts; 1 if absent.")
+    _define("pgd_restarts", int, "Starts of the pgd benchmark; 1 if absent.")
+    _define("pgd_success", SUCCESSES, "Point of pgd that counts: any, or the last of one attack (absent in a study).")
     _define("benchmark_images", int, "Measure on so many evenly spaced images of each set; all if absent.")
     _define("evaluation_dir", str, "Folder of the benchmarks' results; MODEL_DIR/evaluation if absent.")
     _define("dataset", str, f"{names}, or a name of TensorFlow Datasets; with --data_dir imagenet, without it digits.")

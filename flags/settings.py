@@ -8,7 +8,6 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import (
-    OWN_BENCHMARKS,
     DataFacts,
     InputOptions,
     Recipe,
@@ -47,7 +46,6 @@ _READ_OF_WEIGHTS = _READ_OF_GRAPHS | {
     "network.stem_strides",
 }
 _READ_BY_EVAL_TOO = {"data.num_eval_images", "data.holdout_shards", "cadence.eval_branch", "seed"}
-_ABOUT_OWN_IMAGES = ("dataset", "data_dir", "num_eval_images", "holdout_shards")
 # Flags that replace no value of a recipe that is there already.
 _ABOUT_WEIGHTS = ("init_checkpoint", "init_ema")
 
@@ -90,9 +88,6 @@ def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = N
     refuse_contradictions(values)
     benchmarks = benchmarks_from_flags(values)
     needs_own_images = benchmarks is None or benchmarks.needs_own_images
-    for name in () if needs_own_images else _ABOUT_OWN_IMAGES:
-        if values[name].present:
-            raise RecipeError(f"--{name} would have no effect: {' and '.join(OWN_BENCHMARKS)} alone read it")
     evaluates_given = values.mode == "eval" and values.init_checkpoint and needs_own_images
     if values.mode not in _LOOKING and not evaluates_given:
         return None

@@ -50,7 +50,8 @@ class RunOptions:
         asks_for_export: whether a flag names an export's folder or branch.
         remat: recompute activations in the backward pass.
         input: how images are read.
-        benchmarks: what eval measures, with a report; None is the run's own accuracies, printed.
+        benchmarks: what eval measures, with a report, or a study of each run; None is the run's own accuracies,
+            printed.
         evaluation_dir: folder of their results.
         command: the command line, for reports.
     """
