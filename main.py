@@ -91,14 +91,14 @@ def study(values: absl_flags.FlagValues) -> None:
     request = flags.data_request(values)
     source = find(request)
     settings = flags.study_from_flags(values, source.facts)
-    cells, options = settings.cells, settings.options
+    trials, options = settings.trials, settings.options
     check_options(source, options.input)
-    print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, cells[0].recipe))
-    report, diverged = run_study(cells, options, source)
+    print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, trials[0].recipe))
+    report, diverged = run_study(trials, options, source)
     print(f"report: {report}")
     if diverged:
         fail(
-            f"{len(diverged)} of {len(cells)} runs diverged: {', '.join(diverged)}; what is removed from "
+            f"{len(diverged)} of {len(trials)} runs diverged: {', '.join(diverged)}; what is removed from "
             "results.json is run again",
             exit_code=1,
         )

@@ -1,12 +1,24 @@
-"""From flags to the benchmarks of an evaluation."""
+"""From flags to the benchmarks of an evaluation, or of a study's runs."""
+
+import dataclasses
+from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import CROPPED_BENCHMARKS, BenchmarkSpec, RecipeError
+from efficientnet_advprop.recipes import STUDY_BENCHMARKS, BenchmarkSpec, RecipeError
+from flags.command import given_flags
+from flags.flag import CROPPED_BENCHMARKS, OWN_BENCHMARKS
+
+
+def asked_benchmarks(values: absl_flags.FlagValues) -> tuple[str, ...]:
+    """The names that --benchmarks gives, or those that a study has without it; empty where none are measured."""
+    if values.benchmarks is None:
+        return STUDY_BENCHMARKS.names if values.mode == "study" else ()
+    return tuple(values.benchmarks)
 
 
 def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None:
-    """The benchmarks that `--mode=eval` is asked for; None without any.
+    """The benchmarks that `--mode=eval` or a study is asked for; None where none are measured.
 
     Args:
         values: the flags.
@@ -14,27 +26,37 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
     Raises:
         RecipeError: for values that cannot be measured, or that nothing would read.
     """
-    if values.benchmarks is None:
-        return None
-    names = tuple(values.benchmarks)
+    for name in ("benchmarks", "corruptions"):
+        if values[name].value == []:
+            raise RecipeError(f"--{name}= is empty")
+    names, is_study = asked_benchmarks(values), values.mode == "study"
     if not names:
-        raise RecipeError("--benchmarks= is empty")
-    spec = BenchmarkSpec(
-        names,
-        _folders(values.benchmark_dir or ()),
-        resize=values.robustness_resize or BenchmarkSpec.resize,
-        norm=values.pgd_norm or BenchmarkSpec.norm,
-        epsilons_px=values.pgd_epsilons or (),
-        num_steps=BenchmarkSpec.num_steps if values.pgd_steps is None else values.pgd_steps,
-        restarts=BenchmarkSpec.restarts if values.pgd_restarts is None else values.pgd_restarts,
-        num_images=values.benchmark_images,
-    )
+        return None
+    given: dict[str, Any] = {
+        flag.benchmark_field: values[flag.name].value for flag in given_flags(values) if flag.benchmark_field
+    }
+    given = {field: tuple(value) if isinstance(value, list) else value for field, value in given.items()}
+    if given.get("norm", STUDY_BENCHMARKS.norm) != STUDY_BENCHMARKS.norm:
+        given.setdefault("epsilons_px", ())  # those of a study are of its norm
+    base = STUDY_BENCHMARKS if is_study else BenchmarkSpec(names)
+    spec = dataclasses.replace(base, names=names, folders=_folders(values.benchmark_dir or ()), **given)
     spec.validate()
+    if is_study:
+        _refuse_in_a_study(names)
     if values.input_image_size is not None and spec.resize == "native" and set(names) <= set(CROPPED_BENCHMARKS):
         raise RecipeError(
             "--input_image_size would have no effect: --robustness_resize=native shows images as they are"
         )
     return spec
+
+
+def _refuse_in_a_study(names: tuple[str, ...]) -> None:
+    """Its runs are compared on their own images, and clean accuracy says which of them diverged."""
+    for name in names:
+        if name not in OWN_BENCHMARKS:
+            raise RecipeError(f"benchmark {name} of a study: its runs are measured on {', '.join(OWN_BENCHMARKS)}")
+    if "clean" not in names:
+        raise RecipeError("the benchmarks of a study have to include clean")
 
 
 def _folders(arguments: list[str]) -> dict[str, str]:

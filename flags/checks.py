@@ -7,6 +7,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import SCHEMES, AttackSpec, Recipe, RecipeError, TermWeights, scheme_named
+from flags.benchmarks import asked_benchmarks
 from flags.command import given_flags
 from flags.flag import TRAINING
 from flags.recipe_flags import RECIPE_FLAGS
@@ -25,6 +26,7 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
     Raises:
         RecipeError: naming the flags.
     """
+    asked = asked_benchmarks(values)
     for flag in given_flags(values):
         if flag.kind is str and not values[flag.name].value:
             raise RecipeError(f"--{flag.name}= is empty")
@@ -32,9 +34,9 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
             raise RecipeError(f"--{flag.name} is about one run: --mode=study has --{flag.instead_in_study}")
         if values.mode not in flag.modes:
             raise RecipeError(f"--{flag.name} is read by --mode={_in_words(flag.modes)}, not by {values.mode}")
-        if flag.needs_benchmarks and values.benchmarks is None:
+        if flag.needs_benchmarks and not asked:
             raise RecipeError(f"--{flag.name} would have no effect without --benchmarks")
-        if flag.benchmarks and values.benchmarks and not set(flag.benchmarks) & set(values.benchmarks):
+        if flag.benchmarks and asked and not set(flag.benchmarks) & set(asked):
             raise RecipeError(f"--{flag.name} would have no effect: {' and '.join(flag.benchmarks)} alone read it")
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")

@@ -3,20 +3,21 @@
 Names and senses are the official trainer's where it has the flag (models/official/efficientnet/main.py).
 """
 
-from efficientnet_advprop.recipes import BENCHMARKS, CROPPED_BENCHMARKS, OWN_BENCHMARKS, ROBUSTNESS_RESIZES
+from efficientnet_advprop.recipes import BENCHMARKS, CORRUPTED, ROBUSTNESS_RESIZES, SUCCESSES
 from efficientnet_advprop.recipes.attack_spec import NORMS
 from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS
-from flags.flag import MODES, READING, TRAINING, Flag
+from flags.flag import CROPPED_BENCHMARKS, MODES, OWN_BENCHMARKS, READING, TRAINING, Flag
 from flags.recipe_flags import RECIPE_FLAGS
 
 _LOOP = (*TRAINING, "study")
 _DEVICES = (*_LOOP, *READING)
 _EXPORT = ("train_and_eval", "export")
-_EVAL, _STUDY, _COMPARE = ("eval",), ("study",), ("compare",)
+_EVAL, _STUDY, _COMPARE, _EVAL_OR_STUDY = ("eval",), ("study",), ("compare",), ("eval", "study")
 _RUN_OR_CHECK = (*TRAINING, *READING, "check_data")
 _IMAGES = (*_LOOP, "eval", "check_data")
 _OF_BENCHMARKS = {"needs_benchmarks": True}
 _PGD = {**_OF_BENCHMARKS, "benchmarks": ("pgd",)}
+_MADE = tuple(name for name in OWN_BENCHMARKS if BENCHMARKS[name].kind == CORRUPTED)
 
 FLAGS: tuple[Flag, ...] = (
     Flag("mode", MODES, "What to do; train_and_eval if absent.", MODES),
@@ -26,10 +27,24 @@ FLAGS: tuple[Flag, ...] = (
     Flag("models", list[str], "Networks of a study; efficientnet-b0 if absent.", _STUDY),
     Flag("seeds", int, "Runs of each scheme in a study, with the seeds from 0 on; 3 if absent.", _STUDY),
     Flag("attack_epsilons", tuple[float, ...], "Strengths of the training attack in a study, in pixels.", _STUDY),
-    Flag("compare", list[str], "Evaluated runs to compare: folders of runs or of evaluations.", _COMPARE),
+    Flag("compare", list[str], "Evaluated runs to compare: folders of runs, evaluations or studies.", _COMPARE),
     Flag("published", bool, "Add a table of the paper's numbers of the networks compared.", _COMPARE),
     # Benchmarks.
-    Flag("benchmarks", list[str], f"What eval measures, with a report: {', '.join(BENCHMARKS)}.", _EVAL),
+    Flag(
+        "benchmarks",
+        list[str],
+        f"What eval measures, with a report, and a study of each run: {', '.join(BENCHMARKS)}.",
+        _EVAL_OR_STUDY,
+    ),
+    Flag(
+        "corruptions",
+        list[str],
+        "Corruptions made on the fly; ImageNet-C's fifteen if absent, in a study six.",
+        _EVAL_OR_STUDY,
+        **_OF_BENCHMARKS,
+        benchmarks=_MADE,
+        benchmark_field="corruptions",
+    ),
     Flag(
         "benchmark_dir",
         dict[str, str],
@@ -42,14 +57,58 @@ FLAGS: tuple[Flag, ...] = (
         ROBUSTNESS_RESIZES,
         "Images of 224 px at the network's size, or at their own; model if absent.",
         _EVAL,
-        needs_benchmarks=True,
+        **_OF_BENCHMARKS,
         benchmarks=CROPPED_BENCHMARKS,
+        benchmark_field="resize",
     ),
-    Flag("pgd_norm", NORMS, "Norm of the pgd benchmark; linf if absent.", _EVAL, **_PGD),
-    Flag("pgd_epsilons", tuple[float, ...], "Radii of the pgd benchmark in pixels.", _EVAL, **_PGD),
-    Flag("pgd_steps", int, "Steps of the pgd benchmark; 10 if absent.", _EVAL, **_PGD),
-    Flag("pgd_restarts", int, "Starts of the pgd benchmark, of which the worst counts; 1 if absent.", _EVAL, **_PGD),
-    Flag("benchmark_images", int, "Evenly spaced images of each set; all if absent.", _EVAL, **_OF_BENCHMARKS),
+    Flag(
+        "pgd_norm",
+        NORMS,
+        "Norm of the pgd benchmark; linf if absent.",
+        _EVAL_OR_STUDY,
+        **_PGD,
+        benchmark_field="norm",
+    ),
+    Flag(
+        "pgd_epsilons",
+        tuple[float, ...],
+        "Radii of the pgd benchmark in pixels.",
+        _EVAL_OR_STUDY,
+        **_PGD,
+        benchmark_field="epsilons_px",
+    ),
+    Flag(
+        "pgd_steps",
+        int,
+        "Steps of the pgd benchmark; 10 if absent.",
+        _EVAL_OR_STUDY,
+        **_PGD,
+        benchmark_field="num_steps",
+    ),
+    Flag(
+        "pgd_restarts",
+        int,
+        "Starts of the pgd benchmark; 1 if absent.",
+        _EVAL_OR_STUDY,
+        **_PGD,
+        benchmark_field="restarts",
+    ),
+    Flag(
+        "pgd_success",
+        SUCCESSES,
+        "Point of the pgd benchmark that counts: any, or the last of one attack (absent in a study).",
+        _EVAL_OR_STUDY,
+        **_PGD,
+        benchmark_field="success",
+    ),
+    Flag(
+        "benchmark_images",
+        int,
+        "Evenly spaced images of each set; all if absent.",
+        _EVAL_OR_STUDY,
+        **_OF_BENCHMARKS,
+        benchmark_field="num_images",
+    ),
     Flag("evaluation_dir", str, "Folder of results; MODEL_DIR/evaluation if absent.", _EVAL, **_OF_BENCHMARKS),
     # Data.
     Flag(

@@ -3,9 +3,14 @@
 import dataclasses
 from typing import Any
 
+from efficientnet_advprop.recipes import BENCHMARKS
+
 TRAINING = ("train_and_eval", "train")
 READING = ("eval", "predict", "export")  # of trained weights: a run's, or those of --init_checkpoint
 MODES = (*TRAINING, *READING, "check_data", "study", "compare")
+# Benchmarks on the evaluation images of the network's own data, and those of images that are cropped already.
+OWN_BENCHMARKS = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.takes_own_images)
+CROPPED_BENCHMARKS = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.cropped_px)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Flag:
         saved_model: whether it has an effect where --init_checkpoint is a SavedModel, one finished network.
         needs_benchmarks: whether it has an effect with --benchmarks alone.
         benchmarks: those that read it, where --benchmarks names some; empty if that is no question of benchmarks.
+        benchmark_field: the field of `BenchmarkSpec` that it gives.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Flag:
     saved_model: bool = True
     needs_benchmarks: bool = False
     benchmarks: tuple[str, ...] = ()
+    benchmark_field: str | None = None
 
     def __post_init__(self) -> None:
         if not self.modes or not set(self.modes) <= set(MODES):

@@ -1,11 +1,11 @@
 """The flags that replace a value of the recipe."""
 
-from efficientnet_advprop.recipes import BENCHMARKS, CROPPED_BENCHMARKS, NETWORKS, OWN_BENCHMARKS, SCHEMES
+from efficientnet_advprop.recipes import BENCHMARKS, NETWORKS, SCHEMES
 from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
 from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
-from flags.flag import READING, TRAINING, RecipeFlag
+from flags.flag import CROPPED_BENCHMARKS, OWN_BENCHMARKS, READING, TRAINING, RecipeFlag
 
 # Modes of flags of one run: they train with the value, or compare it with the one that the run recorded.
 _RUN = (*TRAINING, *READING)

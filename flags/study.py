@@ -10,12 +10,12 @@ from absl import flags as absl_flags
 from efficientnet_advprop.recipes import (
     BASELINE,
     DEFAULT_MODEL,
-    Cell,
     DataFacts,
     Recipe,
     RecipeError,
     RunOptions,
     StudySpec,
+    Trial,
     named_recipe,
     plan,
 )
@@ -31,11 +31,11 @@ class StudySettings:
     """What the command line of a study asks for.
 
     Attributes:
-        cells: the runs, in their order.
+        trials: the runs, in their order.
         options: where and how; the study's folder is `model_dir`.
     """
 
-    cells: tuple[Cell, ...]
+    trials: tuple[Trial, ...]
     options: RunOptions
 
 
@@ -63,12 +63,12 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
         _DEFAULT_SEEDS if values.seeds is None else values.seeds,
         values.attack_epsilons or (),
     )
-    cells = plan(spec, make_recipe)
-    refuse_unread([cell.recipe for cell in cells], changes)
-    if spec.attack_epsilons_px and all(cell.recipe.scheme in (BASELINE, cell.row) for cell in cells):
+    trials = plan(spec, make_recipe)
+    refuse_unread([trial.recipe for trial in trials], changes)
+    if spec.attack_epsilons_px and all(trial.recipe.scheme in (BASELINE, trial.row) for trial in trials):
         raise RecipeError(f"--attack_epsilons would have no effect: no strength to choose in {', '.join(spec.schemes)}")
-    attacks = [term.attack for cell in cells for term in cell.recipe.attacking_terms]
+    attacks = [term.attack for trial in trials for term in trial.recipe.attacking_terms]
     if spec.attack_epsilons_px and not all(attack.has_ball for attack in attacks):
         raise RecipeError(f"--attack_epsilons would have no effect: {NO_BALL}")
     model_dir = values.model_dir or os.path.join("runs", f"study-{dataset}")
-    return StudySettings(tuple(cells), run_options(values, model_dir))
+    return StudySettings(tuple(trials), run_options(values, model_dir))

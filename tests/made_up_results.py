@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 
-from efficientnet_advprop.evaluation import GROUPS, SEVERITIES, Evaluated, EvaluationResults, Part
-from efficientnet_advprop.evaluation.imagenet_c import EXTRA_ALEXNET_ERRORS
+from efficientnet_advprop.evaluation import SEVERITIES, Evaluated, Part, ResultsFile
+from efficientnet_advprop.recipes import EXTRA_CORRUPTIONS, IMAGENET_C_CORRUPTIONS
 
 EVALUATED = Evaluated(
     model="efficientnet-b7",
@@ -35,19 +35,18 @@ def part(scores, images=50_000, bad_images=0, confusions=None, **settings):
     """One pass; `scores` is a main branch's top1, or all of them."""
     if isinstance(scores, float):
         scores = {"main": {"top1": scores, "top5": min(1.0, scores + 0.1), "loss": 3 * (1 - scores)}}
-    settings = {"pictures": "imagenet", "set": "0123456789", "images": "all", **settings}
+    settings = {"dataset": "imagenet", "set": "0123456789", "images": "all", **settings}
     return Part(settings, images, bad_images, scores, confusions or {}, 12.5)
 
 
 def results_in(folder, parts, **evaluated):
     """Results as an evaluation leaves them."""
     os.makedirs(folder, exist_ok=True)
-    results = EvaluationResults(str(folder))
-    results.start(dataclasses.replace(EVALUATED, **evaluated))
-    *_, last = parts
+    file = ResultsFile(str(folder))
+    results = file.start(dataclasses.replace(EVALUATED, **evaluated))
     results.parts.update(parts)
-    results.add(last, parts[last])
-    return EvaluationResults(str(folder))
+    file.write({file.ONLY: results})
+    return ResultsFile(str(folder)).runs[file.ONLY]
 
 
 def branches(main, auxiliary, **more):
@@ -61,7 +60,7 @@ def branches(main, auxiliary, **more):
 def corrupted(benchmark, error=0.45, seed=0, auxiliary=True, extra=True, **settings):
     """All corruptions at all severities."""
     rng = np.random.default_rng(seed)
-    names = [name for group in GROUPS.values() for name in group] + (list(EXTRA_ALEXNET_ERRORS) if extra else [])
+    names = [*IMAGENET_C_CORRUPTIONS, *(EXTRA_CORRUPTIONS if extra else ())]
     parts = {}
     for name in names:
         base = error * rng.uniform(0.6, 1.3)
@@ -79,7 +78,7 @@ def confused(factor=1):
     return [[true, other, factor * (len(pairs) - place)] for place, (true, other) in enumerate(pairs)]
 
 
-def attacked(norm, rows, images=5000, branch="main", clean=0.91, steps=10):
+def attacked(norm, rows, images=5000, branch="main", clean=0.91, steps=10, success="any"):
     """`rows`: (epsilon, noise, one step, PGD)."""
     return {
         "/".join(("pgd", norm, f"{epsilon:g}", *([] if branch == "main" else [branch]))): part(
@@ -93,6 +92,7 @@ def attacked(norm, rows, images=5000, branch="main", clean=0.91, steps=10):
             branch=branch,
             attack=f"PGD-{steps} {norm}",
             restarts=5,
+            success=success,
         )
         for epsilon, noise, one_step, pgd in rows
     }

@@ -12,7 +12,7 @@ from PIL import Image
 from efficientnet_advprop.data import bad_image_in, eval_dataset, find_source, preprocess_eval, train_dataset
 from efficientnet_advprop.data.bad_images import read_or_mark, replace_bad_images
 from efficientnet_advprop.data.shards import damaged_records
-from efficientnet_advprop.evaluation import CleanAccuracy, run_all
+from efficientnet_advprop.evaluation import PredictionCollector, through_branches
 from efficientnet_advprop.modes.check_data import check_data
 from efficientnet_advprop.recipes import InputOptions, named_recipe, override
 from tests.command_line import run, start_main
@@ -177,12 +177,12 @@ def test_evaluation_divides_by_the_good_images(folder):
     recipe = recipe_of(source)
     strategy = one_cpu()
 
-    def batches():
-        return strategy.distribute_datasets_from_function(lambda context: eval_dataset(source, recipe, context, SKIP))
-
-    results = run_all([CleanAccuracy(strategy, small_model(("main",)), batches, 8, ("main",))])
-    assert results["bad_images"] == 2
-    assert results["top1_main"] * 6 == pytest.approx(round(results["top1_main"] * 6))
+    batches = strategy.distribute_datasets_from_function(lambda context: eval_dataset(source, recipe, context, SKIP))
+    collector = PredictionCollector(strategy, through_branches(small_model(("main",)), ("main",)))
+    predictions, num_bad = collector.collect(batches, 8)
+    assert num_bad == 2
+    top1 = predictions["main"].scores()["top1"]
+    assert top1 * 6 == pytest.approx(round(top1 * 6))
 
 
 def records_folder(folder, *records):

@@ -9,13 +9,10 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-import efficientnet_advprop.evaluation.passes as passes
-import efficientnet_advprop.modes.benchmarks as benchmarking
 from efficientnet_advprop.data import eval_dataset, open_source
 from efficientnet_advprop.data.class_names import imagenet_synsets
-from efficientnet_advprop.evaluation import RESULTS_FILE
-from efficientnet_advprop.evaluation.benchmark_predictions import collector_for
-from efficientnet_advprop.evaluation.passes import plan_passes
+from efficientnet_advprop.evaluation import RESULTS_FILE, collector_for, plan_passes
+from efficientnet_advprop.modes import benchmarks
 from efficientnet_advprop.recipes import BenchmarkSpec, named_recipe, override
 from tests.command_line import run_main
 from tests.small import one_cpu, small_model, small_recipe
@@ -40,10 +37,7 @@ def digits_run(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def two_corruptions(monkeypatch) -> None:
-    """Ten passes for the 75 of all."""
-    monkeypatch.setattr(passes, "CORRUPTIONS", ("contrast", "gaussian_noise"))
+TWO_CORRUPTIONS = "--corruptions=contrast,gaussian_noise"  # ten passes for the 75 of all
 
 
 def evaluate(*arguments) -> None:
@@ -51,7 +45,14 @@ def evaluate(*arguments) -> None:
 
 
 def parts_in(folder) -> dict:
-    return json.loads((Path(folder) / RESULTS_FILE).read_text())["parts"]
+    return json.loads((Path(folder) / RESULTS_FILE).read_text())["runs"]["run"]["parts"]
+
+
+def test_a_runs_score_under_attack_is_that_of_its_last_point(digits_run, tmp_path):
+    last = ("--pgd_success=last", "--pgd_epsilons=4")
+    evaluate(f"--model_dir={digits_run}", "--benchmarks=pgd", *last, f"--evaluation_dir={tmp_path}")
+    summary = json.loads((digits_run / "summary.json").read_text())
+    assert parts_in(tmp_path)["pgd/linf/4"]["scores"]["pgd"]["top1"] == summary["top1_pgd"]
 
 
 def test_clean_accuracy_is_that_of_the_run_and_the_attack_is_monotone(digits_run, tmp_path, capsys):
@@ -82,47 +83,47 @@ def test_clean_accuracy_is_that_of_the_run_and_the_attack_is_monotone(digits_run
     assert "report.md" in os.listdir(tmp_path)
 
 
-def test_an_evaluation_that_was_stopped_goes_on_behind_what_it_has(
-    digits_run, two_corruptions, tmp_path, monkeypatch, capsys
-):
+def test_an_evaluation_that_was_stopped_goes_on_behind_what_it_has(digits_run, tmp_path, monkeypatch, capsys):
     few = ("--benchmark_images=5", f"--evaluation_dir={tmp_path}", f"--model_dir={digits_run}")
-    made, make_pass = [], benchmarking._make_pass
+    made, make = [], benchmarks.PassMaker.make
 
-    def stops_at_the_third(run, one, collector):
+    def stops_at_the_third(maker, one):
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(one.key)
-        return make_pass(run, one, collector)
+        return make(maker, one)
 
     with monkeypatch.context() as patched:
-        patched.setattr(benchmarking, "_make_pass", stops_at_the_third)
+        patched.setattr(benchmarks.PassMaker, "make", stops_at_the_third)
         with pytest.raises(SystemExit) as stopped:
-            evaluate(*few, "--benchmarks=corruptions")
+            evaluate(*few, "--benchmarks=corruptions", TWO_CORRUPTIONS)
         assert stopped.value.code == 130
     first = parts_in(tmp_path)
     assert list(first) == made
-    evaluate(*few, "--benchmarks=corruptions,clean")
+    evaluate(*few, "--benchmarks=corruptions,clean", TWO_CORRUPTIONS)
     assert "11 passes over images, 2 of them made before" in capsys.readouterr().out
     parts = parts_in(tmp_path)
     assert len(parts) == 11
     assert {key: parts[key] for key in first} == first
     assert all(part["images"] == 5 for part in parts.values())
+    assert parts[made[0]]["settings"]["corruptions"] == "gaussian_noise, contrast"
     # Other images are another measurement: it is made, and takes the place of the old one.
     evaluate("--benchmark_images=6", *few[1:], "--benchmarks=clean")
     assert parts_in(tmp_path)["clean"]["images"] == 6
 
 
-def test_a_saved_model_and_its_checkpoint_give_the_same_tables(digits_run, two_corruptions, tmp_path):
+def test_a_saved_model_and_its_checkpoint_give_the_same_tables(digits_run, tmp_path):
     asked = ("--benchmarks=clean,pgd,corruptions", "--pgd_epsilons=2", "--pgd_steps=3", "--benchmark_images=40")
+    asked = (*asked, TWO_CORRUPTIONS)
     evaluate(f"--model_dir={digits_run}", f"--evaluation_dir={tmp_path / 'checkpoint'}", *asked)
     exported = digits_run / "saved_model" / "1"
     evaluate(f"--init_checkpoint={exported}", f"--evaluation_dir={tmp_path / 'saved_model'}", *asked)
     of_checkpoint, of_saved_model = (parts_in(tmp_path / name) for name in ("checkpoint", "saved_model"))
     assert list(of_checkpoint) == list(of_saved_model)
     for key, part in of_saved_model.items():
-        for answered, scores in part["scores"].items():
-            assert scores == pytest.approx(of_checkpoint[key]["scores"][answered], rel=1e-4), key
-            assert scores["top1"] == of_checkpoint[key]["scores"][answered]["top1"]
+        for name, scores in part["scores"].items():
+            assert scores == pytest.approx(of_checkpoint[key]["scores"][name], rel=1e-4), key
+            assert scores["top1"] == of_checkpoint[key]["scores"][name]["top1"]
         assert part["settings"] == of_checkpoint[key]["settings"]
 
 
@@ -135,6 +136,10 @@ def test_parts_of_other_settings_are_dropped_before_new_ones_join_them(digits_ru
     assert list(parts_in(tmp_path))[3:] == ["pgd/linf/2/auxiliary"]
     evaluate(*asked, "--pgd_epsilons=2", "--pgd_steps=3")
     assert sorted(parts_in(tmp_path)) == ["pgd/linf/2", "pgd/linf/2/auxiliary"]
+    evaluate(*asked, "--pgd_epsilons=1", "--pgd_steps=3", "--pgd_success=last")
+    parts = parts_in(tmp_path)
+    assert sorted(parts) == ["pgd/linf/1", "pgd/linf/2/auxiliary"]
+    assert list(parts["pgd/linf/1"]["scores"]) == ["pgd"]
 
 
 def test_other_weights_in_the_same_folder_are_refused(digits_run, tmp_path, capsys):
@@ -148,21 +153,21 @@ def test_other_weights_in_the_same_folder_are_refused(digits_run, tmp_path, caps
     assert (tmp_path / RESULTS_FILE).read_bytes() == before
 
 
-def test_two_replicas_answer_like_one(two_replicas):
+def test_two_replicas_predict_like_one(two_replicas):
     recipe = override(small_recipe(), {"cadence.eval_batch_size": 24})
     source = open_source(recipe.data, None)
     one = next(iter(plan_passes(recipe, source, BenchmarkSpec(("clean",)), {})))
-    answers = []
+    predictions = []
     for strategy in (one_cpu(), two_replicas):
         with strategy.scope():
             model = small_model()
         batches = strategy.distribute_datasets_from_function(
             lambda context: eval_dataset(source, recipe, context, num_images=31)
         )
-        answers.append(collector_for(strategy, model, one).collect(batches, 31)[0])
-    for branch, of_one in answers[0].items():
-        assert of_one.scores() == pytest.approx(answers[1][branch].scores(), rel=1e-5)
-        assert sorted(of_one.labels) == sorted(answers[1][branch].labels)
+        predictions.append(collector_for(strategy, model, one).collect(batches, 31)[0])
+    for branch, of_one in predictions[0].items():
+        assert of_one.scores() == pytest.approx(predictions[1][branch].scores(), rel=1e-5)
+        assert sorted(of_one.labels) == sorted(predictions[1][branch].labels)
 
 
 def test_passes_of_each_benchmark():
@@ -181,7 +186,7 @@ def test_passes_of_each_benchmark():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--benchmarks=pdg",), "unknown benchmark 'pdg'; known: clean, pgd, corruptions, imagenet"),
+        (("--benchmarks=pdg",), "unknown benchmark 'pdg'; known: clean, imagenet, imagenet_v2"),
         (("--benchmarks=",), "--benchmarks= is empty"),
         (("--benchmarks=clean,clean",), "benchmarks clean, clean repeats one"),
         (("--benchmarks=clean", "--pgd_steps=3"), "--pgd_steps would have no effect: pgd alone read"),
@@ -190,7 +195,7 @@ def test_passes_of_each_benchmark():
         (("--benchmarks=pgd", "--pgd_epsilons=300"), "attack epsilon 300 px is outside [0, 255]"),
         (("--benchmarks=pgd", "--pgd_epsilons=1,1"), "pgd_epsilons 1, 1 repeats one"),
         (("--benchmarks=clean", "--benchmark_images=0"), "benchmark_images 0: at least 1"),
-        (("--benchmarks=clean", "--robustness_resize=native"), "imagenet_c and stylized alone read it"),
+        (("--benchmarks=clean", "--robustness_resize=native"), "stylized and imagenet_c alone read it"),
         (
             ("--benchmarks=stylized", "--robustness_resize=native", "--input_image_size=16"),
             "--input_image_size would have no effect: --robustness_resize=native",
@@ -202,7 +207,16 @@ def test_passes_of_each_benchmark():
             ("--benchmarks=imagenet_a", "--benchmark_dir=imagenet_a=a", "--benchmark_dir=imagenet_a=b"),
             "names two folders of imagenet_a",
         ),
-        (("--benchmarks=imagenet_a", "--data_dir=/data"), "--data_dir would have no effect: clean and pgd and corr"),
+        (("--benchmarks=imagenet_a", "--data_dir=/data"), "--data_dir would have no effect: clean and corruptions and"),
+        (("--benchmarks=clean", "--corruptions=fog"), "--corruptions would have no effect: corruptions alone read it"),
+        (("--benchmarks=corruptions", "--corruptions=haze"), "unknown corruption 'haze'; known: gaussian_noise"),
+        (("--benchmarks=corruptions", "--corruptions=fog,fog"), "corruptions fog, fog repeats one"),
+        (("--benchmarks=corruptions", "--corruptions="), "--corruptions= is empty"),
+        (("--corruptions=fog",), "--corruptions would have no effect without --benchmarks"),
+        (
+            ("--benchmarks=pgd", "--pgd_success=last", "--pgd_restarts=2"),
+            "pgd success last counts the last point of one attack: not of 2 restarts",
+        ),
         (("--evaluation_dir=/tmp",), "--evaluation_dir would have no effect without --benchmarks"),
         (("--benchmarks=clean", "--evaluation_dir=/proc/none"), "evaluation_dir /proc/none"),
     ],

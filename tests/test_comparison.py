@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 
 import flags
-from efficientnet_advprop.evaluation import Column, EvaluatedRun, compare, score_of
+from efficientnet_advprop.evaluation import Column, EvaluatedRun, ResultsFile, compare, score_of
 from efficientnet_advprop.recipes import RecipeError
 from tests.command_line import run_main, set_flags
 from tests.made_up_results import attacked, branches, corrupted, everything, part, results_in
+from tests.studies import keyed, result
 from tests.test_evaluation_report import tables_of
 
 CLEAN = Column("clean", "main", "top1")
@@ -21,11 +22,11 @@ def run_in(folder, parts, **evaluated):
     return EvaluatedRun(str(folder), results_in(folder, parts, **evaluated))
 
 
-def runs_over_seeds(folder, scheme, top1):
-    """A run for each value, with seeds from 0 on."""
+def runs_over_seeds(folder, scheme, top1, first_seed=0):
+    """A run for each value, with seeds in their order."""
     return [
         run_in(folder / f"{scheme}-{seed}", {"clean": part(value)}, scheme=scheme, seed=seed, recipe=scheme)
-        for seed, value in enumerate(top1)
+        for seed, value in enumerate(top1, start=first_seed)
     ]
 
 
@@ -49,7 +50,7 @@ def test_means_and_paired_differences_by_hand(tmp_path):
 
 def test_other_seeds_are_not_paired(tmp_path):
     vanilla = runs_over_seeds(tmp_path, "vanilla", [0.80, 0.82, 0.84])
-    joint = runs_over_seeds(tmp_path, "joint", [0.79, 0.81])
+    joint = runs_over_seeds(tmp_path, "joint", [0.79, 0.81], first_seed=2)
     difference = compare(vanilla + joint).rows[1].differences[CLEAN]
     assert not difference.paired
     assert difference.estimate.mean == pytest.approx(-0.02)
@@ -90,11 +91,13 @@ def test_only_one_recipe_over_several_seeds_is_one_row(tmp_path):
 def test_columns_are_those_of_the_benchmarks(tmp_path):
     run = run_in(tmp_path, everything())
     comparison = compare([run])
-    titles = [column.title for column in comparison.columns]
+    titles = [column.title for column in comparison.columns if not column.corruption]
     assert titles == [
         "clean evaluation images",
+        "clean evaluation images, main over auxiliary branch",
         "clean evaluation images, auxiliary branch",
         "ImageNet",
+        "ImageNet, main over auxiliary branch",
         "ImageNet, auxiliary branch",
         "ImageNetV2",
         "ImageNet-A, 200-way",
@@ -105,7 +108,7 @@ def test_columns_are_those_of_the_benchmarks(tmp_path):
         "Stylized-ImageNet",
         "ImageNet-C, mCE",
         "ImageNet-C, mean error",
-        "corruptions on the fly, mean error",
+        "corruptions on the fly",
         "PGD linf, epsilon 0.5 px",
         "PGD linf, epsilon 1 px",
         "PGD linf, epsilon 2 px",
@@ -144,7 +147,7 @@ def test_other_images_are_not_subtracted(ours, theirs, why, tmp_path):
     assert CLEAN in row.values
     assert list(row.differences) == [Column("imagenet_v2", "main", "top1")]
     assert comparison.notes == (
-        "efficientnet-b7, advprop: no difference to the first row, from which it differs in "
+        "efficientnet-b7, advprop: no difference to efficientnet-b7, vanilla, from which it differs in "
         f"{why}: clean evaluation images",
     )
 
@@ -178,14 +181,14 @@ def test_a_networks_own_size_is_another_task_only_where_pixels_are_changed_in_it
     small = run_in(tmp_path / "a", parts(224, "0.875"), recipe="v", input_image_size=224)
     large = run_in(tmp_path / "b", parts(600, "32px"), recipe="a")
     comparison = compare([small, large])
-    assert [column.title for column in comparison.rows[1].differences] == [
+    assert [column.title for column in comparison.rows[1].differences if not column.corruption] == [
         "ImageNet",
         "ImageNet-C, mCE",
         "ImageNet-C, mean error",
         "PGD linf, epsilon 4 px",
     ]
     (note,) = comparison.notes
-    assert "input_image_size 224 against 600: corruptions on the fly, mean error; PGD l2, epsilon 128 px" in note
+    assert "input_image_size 224 against 600: corruptions on the fly; PGD l2, epsilon 128 px" in note
     native = run_in(tmp_path / "c", corrupted("imagenet_c", resize="native"), recipe="a")
     (note,) = compare([small, native]).notes
     assert "resize model against native: ImageNet-C, mCE; ImageNet-C, mean error" in note
@@ -208,7 +211,8 @@ def test_a_partial_set_is_not_compared(tmp_path):
     parts = corrupted("imagenet_c")
     del parts["imagenet_c/fog/3"]
     comparison = compare([run_in(tmp_path, {**parts, "clean": part(0.5)})])
-    assert comparison.columns == (CLEAN,)
+    assert [column for column in comparison.columns if not column.corruption] == [CLEAN]
+    assert len(comparison.columns) == 1 + 14  # and the single corruptions that are whole
     assert comparison.notes == (f"{tmp_path}: ImageNet-C is partial, without fog at severity 3: not compared",)
 
 
@@ -234,7 +238,7 @@ def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
     line = next(line for line in output.splitlines() if line.startswith("clean evaluation images "))
     assert line.split()[3:] == ["80.50", "±", "0.50", "82.50", "±", "0.50", "90.00"]
     text = (out / "comparison.md").read_text()
-    networks, results, differences, published = tables_of(text)
+    networks, results, gaps, differences, published = tables_of(text)
     assert [row["run"] for row in networks] == runs
     assert [row["network"] for row in networks] == [
         "efficientnet-b7, vanilla",
@@ -248,9 +252,11 @@ def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
     assert [row["clean evaluation images, auxiliary branch"] for row in results] == ["70.00 ± 0.00"] * 2 + [""]
     assert [row["PGD linf, epsilon 1 px"] for row in results] == ["40.00 ± 0.00", "42.00 ± 0.00", ""]
     assert [row["clean evaluation images"] for row in differences] == ["+2.00 ± 0.00", ""]
+    # Two seeds: t = 21 and 25, where 12.7 is the 5 % of one degree of freedom.
+    assert [row["clean evaluation images"] for row in gaps] == ["**+10.50 ± 0.50**", "**+12.50 ± 0.50**"]
     assert "Differences are paired" in text
     assert "(u)" not in text
-    assert "efficientnet-l2: no difference to the first row, from which it differs in set" in text
+    assert "efficientnet-l2: no difference to efficientnet-b7, vanilla, from which it differs in set" in text
     assert "## Published, not measured here" in text
     assert {row["model"] for row in published} == {"efficientnet-b7"}
     assert "- efficientnet-l2: nothing is published" in text
@@ -262,7 +268,8 @@ def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
     assert [row["name"] for row in values["rows"]] == [row["in %"] for row in results]
     assert values["columns"]["clean/main/top1"] == {"title": "clean evaluation images", "lower_is_better": False}
     difference = values["rows"][1]["differences"]["clean/main/top1"]
-    assert difference == {"mean": pytest.approx(0.02), "standard_error": pytest.approx(0), "paired": True}
+    known = {"mean": pytest.approx(0.02), "standard_error": pytest.approx(0)}
+    assert difference == {**known, "paired": True, "significant": False}  # equal differences prove nothing
     assert values["rows"][2]["values"]["clean/main/top1"] == {"mean": 0.9, "standard_error": None}
     assert values["rows"][1]["runs"][1]["seed"] == 1
     assert any(result["mce"] == pytest.approx(0.529) for result in values["published"])
@@ -275,7 +282,7 @@ def test_without_published_nothing_is(tmp_path, capsys):
     capsys.readouterr()
     text = (out / "comparison.md").read_text()
     assert "## Published" not in text
-    assert len(tables_of(text)) == 3
+    assert len(tables_of(text)) == 4
     assert "Those marked (u) are unpaired" in text
     assert "+1.50 (u)" in text
     assert "published" not in json.loads((out / "comparison.json").read_text())
@@ -317,7 +324,9 @@ def test_what_cannot_be_compared_is_one_line(arguments, message, tmp_path, capsy
         if text:
             (tmp_path / name / "results.json").write_text(text)
     values = json.loads((tmp_path / "run" / "evaluation" / "results.json").read_text())
-    (tmp_path / "empty" / "results.json").write_text(json.dumps({**values, "parts": {}}))
+    (tmp_path / "empty" / "results.json").write_text(
+        json.dumps({**values, "runs": {"run": {**values["runs"]["run"], "parts": {}}}})
+    )
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.glob("**/*"))
     arguments = [argument.replace("FOLDER", str(tmp_path)) for argument in arguments]
@@ -331,6 +340,62 @@ def test_what_cannot_be_compared_is_one_line(arguments, message, tmp_path, capsy
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert sorted(tmp_path.glob("**/*")) == before
+
+
+def test_significance_is_of_a_t_test_paired_or_not(tmp_path):
+    def significant(ours, theirs, first_seed=0):
+        rows = [
+            *runs_over_seeds(tmp_path, "vanilla", ours),
+            *runs_over_seeds(tmp_path, "joint", theirs, first_seed),
+        ]
+        return compare(rows).rows[1].differences[CLEAN].significant
+
+    # 4, 5 and 6 points: t = 5 / 0.577 = 8.66, where 4.30 is the 5 % of 2 degrees of freedom.
+    assert significant([0.5, 0.6, 0.7], [0.54, 0.65, 0.76])
+    assert not significant([0.5, 0.6, 0.7], [0.54, 0.65, 0.64])
+    # Unpaired, the same numbers: t = 0.05 / 0.086.
+    assert not significant([0.5, 0.6, 0.7], [0.54, 0.65, 0.76], first_seed=3)
+    assert significant([0.5, 0.51, 0.52], [0.6, 0.62, 0.61], first_seed=3)  # t = 0.1 / 0.008
+    assert not significant([0.5, 0.5], [0.6, 0.6], first_seed=2)  # nothing varies
+    assert not significant([0.5], [0.6], first_seed=1)
+    # Seeds that both have are paired, whatever else one of them has.
+    found = compare([*runs_over_seeds(tmp_path, "a", [0.5, 0.6, 0.7]), *runs_over_seeds(tmp_path, "b", [0.51, 0.63])])
+    assert found.rows[1].differences[CLEAN].paired
+    assert found.rows[1].differences[CLEAN].estimate.mean == pytest.approx(0.02)
+
+
+def test_two_kinds_of_success_and_two_sets_of_corruptions_are_never_pooled_or_subtracted(tmp_path):
+    def parts(success, corruptions):
+        made = {name: one for name, one in corrupted("corruptions", extra=False).items() if "gaussian" in name}
+        for one in made.values():
+            one.settings["corruptions"] = corruptions
+        return {**attacked("linf", [(4, 0.9, 0.3, 0.1)], success=success), **made}
+
+    last = run_in(tmp_path / "a", parts("last", "gaussian_noise"), recipe="a", seed=0)
+    of_any = run_in(tmp_path / "b", parts("any", "all"), recipe="a", seed=1)
+    (row,) = compare([last, of_any]).rows
+    assert not [column for column in row.values if column.strength]
+    other = run_in(tmp_path / "c", parts("any", "all"), recipe="b", seed=0)
+    comparison = compare([last, other])
+    assert [column.title for column in comparison.rows[1].differences] == [
+        "corruptions on the fly, gaussian noise"  # of which the others decide nothing
+    ]
+    assert any("success last against any: PGD linf, epsilon 4 px" in note for note in comparison.notes)
+
+
+def test_a_studys_folder_takes_part_with_all_its_runs(tmp_path, capsys):
+    rows = {"vanilla": (0.80, 0.90, 0.70), "advprop": (0.84, 0.95, 0.76)}
+    runs = keyed(result(row, seed, main) for row, of_row in rows.items() for seed, main in enumerate(of_row))
+    runs["diverged"] = dataclasses.replace(result("joint", 0, 0.5, diverged="not finite"), parts={})
+    ResultsFile(str(tmp_path / "study")).write(runs)
+    run_main("--mode=compare", f"--compare={tmp_path / 'study'}", f"--model_dir={tmp_path / 'out'}")
+    capsys.readouterr()
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    tables = tables_of(text)
+    assert [row["clean evaluation images"] for row in tables[1]] == ["80.00 ± 5.77", "85.00 ± 5.51"]
+    assert [row["corruptions on the fly, in %"] for row in tables[2]] == ["b0, vanilla", "b0, advprop"]
+    assert [row["clean evaluation images"] for row in tables[3]] == ["**+5.00 ± 0.58**"]
+    assert "**Diverged**, in no table: b0, joint, seed 0: not finite." in text
 
 
 @pytest.mark.parametrize("arguments", [["--compare=a"], ["--published"], ["--nopublished"]])

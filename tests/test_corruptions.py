@@ -9,14 +9,18 @@ import imagecorruptions
 import numpy as np
 import pytest
 
-from efficientnet_advprop.evaluation import GROUPS, IMAGENET_C_CORRUPTIONS, SEVERITIES
-from efficientnet_advprop.evaluation.corruptions import (
-    CORRUPTIONS,
-    STUDY_CORRUPTIONS,
-    corrupt,
+from efficientnet_advprop.evaluation import SEVERITIES
+from efficientnet_advprop.evaluation.corruptions import corrupt, table
+from efficientnet_advprop.evaluation.imagenet_c import ALEXNET_ERRORS
+from efficientnet_advprop.recipes import (
+    EXTRA_CORRUPTIONS,
+    GROUPS,
+    IMAGENET_C_CORRUPTIONS,
+    MADE_CORRUPTIONS,
+    STUDY_BENCHMARKS,
 )
 
-ALL = (*CORRUPTIONS, "gaussian_blur")
+ALL = MADE_CORRUPTIONS
 WITHOUT_CHANCE = {
     "defocus_blur",
     "zoom_blur",
@@ -91,11 +95,12 @@ def test_any_size(name):
 
 
 def test_names_are_imagenet_cs_in_its_order_and_groups():
-    assert tuple(imagecorruptions.get_corruption_names("common")) == CORRUPTIONS
-    assert CORRUPTIONS == IMAGENET_C_CORRUPTIONS
+    assert tuple(imagecorruptions.get_corruption_names("common")) == IMAGENET_C_CORRUPTIONS
     for group, names in GROUPS.items():
         assert list(names) == imagecorruptions.get_corruption_names(group)
-    assert set(STUDY_CORRUPTIONS) < set(ALL)
+    assert set(STUDY_BENCHMARKS.corruptions) < set(ALL)
+    assert tuple(table._TABLE) == ALL
+    assert tuple(ALEXNET_ERRORS) == (*IMAGENET_C_CORRUPTIONS, *EXTRA_CORRUPTIONS)
 
 
 def test_the_studys_noise_is_what_it_was_with_six_corruptions():
@@ -120,9 +125,11 @@ def test_the_room_and_the_studys_corruptions_do_without_numba():
     code = """
 import sys
 import efficientnet_advprop.evaluation
-from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
+from efficientnet_advprop.evaluation.corruptions import corrupt, require_libraries
+from efficientnet_advprop.recipes import STUDY_BENCHMARKS
 import numpy
-for name in STUDY_CORRUPTIONS:
+require_libraries(STUDY_BENCHMARKS.corruptions)
+for name in STUDY_BENCHMARKS.corruptions:
     corrupt(numpy.zeros((32, 32, 3), numpy.uint8), name, 1, 0)
 print({"imagecorruptions", "llvmlite", "numba", "skimage"} & set(sys.modules))
 """

@@ -1,12 +1,10 @@
-"""Evaluators on networks whose answers are known by construction."""
-
-import math
+"""Accuracy under attack, on networks whose predictions are known by construction."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, adversarial_examples, run_all
+from efficientnet_advprop.evaluation import PredictionCollector, adversarial_examples, strength, under_attack
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, AttackSpec
 from tests.small import one_cpu
 
@@ -54,42 +52,36 @@ def strategy(request):
     return one_cpu() if request.param == 1 else request.getfixturevalue("two_replicas")
 
 
-def test_clean_accuracy_by_hand_with_a_tail_batch(strategy):
-    said = [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3]
-    labels = [0, 1, 2, 3, 4, 5, 5, 6, 0, 3, 4]  # right: the first six. Then said minus one (x3), said plus one (x2).
-    evaluator = CleanAccuracy(strategy, PixelReader(), batches(strategy, said, labels, 4), 11, ("main", "auxiliary"))
-    results = run_all([evaluator])
-    assert results["top1_main"] == pytest.approx(6 / 11)
-    # Through auxiliary everything said is one higher: right where the label is said plus one.
-    assert results["top1_auxiliary"] == pytest.approx(2 / 11)
-    # The label said plus one has the last of seven ranks through main, said minus one the second.
-    assert results["top5_main"] == pytest.approx(9 / 11)
-    normaliser = math.log(sum(math.exp(-rank) for rank in range(NUM_CLASSES)))
-    assert results["loss_main"] == pytest.approx((6 * 0 + 3 * 1 + 2 * 6) / 11 + normaliser, rel=1e-5)
-
-
-def test_a_pass_with_another_number_of_images_is_an_error():
-    strategy = one_cpu()
-    evaluator = CleanAccuracy(strategy, PixelReader(), batches(strategy, [1, 2, 3], [1, 2, 3], 2), 4, ("main",))
-    with pytest.raises(RuntimeError, match="counted 3 images and 0 bad ones instead of 4"):
-        run_all([evaluator])
-
-
-def test_top5_of_fewer_than_five_classes_is_all():
-    strategy = one_cpu()
-    evaluator = CleanAccuracy(strategy, Threshold(), batches(strategy, [150, 50], [0, 0], 2), 2, ("main",))
-    results = run_all([evaluator])
-    assert (results["top1_main"], results["top5_main"]) == (0.5, 1.0)
-
-
-def test_pgd_accuracy_is_that_of_the_closed_form(strategy):
+@pytest.mark.parametrize(("success", "kinds"), [("last", ["pgd"]), ("any", ["clean", "noise", "one_step", "pgd"])])
+def test_accuracy_under_attack_is_that_of_the_closed_form(strategy, success, kinds):
     """Moving every pixel by 4 turns exactly the images within 4 of the threshold."""
     said = [90, 97, 99, 101, 103, 110]
     labels = [0, 0, 0, 1, 1, 1]
-    evaluator = PgdAccuracy(
-        strategy, Threshold(), batches(strategy, said, labels, 4), 6, "main", EVALUATION_ATTACK, seed=0
-    )
-    assert run_all([evaluator]) == {"top1_pgd": pytest.approx(2 / 6)}
+    predict = under_attack(Threshold(), "main", EVALUATION_ATTACK, success, restarts=1, seed=0)
+    collector = PredictionCollector(strategy, predict)
+    predictions, _ = collector.collect(batches(strategy, said, labels, 4)(), 6, strength(EVALUATION_ATTACK))
+    assert sorted(predictions) == kinds
+    assert predictions["pgd"].scores()["top1"] == pytest.approx(2 / 6)
+
+
+def test_only_the_last_point_counts_or_any():
+    """Wrong in a narrow band that steps of 1 px jump across: any point counts it, the last one does not."""
+
+    class Band:
+        num_classes = 2
+
+        def __call__(self, images, training=False, branch="main"):
+            mean = tf.reduce_mean(images, axis=(1, 2, 3))
+            wrong = tf.where(tf.abs(mean - 101.0) < 0.3, 5.0 + 0.01 * mean, 0.1 * mean - 20.0)
+            return tf.stack([tf.zeros_like(wrong), wrong], -1)
+
+    attack = AttackSpec("ifgsm", epsilon_px=4.0, step_size_px=1.0, num_steps=4, random_start=False)
+    top1 = {}
+    for success in ("last", "any"):
+        collector = PredictionCollector(one_cpu(), under_attack(Band(), "main", attack, success, 1, seed=0))
+        predictions, _ = collector.collect(batches(one_cpu(), [100], [0], 1)(), 1, strength(attack))
+        top1[success] = predictions["pgd"].scores()["top1"]
+    assert top1 == {"last": 1.0, "any": 0.0}
 
 
 def test_examples_to_look_at(two_replicas):

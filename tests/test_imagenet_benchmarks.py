@@ -11,9 +11,9 @@ from PIL import Image
 
 from efficientnet_advprop.data import preprocess_eval
 from efficientnet_advprop.data.class_names import imagenet_synsets
-from efficientnet_advprop.evaluation import SUBSETS
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import open_weights
+from efficientnet_advprop.recipes import BENCHMARKS
 from tests.command_line import run_main
 from tests.real_images import IMAGENET_SAMPLE, needs_imagenet_sample
 from tests.test_benchmarking import evaluate, parts_in
@@ -103,7 +103,7 @@ def real_images(model) -> dict[int, bytes]:
 
     The first image's label is what the network takes it for among these, so that a prediction can be correct.
     """
-    shared = sorted(set(SUBSETS["imagenet_a"]) & set(SUBSETS["imagenet_r"]))
+    shared = sorted(set(BENCHMARKS["imagenet_a"].classes) & set(BENCHMARKS["imagenet_r"].classes))
     images = [next((IMAGENET_SAMPLE / SYNSETS[label]).iterdir()).read_bytes() for label in shared[:3]]
     logits = model(preprocess_eval(images[0], SIZE)[tf.newaxis], training=False).numpy()[0]
     columns = np.array(shared)
@@ -147,8 +147,8 @@ def test_every_layout_is_scored_as_its_images_are_one_by_one(imagenet_run, tmp_p
         expected = float(np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(number), labels]))
         assert part["images"] == number
         assert part["scores"]["main"]["loss"] == pytest.approx(expected, rel=1e-4), key
-        if key in SUBSETS:
-            columns = np.array(SUBSETS[key])
+        if key in ("imagenet_a", "imagenet_r"):
+            columns = np.array(BENCHMARKS[key].classes)
             hits = columns[logits[:, columns].argmax(axis=1)] == labels
             assert part["scores"]["main"]["top1_of_200"] == pytest.approx(hits.mean())
     if resize == "native":

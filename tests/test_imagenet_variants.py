@@ -1,5 +1,6 @@
 """ImageNet's test sets in the layouts that their authors distribute: where images are, and which label each has."""
 
+import dataclasses
 import io
 import re
 
@@ -9,14 +10,18 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from efficientnet_advprop.data import IMAGENET_VARIANTS, find_imagenet_c, open_imagenet_variant
+from efficientnet_advprop.data import find_corrupted_sets, imagenet_variants
 from efficientnet_advprop.data.class_names import class_names, imagenet_synsets
-from efficientnet_advprop.evaluation import GROUPS, SEVERITIES, SUBSETS
-from efficientnet_advprop.evaluation.passes import find_sets
-from efficientnet_advprop.recipes import BenchmarkSpec, RecipeError, named_recipe
+from efficientnet_advprop.evaluation import SEVERITIES, find_sets
+from efficientnet_advprop.recipes import BENCHMARKS, BenchmarkSpec, RecipeError, named_recipe
 from tests.test_sources import example
 
 SYNSETS = imagenet_synsets()
+IMAGENET_C = BENCHMARKS["imagenet_c"]
+
+
+def open_imagenet_variant(name, folder):
+    return imagenet_variants.open_imagenet_variant(BENCHMARKS[name], folder)
 
 
 def jpeg(grey=100):
@@ -77,7 +82,7 @@ def test_imagenet_c_finds_what_is_there_with_and_without_the_groups_of_its_archi
     for group, corruption, severity in there:
         folder = tmp_path / group / corruption if grouped else tmp_path / corruption
         write_folders(folder / str(severity), [SYNSETS[severity]], 1)
-    found = find_imagenet_c(str(tmp_path), GROUPS, SEVERITIES)
+    found = find_corrupted_sets(IMAGENET_C, str(tmp_path), SEVERITIES)
     assert list(found) == [(corruption, severity) for _, corruption, severity in there]
     assert {key: labels_of(opened()) for key, opened in found.items()} == {key: [key[1]] for key in found}
 
@@ -101,7 +106,8 @@ class ImagenetA(tfds.core.GeneratorBasedBuilder):
 
 
 def test_a_set_of_tensorflow_datasets_is_read_where_it_is_prepared(tmp_path, monkeypatch):
-    monkeypatch.setitem(open_imagenet_variant.__globals__["_ON_TFDS"], "imagenet_a", ImagenetA.name)
+    there = dataclasses.replace(BENCHMARKS["imagenet_a"], tfds_name=ImagenetA.name)
+    monkeypatch.setitem(BENCHMARKS, "imagenet_a", there)
     missing = refusal(open_imagenet_variant, "imagenet_a", None)
     assert "is not prepared in" in missing
     assert missing.endswith("or give --benchmark_dir=imagenet_a=FOLDER")
@@ -117,13 +123,13 @@ class Corrupted(ImagenetA):
 
 
 def test_imagenet_c_of_tensorflow_datasets_is_what_has_been_prepared(tmp_path, monkeypatch):
-    monkeypatch.setitem(open_imagenet_variant.__globals__["_ON_TFDS"], "imagenet_c", Corrupted.name)
+    there = dataclasses.replace(IMAGENET_C, tfds_name=Corrupted.name)
     Corrupted(config="fog_2", data_dir=tmp_path).download_and_prepare()
-    found = find_imagenet_c(str(tmp_path), GROUPS, SEVERITIES)
+    found = find_corrupted_sets(there, str(tmp_path), SEVERITIES)
     assert list(found) == [("fog", 2)]
     assert sorted(labels_of(found["fog", 2]())) == [6, 151]
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    assert list(find_imagenet_c(None, GROUPS, SEVERITIES)) == [("fog", 2)]
+    assert list(find_corrupted_sets(there, None, SEVERITIES)) == [("fog", 2)]
 
 
 def refusal(function, *arguments):
@@ -134,11 +140,11 @@ def refusal(function, *arguments):
 
 
 def test_a_missing_folder_and_a_wrong_layout_are_named(tmp_path):
-    for name in IMAGENET_VARIANTS:
+    for name in (name for name, benchmark in BENCHMARKS.items() if benchmark.folders):
         assert refusal(open_imagenet_variant, name, str(tmp_path / "none")) == f"{name}: no folder {tmp_path}/none"
         message = refusal(open_imagenet_variant, name, str(tmp_path))
         assert re.match(rf"{name}: no class folders such as n01440764, .* or .* in {tmp_path}$", message), message
-    assert refusal(find_imagenet_c, str(tmp_path), GROUPS, SEVERITIES) == (
+    assert refusal(find_corrupted_sets, IMAGENET_C, str(tmp_path), SEVERITIES) == (
         f"imagenet_c: no gaussian_noise/1/n01440764/ or the like, and no imagenet2012_corrupted/ of TFDS, in {tmp_path}"
     )
     assert "is not in TensorFlow Datasets" in refusal(open_imagenet_variant, "stylized", None)
@@ -156,9 +162,10 @@ def test_an_empty_class_folder_is_named(tmp_path):
     assert refusal(open_imagenet_variant, "imagenet", str(tmp_path)).endswith("has no JPEG or PNG files")
 
 
-@pytest.mark.parametrize("name", sorted(SUBSETS))
+@pytest.mark.parametrize("name", ["imagenet_a", "imagenet_r"])
 def test_a_class_outside_the_200_is_refused(tmp_path, name):
-    outside = next(label for label in range(1000) if label not in SUBSETS[name])
-    write_folders(tmp_path, [SYNSETS[outside], SYNSETS[SUBSETS[name][0]]])
+    classes = BENCHMARKS[name].classes
+    outside = next(label for label in range(1000) if label not in classes)
+    write_folders(tmp_path, [SYNSETS[outside], SYNSETS[classes[0]]])
     message = refusal(find_sets, BenchmarkSpec((name,), {name: str(tmp_path)}), class_names(1000))
     assert f"(label {outside}), which is none of its 200 classes" in message

@@ -6,23 +6,21 @@ import json
 import pytest
 
 from efficientnet_advprop.evaluation import (
-    GROUPS,
-    IMAGENET_C_CORRUPTIONS,
     SEVERITIES,
-    SUBSETS,
-    EvaluationResults,
+    ResultsFile,
     attack_curves,
-    commonest_confusions,
     corruption_score,
     masked_gradient_warnings,
+    most_frequent_confusions,
     published_results,
     score_of,
 )
-from efficientnet_advprop.evaluation.imagenet_c import ALEXNET_ERRORS, EXTRA_ALEXNET_ERRORS
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.evaluation.imagenet_c import ALEXNET_ERRORS
+from efficientnet_advprop.recipes import BENCHMARKS, EXTRA_CORRUPTIONS, GROUPS, IMAGENET_C_CORRUPTIONS, RecipeError
 from tests.made_up_results import EVALUATED, attacked, branches, corrupted, part, results_in
+from tests.studies import result
 
-ALEXNET = {name: error for errors in ALEXNET_ERRORS.values() for name, error in errors.items()}
+ALEXNET = {name: ALEXNET_ERRORS[name] for name in IMAGENET_C_CORRUPTIONS}
 
 
 def constant(errors):
@@ -55,7 +53,7 @@ def test_errors_are_averaged_before_they_are_divided():
 
 def test_the_extra_corruptions_are_in_no_mean_of_the_15():
     errors = constant(dict.fromkeys(ALEXNET, 0.5))
-    with_extra = errors | constant(dict.fromkeys(EXTRA_ALEXNET_ERRORS, 1.0))
+    with_extra = errors | constant(dict.fromkeys(EXTRA_CORRUPTIONS, 1.0))
     alone, both = corruption_score(errors), corruption_score(with_extra)
     assert (both.mce, both.mean_error) == (alone.mce, alone.mean_error)
     assert both.group_errors() == alone.group_errors()
@@ -76,15 +74,24 @@ def test_a_part_of_the_set_gives_its_rows_and_no_mean():
     assert corruption_score(errors | {("fog", 4): 0.5, ("fog", 5): 0.5}).missing() == []
 
 
+def test_a_chosen_subset_has_the_mean_of_its_own():
+    errors = constant({"contrast": 0.2, "gaussian_blur": 0.4, "fog": 0.9})
+    score = corruption_score(errors, ("contrast", "gaussian_blur"))
+    assert score.mean_error == pytest.approx(0.3)
+    assert corruption_score(errors, ("contrast", "snow")).missing() == ["snow"]
+    only_means = {("contrast", "mean"): 0.2, ("gaussian_blur", "mean"): 0.4}  # all that an older version kept
+    assert corruption_score(only_means, ("contrast", "gaussian_blur")).mean_error == pytest.approx(0.3)
+
+
 def test_the_15_are_in_four_groups():
     assert [len(names) for names in GROUPS.values()] == [3, 4, 4, 4]
     assert len(set(IMAGENET_C_CORRUPTIONS)) == 15
-    assert not set(IMAGENET_C_CORRUPTIONS) & set(EXTRA_ALEXNET_ERRORS)
+    assert not set(IMAGENET_C_CORRUPTIONS) & set(EXTRA_CORRUPTIONS)
 
 
 @pytest.mark.parametrize(("name", "checksum"), [("imagenet_a", 102178), ("imagenet_r", 86135)])
 def test_subsets_are_200_labels_in_their_order(name, checksum):
-    labels = SUBSETS[name]
+    labels = BENCHMARKS[name].classes
     assert len(labels) == len(set(labels)) == 200
     assert list(labels) == sorted(labels)
     assert sum(labels) == checksum
@@ -93,15 +100,15 @@ def test_subsets_are_200_labels_in_their_order(name, checksum):
 
 
 def test_results_come_back_as_they_were(tmp_path):
-    first = EvaluationResults(str(tmp_path))
-    assert (first.evaluated, first.parts) == (None, {})
-    first.start(EVALUATED)
+    file = ResultsFile(str(tmp_path))
+    first = file.start(EVALUATED)
+    assert (first.evaluated, first.parts) == (EVALUATED, {})
     confusions = {"main": [("cat", "dog", 3)]}
     finished = part(branches(0.8, 0.7), bad_images=2, confusions=confusions, attack="PGD-3")
-    first.add("imagenet_c/fog/3", finished)
-    first.add("pgd/linf/4", part(0.1))
-    again = EvaluationResults(str(tmp_path))
-    assert again.evaluated == EVALUATED
+    for key, one in (("imagenet_c/fog/3", finished), ("pgd/linf/4", part(0.1))):
+        first.parts[key] = one
+        file.write({file.ONLY: first})
+    again = ResultsFile(str(tmp_path)).start(EVALUATED)
     assert list(again.parts) == ["imagenet_c/fog/3", "pgd/linf/4"]
     kept = again.parts["imagenet_c/fog/3"]
     assert (kept.images, kept.bad_images, kept.scores, kept.seconds) == (50_000, 2, branches(0.8, 0.7), 12.5)
@@ -112,34 +119,62 @@ def test_results_come_back_as_they_were(tmp_path):
     assert again.scores_of("imagenet_c", "auxiliary", "top1") == {"imagenet_c/fog/3": 0.7}
     assert again.scores_of("imagenet_c", "auxiliary", "top1_of_200") == {}
     assert not list(tmp_path.glob("*.tmp"))
+    lines = (tmp_path / "results.json").read_text().splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith('"pgd')] == ['"pgd/linf/4"']  # a line for each part
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"evaluated": null, "parts": {}}', '{"evaluated": {}}'])
 def test_a_damaged_file_is_one_line(text, tmp_path):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(RecipeError, match=r"results\.json cannot be read: ") as raised:
-        EvaluationResults(str(tmp_path))
+        ResultsFile(str(tmp_path))
     assert "\n" not in str(raised.value)
 
 
-def test_a_part_with_other_fields_is_a_damaged_file(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: values["runs"]["run"]["parts"]["clean"].update(top1=0.5), "top1"),
+        (lambda values: values.update(version=3), "version 3 of results, where this code knows 2"),
+        (
+            lambda values: values["runs"]["run"]["parts"].update(coco=values["runs"]["run"]["parts"]["clean"]),
+            "unknown benchmark 'coco'; known: clean, imagenet,",
+        ),
+    ],
+)
+def test_what_this_version_does_not_know_is_refused_and_never_passed_over(change, message, tmp_path):
     results_in(tmp_path, {"clean": part(0.5)})
     values = json.loads((tmp_path / "results.json").read_text())
-    values["parts"]["clean"]["top1"] = 0.5
+    change(values)
     (tmp_path / "results.json").write_text(json.dumps(values))
-    with pytest.raises(RecipeError, match="cannot be read"):
-        EvaluationResults(str(tmp_path))
+    with pytest.raises(RecipeError, match=f"cannot be read: .*{message}"):
+        ResultsFile(str(tmp_path))
 
 
 def test_results_of_other_weights_are_refused(tmp_path):
-    results = results_in(tmp_path, {"clean": part(0.5)})
-    results.start(EVALUATED)
+    results_in(tmp_path, {"clean": part(0.5)})
+    file = ResultsFile(str(tmp_path))
+    assert list(file.start(EVALUATED).parts) == ["clean"]
     same_words = dataclasses.replace(EVALUATED, digest="0")
     with pytest.raises(RecipeError, match="is of other weights \\(digest fedcba9876543210, now 0\\)"):
-        results.start(same_words)
+        file.start(same_words)
     other = {"step": 12, "recipe": "f"}
     with pytest.raises(RecipeError, match="is of other weights \\(step 218949, now 12\\): --evaluation_dir"):
-        results.start(type(EVALUATED)(**{**vars(EVALUATED), **other}))
+        file.start(type(EVALUATED)(**{**vars(EVALUATED), **other}))
+
+
+def test_results_of_a_study_take_no_evaluation(tmp_path):
+    file = ResultsFile(str(tmp_path))
+    file.write({"b0-vanilla-seed-0": result("vanilla", 0, 0.5)})
+    with pytest.raises(RecipeError, match="is of a study: --evaluation_dir names another folder"):
+        ResultsFile(str(tmp_path)).start(EVALUATED)
+
+
+def test_two_processes_lose_no_result_of_each_other(tmp_path):
+    one, other = ResultsFile(str(tmp_path)), ResultsFile(str(tmp_path))
+    one.write({"a": result("vanilla", 0, 0.5)})
+    other.write({"b": result("vanilla", 1, 0.6)})
+    assert ResultsFile(str(tmp_path)).runs == {"a": result("vanilla", 0, 0.5), "b": result("vanilla", 1, 0.6)}
 
 
 def test_a_score_is_of_one_branch(tmp_path):
@@ -157,14 +192,14 @@ def test_confusions_add_up():
         part(0.5, confusions={"main": [["cat", "dog", 3], ["dog", "cat", 2]], "auxiliary": []}),
         part(0.5, confusions={"main": [["dog", "cat", 4], ["cat", "fox", 1]]}),
     ]
-    assert commonest_confusions(parts, most=2) == {"main": [("dog", "cat", 6), ("cat", "dog", 3)]}
+    assert most_frequent_confusions(parts, most=2) == {"main": [("dog", "cat", 6), ("cat", "dog", 3)]}
 
 
 def test_clean_images_of_several_strengths_count_once():
     attacked_parts = [
         part(0.5, confusions={"clean": [["cat", "dog", 3]], "pgd": [["cat", "dog", number]]}) for number in (5, 9)
     ]
-    assert commonest_confusions(attacked_parts, most=2) == {
+    assert most_frequent_confusions(attacked_parts, most=2) == {
         "clean": [("cat", "dog", 3)],
         "pgd": [("cat", "dog", 14)],
     }

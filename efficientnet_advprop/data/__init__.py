@@ -7,19 +7,13 @@ from efficientnet_advprop.data.bad_images import bad_image_in, reason_without_op
 from efficientnet_advprop.data.catalog import check_options, find_source, open_source
 from efficientnet_advprop.data.class_names import IMAGENET_CLASSES, class_names, named_synsets
 from efficientnet_advprop.data.image_files import find_images, read_images
-from efficientnet_advprop.data.imagenet_variants import (
-    IMAGENET_VARIANTS,
-    ImagenetFiles,
-    find_imagenet_c,
-    open_imagenet_variant,
-)
+from efficientnet_advprop.data.imagenet_variants import ImagenetFiles, find_corrupted_sets, open_imagenet_variant
 from efficientnet_advprop.data.pipeline import eval_dataset, evaluation_images, train_dataset, whole_pixels
 from efficientnet_advprop.data.preprocessing import preprocess_eval, preprocess_train
 from efficientnet_advprop.data.source import Source
 
 __all__ = [
     "IMAGENET_CLASSES",
-    "IMAGENET_VARIANTS",
     "ImagenetFiles",
     "Source",
     "bad_image_in",
@@ -27,7 +21,7 @@ __all__ = [
     "class_names",
     "eval_dataset",
     "evaluation_images",
-    "find_imagenet_c",
+    "find_corrupted_sets",
     "find_images",
     "find_source",
     "named_synsets",

@@ -5,8 +5,9 @@ Labels are ImageNet's, from 0 to 999, also where a set holds only some of the cl
 
 import functools
 import hashlib
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import PIL.Image
 import tensorflow as tf
@@ -16,31 +17,17 @@ from efficientnet_advprop.data.labelled_files import class_files, class_folders,
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
-from efficientnet_advprop.recipes import DataFacts, Recipe, RecipeError
+from efficientnet_advprop.recipes import (
+    EXTRA,
+    EXTRA_CORRUPTIONS,
+    GROUPS,
+    IMAGENET_C_CORRUPTIONS,
+    Benchmark,
+    DataFacts,
+    Recipe,
+    RecipeError,
+)
 
-# Names in TensorFlow Datasets (TFDS), which lacks Stylized-ImageNet.
-_ON_TFDS = {
-    "imagenet": "imagenet2012",
-    "imagenet_v2": "imagenet_v2",
-    "imagenet_a": "imagenet_a",
-    "imagenet_r": "imagenet_r",
-    "imagenet_sketch": "imagenet_sketch",
-    "imagenet_c": "imagenet2012_corrupted",
-}
-# The folder of the authors' archive that holds the class folders; a user may also give that folder itself.
-_INSIDE_ARCHIVES = {
-    "imagenet": ("val", "validation"),
-    "imagenet_v2": (
-        "imagenetv2-matched-frequency-format-val",
-        "imagenetv2-threshold0.7-format-val",
-        "imagenetv2-top-images-format-val",
-    ),
-    "imagenet_a": ("imagenet-a",),
-    "imagenet_r": ("imagenet-r",),
-    "imagenet_sketch": ("sketch",),
-    "stylized": ("val", "validation"),
-}
-IMAGENET_VARIANTS = tuple(_INSIDE_ARCHIVES)
 _TFRECORDS = "validation-?????-of-?????"
 # (corruption, severity)
 CorruptedSet = tuple[str, int]
@@ -91,74 +78,73 @@ class ImagenetFiles:
         return read_file(record)
 
 
-def open_imagenet_variant(name: str, folder: str | None) -> Source:
+def open_imagenet_variant(benchmark: Benchmark, folder: str | None) -> Source:
     """Find the images of a test set, without using a device.
 
     Args:
-        name: one of `IMAGENET_VARIANTS`.
-        folder: as the authors distribute it, or TFDS's; for ImageNet also one with the official TFRecords. None is
-            TFDS's default folder.
+        benchmark: of one pass, on ImageNet's classes.
+        folder: as the authors distribute it, or that of TensorFlow Datasets (TFDS); for ImageNet also one with the
+            official TFRecords. None is TFDS's default folder.
 
     Raises:
         RecipeError: when they are not found; it names what was looked for and where.
     """
+    name, tfds_name = benchmark.name, benchmark.tfds_name
     if folder is None:
-        return _of_tfds(name, name, None)
+        return _of_tfds(benchmark, None)
     _require_folder(name, folder)
-    if name in _ON_TFDS and tf.io.gfile.isdir(os.path.join(folder, _ON_TFDS[name])):
-        return _of_tfds(name, name, folder)
+    if tfds_name and tf.io.gfile.isdir(os.path.join(folder, tfds_name)):
+        return _of_tfds(benchmark, folder)
     if name == "imagenet" and tf.io.gfile.glob(os.path.join(folder, _TFRECORDS)):
         return open_tfrecords(folder, evaluation_only=True)
-    inside = [inner for inner in _INSIDE_ARCHIVES[name] if tf.io.gfile.isdir(os.path.join(folder, inner))]
+    inside = [inner for inner in benchmark.folders if tf.io.gfile.isdir(os.path.join(folder, inner))]
     if len(inside) > 1:
         raise RecipeError(f"{name}: {folder} has {' and '.join(inside)}: give one of them")
     images = os.path.join(folder, *inside)
     if not class_folders(images):
-        wanted = [f"class folders such as {imagenet_synsets()[0]}", *(f"{inner}/" for inner in _INSIDE_ARCHIVES[name])]
-        wanted += [f"{_ON_TFDS[name]}/ of TFDS"] if name in _ON_TFDS else []
+        wanted = [f"class folders such as {imagenet_synsets()[0]}", *(f"{inner}/" for inner in benchmark.folders)]
+        wanted += [f"{tfds_name}/ of TFDS"] if tfds_name else []
         wanted += [_TFRECORDS] if name == "imagenet" else []
         raise RecipeError(f"{name}: no {', '.join(wanted[:-1])} or {wanted[-1]} in {folder}")
     return ImagenetFiles(images)
 
 
-def find_imagenet_c(
-    folder: str | None, corruptions: Mapping[str, Sequence[str]], severities: Sequence[int]
+def find_corrupted_sets(
+    benchmark: Benchmark, folder: str | None, severities: Sequence[int]
 ) -> dict[CorruptedSet, "functools.partial[Source]"]:
     """The parts of ImageNet-C that exist, up to 95, each as a function that opens it.
 
     Args:
+        benchmark: ImageNet-C.
         folder: with CORRUPTION/SEVERITY/SYNSET/ or GROUP/CORRUPTION/SEVERITY/SYNSET/, or TFDS's. None is TFDS's default
             folder.
-        corruptions: names by group.
         severities: which to look for.
 
     Raises:
         RecipeError: when none exists.
     """
+    name, tfds_name = benchmark.name, benchmark.tfds_name
     if folder is not None:
-        _require_folder("imagenet_c", folder)
-    on_tfds = folder is None or tf.io.gfile.isdir(os.path.join(folder, _ON_TFDS["imagenet_c"]))
+        _require_folder(name, folder)
+    on_tfds = folder is None or tf.io.gfile.isdir(os.path.join(folder, tfds_name))
     found = {}
-    for group, names in corruptions.items():
-        for name in names:
-            for severity in severities:
-                if on_tfds:
-                    config = f"{name}_{severity}"
-                    if _is_prepared(config, folder):
-                        found[name, severity] = functools.partial(_of_tfds, "imagenet_c", config, folder)
-                    continue
-                for parts in ((name,), (group, name)):
-                    part = os.path.join(folder, *parts, str(severity))
-                    # Checked now: a folder of an unknown class must not end an evaluation after hours.
-                    if tf.io.gfile.isdir(part) and (folders := class_folders(part)):
-                        labels_of(folders, part)
-                        found[name, severity] = functools.partial(ImagenetFiles, part)
+    for group, corruptions in {**GROUPS, EXTRA: EXTRA_CORRUPTIONS}.items():
+        for corruption, severity in itertools.product(corruptions, severities):
+            if on_tfds:
+                config = f"{corruption}_{severity}"
+                if _is_prepared(tfds_name, config, folder):
+                    found[corruption, severity] = functools.partial(_of_tfds, benchmark, folder, config)
+                continue
+            for parts in ((corruption,), (group, corruption)):
+                place = os.path.join(folder, *parts, str(severity))
+                # Checked now: a folder of an unknown class must not end an evaluation after hours.
+                if tf.io.gfile.isdir(place) and (folders := class_folders(place)):
+                    labels_of(folders, place)
+                    found[corruption, severity] = functools.partial(ImagenetFiles, place)
     if not found:
-        example = os.path.join(next(iter(corruptions.values()))[0], str(severities[0]), imagenet_synsets()[0])
+        example = os.path.join(IMAGENET_C_CORRUPTIONS[0], str(severities[0]), imagenet_synsets()[0])
         where = "the folder of TensorFlow Datasets" if folder is None else folder
-        raise RecipeError(
-            f"imagenet_c: no {example}/ or the like, and no {_ON_TFDS['imagenet_c']}/ of TFDS, in {where}"
-        )
+        raise RecipeError(f"{name}: no {example}/ or the like, and no {tfds_name}/ of TFDS, in {where}")
     return found
 
 
@@ -181,18 +167,19 @@ def _require_folder(name: str, folder: str) -> None:
         raise RecipeError(f"{name}: no folder {folder}")
 
 
-def _of_tfds(benchmark: str, config: str, folder: str | None) -> Source:
-    """TFDS's data set of a benchmark, or its part of ImageNet-C of that configuration."""
-    if benchmark not in _ON_TFDS:
-        raise RecipeError(f"{benchmark} is not in TensorFlow Datasets: give --benchmark_dir={benchmark}=FOLDER")
-    name = _ON_TFDS[benchmark] if config == benchmark else f"{_ON_TFDS[benchmark]}/{config}"
+def _of_tfds(benchmark: Benchmark, folder: str | None, config: str | None = None) -> Source:
+    """TFDS's data set of a benchmark, or one configuration of it."""
+    name = benchmark.name
+    if benchmark.tfds_name is None:
+        raise RecipeError(f"{name} is not in TensorFlow Datasets: give --benchmark_dir={name}=FOLDER")
+    tfds_name = benchmark.tfds_name if config is None else f"{benchmark.tfds_name}/{config}"
     try:
-        return open_tfds(name, folder, evaluation_only=True)
+        return open_tfds(tfds_name, folder, evaluation_only=True)
     except RecipeError as error:
-        raise RecipeError(f"{benchmark}: {error}; or give --benchmark_dir={benchmark}=FOLDER") from error
+        raise RecipeError(f"{name}: {error}; or give --benchmark_dir={name}=FOLDER") from error
 
 
-def _is_prepared(config: str, folder: str | None) -> bool:
-    """Whether TFDS has prepared this part of ImageNet-C; its builder would take a second for each."""
+def _is_prepared(tfds_name: str, config: str, folder: str | None) -> bool:
+    """Whether TFDS has prepared this configuration; its builder would take a second for each."""
     root = folder or os.path.expanduser(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
-    return tf.io.gfile.isdir(os.path.join(root, _ON_TFDS["imagenet_c"], config))
+    return tf.io.gfile.isdir(os.path.join(root, tfds_name, config))

@@ -8,12 +8,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from efficientnet_advprop.evaluation.part_keys import ATTACK_BENCHMARK, attack_of
-from efficientnet_advprop.evaluation.results import EvaluationResults, Part
-from efficientnet_advprop.recipes import MAIN_BRANCH
-
-# What answers of a part under attack are of, beside the attacks.
-CLEAN_IMAGES = "clean"
+from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES, attack_of
+from efficientnet_advprop.evaluation.results import Part, RunResults
+from efficientnet_advprop.recipes import ATTACKED, MAIN_BRANCH, benchmark_of
 
 _MEANING = (
     "gradients may be masked or vanish, or the steps be too few; accuracy under this attack then overstates how robust "
@@ -23,25 +20,25 @@ _MEANING = (
 
 @dataclasses.dataclass(frozen=True)
 class AttackPoint:
-    """Top-1 of one strength, as shares; None where it was not measured.
+    """Top-1 of one strength, as fractions; None where it was not measured.
 
     Attributes:
         key: name of its part.
         norm: "linf" or "l2".
         epsilon_px: radius of the ball around each image.
-        branch: attacked, and answering.
-        images: images attacked.
+        branch: attacked, and evaluated.
+        images: images attacked; None if unknown.
         clean: of the same images as they are.
         noise: at a uniformly random point of the ball.
         one_step: after one step of length epsilon from the clean image (FGSM).
-        pgd: of images that no restart and no iterate of PGD turns.
+        pgd: under PGD, by what the part's settings count as its success.
     """
 
     key: str
     norm: str
     epsilon_px: float
     branch: str
-    images: int
+    images: int | None
     clean: float | None
     noise: float | None
     one_step: float | None
@@ -53,16 +50,17 @@ class AttackPoint:
         return self.norm if self.branch == MAIN_BRANCH else f"{self.norm}, {self.branch} branch"
 
 
-def attack_curves(results: EvaluationResults) -> dict[str, list[AttackPoint]]:
+def attack_curves(results: RunResults) -> dict[str, list[AttackPoint]]:
     """What was measured at each epsilon, from the smallest on, by norm, and branch if it is not the main one."""
-    points = [_point(key, part) for key, part in results.parts_of(ATTACK_BENCHMARK).items()]
+    attacked = {key: part for key, part in results.parts.items() if benchmark_of(key).kind == ATTACKED}
+    points = [_point(key, part) for key, part in attacked.items()]
     return {
         curve: sorted((point for point in points if point.curve == curve), key=lambda point: point.epsilon_px)
         for curve in dict.fromkeys(point.curve for point in points)
     }
 
 
-def masked_gradient_warnings(results: EvaluationResults) -> list[str]:
+def masked_gradient_warnings(results: RunResults) -> list[str]:
     """A line for each epsilon at which the attack seems to fail for want of useful gradients; none is no proof.
 
     Said where PGD leaves as much as one step does, or as much as noise does, although that step or the noise took off
@@ -82,7 +80,7 @@ def _point(key: str, part: Part) -> AttackPoint:
         key,
         *attack_of(key),
         part.images,
-        *(part.scores.get(answered, {}).get("top1") for answered in (CLEAN_IMAGES, "noise", "one_step", "pgd")),
+        *(part.scores.get(kind, {}).get("top1") for kind in (CLEAN_IMAGES, "noise", "one_step", "pgd")),
     )
 
 

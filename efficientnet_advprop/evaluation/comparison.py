@@ -1,4 +1,4 @@
-"""Evaluated networks beside each other: means over seeds, differences to the first, and what cannot be subtracted."""
+"""Runs beside each other: means over seeds, differences to one row, and what cannot be subtracted."""
 
 import dataclasses
 import math
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from efficientnet_advprop.evaluation.attack_curve import masked_gradient_warnings
-from efficientnet_advprop.evaluation.estimates import Estimate
-from efficientnet_advprop.evaluation.measurements import Column, Measurement, measurements
-from efficientnet_advprop.evaluation.results import EvaluationResults
+from efficientnet_advprop.evaluation.estimates import Difference, Estimate, is_not_zero
+from efficientnet_advprop.evaluation.measurements import Column, Found, Measurement, measurements
+from efficientnet_advprop.evaluation.results import RunResults
 
 # What the runs of a row measured: seed -> measurement of each column.
 BySeed = dict[Column, dict[int | None, Measurement]]
@@ -19,26 +19,32 @@ class EvaluatedRun:
     """One run that takes part.
 
     Attributes:
-        folder: as it was named.
+        folder: as it was named; of a study's run with its key.
         results: of its evaluation.
+        label: in tables; None is model, and the study's row or the scheme.
     """
 
     folder: str
-    results: EvaluationResults
+    results: RunResults
+    label: str | None = None
 
+    @property
+    def seed(self) -> int | None:
+        """Of its training."""
+        return self.results.evaluated.seed
 
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """To the first row.
+    @property
+    def name(self) -> str:
+        """What its row is called."""
+        if self.label is not None:
+            return self.label
+        evaluated, training = self.results.evaluated, self.results.training
+        return ", ".join(filter(None, (evaluated.model, training.row if training else evaluated.scheme)))
 
-    Attributes:
-        estimate: of the difference.
-        paired: whether it is the mean over pairs of runs with the same seed, with that mean's standard error; else it
-            is between the two means, whose errors add up as those of independent runs.
-    """
-
-    estimate: Estimate
-    paired: bool
+    @property
+    def diverged(self) -> str | None:
+        """Where it diverged, if it did."""
+        return self.results.training and self.results.training.diverged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,24 +52,34 @@ class NetworkRow:
     """Runs that differ in their seed alone.
 
     Attributes:
-        name: model and scheme, and the first run's folder where rows would have the same name.
+        name: of its runs; with the first one's folder where rows would have the same.
         runs: one for each seed.
         values: by column, where all runs that have one are about the same images and attack.
-        differences: to the first row, where both have a value of the same images and attack; empty in the first.
+        differences: to the baseline, where both have a value of the same images and attack; empty in the baseline.
+        significant: columns of `values` that set two branches against each other and are significantly not zero.
     """
 
     name: str
     runs: tuple[EvaluatedRun, ...]
     values: dict[Column, Estimate]
     differences: dict[Column, Difference]
+    significant: frozenset[Column]
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The rows, the columns in which any has a value, and what has to be known beside them."""
+    """Rows of runs.
+
+    Attributes:
+        columns: in which any row has a value.
+        rows: in the order of their first runs; runs that diverged are in none.
+        baseline: the name of the row that differences are to; None where it is not there.
+        notes: what has to be known beside them.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[NetworkRow, ...]
+    baseline: str | None
     notes: tuple[str, ...]
 
     @property
@@ -71,8 +87,13 @@ class Comparison:
         """The networks by name, each once."""
         return list(dict.fromkeys(run.results.evaluated.model for row in self.rows for run in row.runs))
 
+    @property
+    def others(self) -> list[NetworkRow]:
+        """All rows but the baseline."""
+        return [row for row in self.rows if row.name != self.baseline]
+
     def as_values(self) -> dict[str, Any]:
-        """The comparison as JSON has it; shares, unknown standard errors null."""
+        """The comparison as JSON has it; fractions, unknown standard errors null."""
         return {
             "columns": {
                 column.key: {"title": column.title, "lower_is_better": column.lower_is_better}
@@ -84,9 +105,14 @@ class Comparison:
                     "runs": [_run_as_values(run) for run in row.runs],
                     "values": {column.key: _as_values(value) for column, value in row.values.items()},
                     "differences": {
-                        column.key: {**_as_values(difference.estimate), "paired": difference.paired}
+                        column.key: {
+                            **_as_values(difference.estimate),
+                            "paired": difference.paired,
+                            "significant": difference.significant,
+                        }
                         for column, difference in row.differences.items()
                     },
+                    "significant": sorted(column.key for column in row.significant),
                 }
                 for row in self.rows
             ],
@@ -94,34 +120,46 @@ class Comparison:
         }
 
 
-def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
-    """Runs whose recipes differ in the seed alone are one row; every row is compared with the first.
+def compare(runs: Sequence[EvaluatedRun], baseline: str | None = None) -> Comparison:
+    """Runs whose recipes differ in the seed alone are one row; every row is compared with one of them.
 
     Args:
         runs: one at least.
+        baseline: the name of the row to compare with; the first if None.
     """
-    notes: list[str] = []
-    found: dict[str, dict[Column, Measurement]] = {}
-    for run in runs:
+    diverged = [run for run in runs if run.diverged]
+    notes = [f"**Diverged**, in no table: {run.name}, seed {run.seed}: {run.diverged}." for run in diverged]
+    found: dict[str, Found] = {}
+    for run in (run for run in runs if not run.diverged):
         found[run.folder], own_notes = measurements(run.results)
         warnings = [f"warning, {warning}" for warning in masked_gradient_warnings(run.results)]
         notes += [f"{run.folder}: {note}" for note in (*own_notes, *warnings)]
-    rows: list[NetworkRow] = []
-    first: BySeed = {}
-    groups = _by_recipe(runs)
-    for name, group in zip(_names(groups), groups, strict=True):
-        by_seed, own_notes = _of_one_task(name, {_seed(run): found[run.folder] for run in group})
+    groups = _by_recipe(run for run in runs if not run.diverged)
+    named = dict(zip(_names(groups), groups, strict=True))
+    measured: dict[str, BySeed] = {}
+    for name, group in named.items():
+        measured[name], own_notes = _of_one_task(name, {run.seed: found[run.folder] for run in group})
         notes += _about_steps(name, group) + own_notes
+    if baseline is None:
+        baseline = next(iter(named), None)
+    rows = []
+    for name, group in named.items():
         differences: dict[Column, Difference] = {}
-        if rows:
-            differences, incomparable = _differences(name, by_seed, first)
+        if baseline in named and name != baseline:
+            differences, incomparable = _differences(name, measured[name], baseline, measured[baseline])
             notes += incomparable
-        else:
-            first = by_seed
-        values = {column: _estimate(measured) for column, measured in by_seed.items()}
-        rows.append(NetworkRow(name, tuple(group), values, differences))
+        values = {column: _values(by_seed) for column, by_seed in measured[name].items()}
+        rows.append(
+            NetworkRow(
+                name,
+                tuple(group),
+                {column: Estimate.of(list(by_seed.values())) for column, by_seed in values.items()},
+                differences,
+                frozenset(c for c, by_seed in values.items() if c.is_gap and is_not_zero(list(by_seed.values()))),
+            )
+        )
     columns = sorted({column for row in rows for column in row.values}, key=lambda column: column.place)
-    return Comparison(tuple(columns), tuple(rows), tuple(notes))
+    return Comparison(tuple(columns), tuple(rows), baseline if baseline in named else None, tuple(notes))
 
 
 def _by_recipe(runs: Iterable[EvaluatedRun]) -> list[list[EvaluatedRun]]:
@@ -131,7 +169,9 @@ def _by_recipe(runs: Iterable[EvaluatedRun]) -> list[list[EvaluatedRun]]:
         same = (
             group
             for group in groups
-            if _recipe(run) is not None and _recipe(run) == _recipe(group[0]) and _seed(run) not in map(_seed, group)
+            if _recipe(run) is not None
+            and _recipe(run) == _recipe(group[0])
+            and run.seed not in (other.seed for other in group)
         )
         group = next(same, None)
         if group is None:
@@ -147,14 +187,10 @@ def _recipe(run: EvaluatedRun) -> tuple[str, bool] | None:
     return None if evaluated.recipe is None else (evaluated.recipe, evaluated.weights.startswith("raw"))
 
 
-def _seed(run: EvaluatedRun) -> int | None:
-    return run.results.evaluated.seed
-
-
 def _names(groups: Sequence[Sequence[EvaluatedRun]]) -> list[str]:
     """A name for each row, no two the same."""
     first = [group[0] for group in groups]
-    names = [", ".join(filter(None, (run.results.evaluated.model, run.results.evaluated.scheme))) for run in first]
+    names = [run.name for run in first]
     return [
         name if names.count(name) == 1 else f"{name} ({run.folder})" for name, run in zip(names, first, strict=True)
     ]
@@ -165,51 +201,54 @@ def _about_steps(name: str, group: Iterable[EvaluatedRun]) -> list[str]:
     return [f"{name}: a mean over runs at steps {', '.join(map(str, steps))}"] if len(steps) > 1 else []
 
 
-def _of_one_task(name: str, found: Mapping[int | None, Mapping[Column, Measurement]]) -> tuple[BySeed, list[str]]:
+def _of_one_task(name: str, found: Mapping[int | None, Found]) -> tuple[BySeed, list[str]]:
     """What the runs of a row measured, by column and seed, and what of it cannot be averaged."""
     by_seed: BySeed = {}
-    mixed: dict[str, list[str]] = {}
-    rarer: dict[str, list[str]] = {}
+    mixed: dict[str, list[Column]] = {}
+    rarer: dict[str, list[Column]] = {}
     for column in dict.fromkeys(column for columns in found.values() for column in columns):
         measured = {seed: columns[column] for seed, columns in found.items() if column in columns}
         one, *others = measured.values()
         differing = dict.fromkeys(words for other in others for words in one.differences(other))
         if differing:
-            mixed.setdefault("; ".join(differing), []).append(column.title)
+            mixed.setdefault("; ".join(differing), []).append(column)
             continue
         by_seed[column] = measured
         if len(measured) < len(found):
-            rarer.setdefault(f"{len(measured)} of {len(found)} runs", []).append(column.title)
-    notes = [f"{name}: no mean over its runs, which differ in {why}: {'; '.join(of)}" for why, of in mixed.items()]
-    return by_seed, notes + [f"{name}: measured of {number}: {'; '.join(of)}" for number, of in rarer.items()]
+            rarer.setdefault(f"{len(measured)} of {len(found)} runs", []).append(column)
+    notes = [f"{name}: no mean over its runs, which differ in {why}: {_titles(of)}" for why, of in mixed.items()]
+    return by_seed, notes + [f"{name}: measured of {number}: {_titles(of)}" for number, of in rarer.items()]
 
 
-def _differences(name: str, by_seed: BySeed, first: BySeed) -> tuple[dict[Column, Difference], list[str]]:
-    """To the first row, where that makes sense, and why not elsewhere."""
+def _differences(
+    name: str, by_seed: BySeed, baseline: str, theirs: BySeed
+) -> tuple[dict[Column, Difference], list[str]]:
+    """To the baseline, where that makes sense, and why not elsewhere."""
     differences: dict[Column, Difference] = {}
-    incomparable: dict[str, list[str]] = {}
+    incomparable: dict[str, list[Column]] = {}
     for column, measured in by_seed.items():
-        if column not in first:
+        if column not in theirs or column.is_gap:
             continue
-        of_first = first[column]
-        differing = next(iter(of_first.values())).differences(next(iter(measured.values())))
+        differing = next(iter(theirs[column].values())).differences(next(iter(measured.values())))
         if differing:
-            incomparable.setdefault("; ".join(differing), []).append(column.title)
-        elif measured.keys() == of_first.keys() and None not in measured:
-            pairs = [measured[seed].value - of_first[seed].value for seed in measured]
-            differences[column] = Difference(Estimate.of(pairs), paired=True)
+            incomparable.setdefault("; ".join(differing), []).append(column)
         else:
-            difference = _estimate(measured).unpaired_difference(_estimate(of_first))
-            differences[column] = Difference(difference, paired=False)
+            differences[column] = Difference.between(_values(measured), _values(theirs[column]))
     notes = [
-        f"{name}: no difference to the first row, from which it differs in {why}: {'; '.join(of)}"
+        f"{name}: no difference to {baseline}, from which it differs in {why}: {_titles(of)}"
         for why, of in incomparable.items()
     ]
     return differences, notes
 
 
-def _estimate(measured: Mapping[int | None, Measurement]) -> Estimate:
-    return Estimate.of([measurement.value for measurement in measured.values()])
+def _titles(columns: Sequence[Column]) -> str:
+    """Columns in words; single corruptions and gaps between branches only where nothing else is meant."""
+    headlines = [column for column in columns if not column.corruption and not column.is_gap]
+    return "; ".join(column.title for column in headlines or columns)
+
+
+def _values(measured: Mapping[int | None, Measurement]) -> dict[int | None, float]:
+    return {seed: measurement.value for seed, measurement in measured.items()}
 
 
 def _run_as_values(run: EvaluatedRun) -> dict[str, Any]:

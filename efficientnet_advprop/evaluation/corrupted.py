@@ -1,15 +1,12 @@
-"""Images corrupted on the fly, and top-1 accuracy on them."""
-
-from collections.abc import Callable, Iterable, Iterator
+"""Images corrupted on the fly."""
 
 import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.data import whole_pixels
-from efficientnet_advprop.evaluation.corruptions import STUDY_CORRUPTIONS, corrupt
-from efficientnet_advprop.evaluation.imagenet_c import SEVERITIES
-from efficientnet_advprop.evaluation.predictions import AnswerCollector, Batch, through_branches
-from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH
+from efficientnet_advprop.evaluation.corruptions import corrupt
+from efficientnet_advprop.evaluation.predictions import Batch
+from efficientnet_advprop.recipes import IMAGES_VIEW
 
 
 def corrupted_dataset(
@@ -54,38 +51,3 @@ def kept_in_memory(batches: tf.data.Dataset) -> tf.data.Dataset:
         return {**batch, IMAGES_VIEW: tf.cast(pixels, tf.uint8)}
 
     return batches.map(rounded).cache()
-
-
-class CorruptedAccuracy:
-    """`top1_NAME` of each corruption of a study, the mean over its severities, and `top1_corrupted`, the mean over all.
-
-    All of it goes through the main branch.
-
-    Args:
-        strategy: whose replicas share each batch.
-        model: evaluated in inference mode.
-        batches: (corruption, severity) -> distributed evaluation batches, padded and masked.
-        num_images: how many images have to be counted, or told to be bad.
-    """
-
-    def __init__(
-        self,
-        strategy: tf.distribute.Strategy,
-        model: tf.keras.Model,
-        batches: Callable[[str, int], Iterable[Batch]],
-        num_images: int,
-    ) -> None:
-        self._collector = AnswerCollector(strategy, through_branches(model, (MAIN_BRANCH,)))
-        self._batches, self._num_images = batches, num_images
-
-    def run(self) -> Iterator[tuple[str, float]]:
-        """One pass over the images for each corruption and severity."""
-        means = {}
-        for name in STUDY_CORRUPTIONS:
-            means[name] = float(np.mean([self._top1(name, severity) for severity in SEVERITIES]))
-            yield f"top1_{name}", means[name]
-        yield "top1_corrupted", float(np.mean(list(means.values())))
-
-    def _top1(self, name: str, severity: int) -> float:
-        answers, _ = self._collector.collect(self._batches(name, severity), self._num_images)
-        return answers[MAIN_BRANCH].scores()["top1"]

@@ -41,12 +41,12 @@ def adversarial_examples(
     """Attack the first images of a pass, through one branch, in inference mode.
 
     Args:
-        strategy: the first replica's share of the first batch is used.
+        strategy: the first replica's part of the first batch is used.
         model: attacked.
         batches: distributed evaluation batches.
         branch: attacked.
         spec: the attack.
-        count: number of images; fewer when the share is smaller.
+        count: number of images; fewer when that part is smaller.
         seed: of the attack.
     """
 

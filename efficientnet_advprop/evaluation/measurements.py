@@ -1,37 +1,34 @@
-"""What of an evaluation is compared with other networks': one number of each benchmark, and what it depends on."""
+"""What of a run's results is compared with other runs': numbers, and the settings that each depends on."""
 
 import dataclasses
 import hashlib
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
 from efficientnet_advprop.evaluation.attack_curve import attack_curves
-from efficientnet_advprop.evaluation.imagenet_c import IMAGENET_C_CORRUPTIONS, score_of
-from efficientnet_advprop.evaluation.part_keys import ATTACK_BENCHMARK, attack_of, benchmark_of, corruption_of
-from efficientnet_advprop.evaluation.results import EvaluationResults, Part
-from efficientnet_advprop.evaluation.settings import differences_in_words
-from efficientnet_advprop.evaluation.titles import CORRUPTED, TITLES
-from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH
+from efficientnet_advprop.evaluation.imagenet_c import CORRUPTIONS, score_of
+from efficientnet_advprop.evaluation.part_keys import attack_of, corruption_of
+from efficientnet_advprop.evaluation.results import Part, RunResults
+from efficientnet_advprop.recipes import (
+    ATTACKED,
+    AUXILIARY_BRANCH,
+    BENCHMARKS,
+    CORRUPTED,
+    MADE_CORRUPTIONS,
+    MAIN_BRANCH,
+    Benchmark,
+    benchmark_of,
+)
 from efficientnet_advprop.recipes.attack_spec import NORMS
 
-# (part, branch, metric), in the order of tables. The auxiliary branch is about clean images alone.
-_PLAIN = (
-    ("clean", MAIN_BRANCH, "top1"),
-    ("clean", AUXILIARY_BRANCH, "top1"),
-    ("imagenet", MAIN_BRANCH, "top1"),
-    ("imagenet", AUXILIARY_BRANCH, "top1"),
-    ("imagenet_v2", MAIN_BRANCH, "top1"),
-    ("imagenet_a", MAIN_BRANCH, "top1_of_200"),
-    ("imagenet_a", MAIN_BRANCH, "top1"),
-    ("imagenet_r", MAIN_BRANCH, "top1_of_200"),
-    ("imagenet_r", MAIN_BRANCH, "top1"),
-    ("imagenet_sketch", MAIN_BRANCH, "top1"),
-    ("stylized", MAIN_BRANCH, "top1"),
-)
-_OF_CORRUPTED = {"imagenet_c": ("mce", "mean_error"), "corruptions": ("mean_error",)}
-_METRICS = {"top1_of_200": "200-way", "top1": None, "mce": "mCE", "mean_error": "mean error"}
+# By how much the main branch is above the auxiliary one.
+BRANCH_GAP = "main_over_auxiliary"
+_ERRORS = {"mce": "mCE", "mean_error": "mean error"}
 # How a network wants its images, and what a run's random numbers start from, make no other task.
 _OF_THE_RUN = ("input_image_size", "eval_crop", "interpolation", "seed")
+
+Found = dict["Column", "Measurement"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +36,10 @@ class Column:
     """A number that networks are compared by.
 
     Attributes:
-        part: a part's name, or the benchmark's where it takes all of its parts.
-        branch: that answered.
-        metric: "top1", "top1_of_200", "mce" or "mean_error", all of them shares.
+        part: a part's name; the benchmark's where it takes all of its parts, BENCHMARK/CORRUPTION where it takes all
+            severities.
+        branch: that the images went through.
+        metric: "top1", "top1_of_N", "mce", "mean_error" or `BRANCH_GAP`, all of them fractions.
     """
 
     part: str
@@ -54,36 +52,54 @@ class Column:
         return f"{self.part}/{self.branch}/{self.metric}"
 
     @property
+    def benchmark(self) -> Benchmark:
+        """That it is of."""
+        return benchmark_of(self.part)
+
+    @property
     def title(self) -> str:
         """Its name in tables."""
-        benchmark = benchmark_of(self.part)
-        words = [TITLES[benchmark]]
+        benchmark, words = self.benchmark, [self.benchmark.title]
         if self.strength:
-            norm, epsilon_px = self.strength
-            words = [f"{TITLES[benchmark]} {norm}, epsilon {epsilon_px:g} px"]
+            words = [f"{benchmark.title} {self.strength[0]}, epsilon {self.strength[1]:g} px"]
+        if self.corruption:
+            words.append(self.corruption.replace("_", " "))
         if self.branch != MAIN_BRANCH:
             words.append(f"{self.branch} branch")
-        if self.metric == "top1" and benchmark in ("imagenet_a", "imagenet_r"):
-            words.append("1000-way")
-        return ", ".join([*words, *filter(None, [_METRICS[self.metric]])])
+        if self.is_gap:
+            words.append("main over auxiliary branch")
+        if benchmark.classes:
+            words.append("1000-way" if self.metric == "top1" else f"{len(benchmark.classes)}-way")
+        return ", ".join([*words, *filter(None, [_ERRORS.get(self.metric)])])
 
     @property
     def lower_is_better(self) -> bool:
         """Whether it is an error."""
-        return self.metric in ("mce", "mean_error")
+        return self.metric in _ERRORS
 
     @property
-    def place(self) -> tuple[Any, ...]:
-        """What sorts columns: benchmarks, strengths, main branch first, headline first."""
-        benchmark = benchmark_of(self.part)
-        norm, epsilon = self.strength or (NORMS[0], 0.0)
-        order = (list(TITLES).index(benchmark), NORMS.index(norm), epsilon)
-        return (*order, self.branch != MAIN_BRANCH, list(_METRICS).index(self.metric))
+    def is_gap(self) -> bool:
+        """Whether it sets two branches of one network against each other."""
+        return self.metric == BRANCH_GAP
 
     @property
     def strength(self) -> tuple[str, float] | None:
         """Norm and epsilon in pixels of an attack; None of anything else."""
-        return attack_of(self.part)[:2] if benchmark_of(self.part) == ATTACK_BENCHMARK else None
+        return attack_of(self.part)[:2] if self.benchmark.kind == ATTACKED else None
+
+    @property
+    def corruption(self) -> str | None:
+        """The one that it is about; None where it is about none or all."""
+        return self.part.partition("/")[2] or None if self.benchmark.kind == CORRUPTED else None
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What sorts columns: benchmarks, single corruptions, strengths, main branch first, headline first."""
+        norm, epsilon = self.strength or (NORMS[0], 0.0)
+        corruption = -1 if self.corruption is None else MADE_CORRUPTIONS.index(self.corruption)
+        order = (list(BENCHMARKS).index(self.benchmark.name), corruption, NORMS.index(norm), epsilon)
+        metrics = (*self.benchmark.metrics, BRANCH_GAP)
+        return (*order, self.benchmark.branches.index(self.branch), metrics.index(self.metric))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,51 +117,110 @@ class Measurement:
         return list(found.values())
 
 
-def measurements(results: EvaluationResults) -> tuple[dict[Column, Measurement], list[str]]:
-    """All numbers of an evaluation that can be compared, and what keeps others from it."""
-    found, notes = {}, []
-    for part, branch, metric in _PLAIN:
-        share = results.parts[part].scores.get(branch, {}).get(metric) if part in results.parts else None
-        if share is not None:
-            found[Column(part, branch, metric)] = _measurement(results, share, {part: results.parts[part]})
-    for benchmark in CORRUPTED:
-        parts = results.parts_of(benchmark)
-        score = score_of(results, benchmark, MAIN_BRANCH)
-        if score.missing():
-            if parts:
-                notes.append(f"{TITLES[benchmark]} is partial, without {'; '.join(score.missing())}: not compared")
-            continue
-        parts = {key: part for key, part in parts.items() if corruption_of(key)[0] in IMAGENET_C_CORRUPTIONS}
-        for metric in _OF_CORRUPTED[benchmark]:
-            found[Column(benchmark, MAIN_BRANCH, metric)] = _measurement(results, getattr(score, metric), parts)
-    for points in attack_curves(results).values():
-        for point in points:
-            if point.branch != MAIN_BRANCH:
-                notes.append(f"{point.key} went through the {point.branch} branch: it is not compared")
-            elif point.pgd is not None:
-                parts = {point.key: results.parts[point.key]}
-                found[Column(point.key, MAIN_BRANCH, "top1")] = _measurement(results, point.pgd, parts)
+def measurements(results: RunResults) -> tuple[Found, list[str]]:
+    """All numbers of a run that can be compared, and what keeps others from it."""
+    found: Found = {}
+    notes: list[str] = []
+    for benchmark in BENCHMARKS.values():
+        if results.parts_of(benchmark.name):
+            if benchmark.kind == CORRUPTED:
+                notes += _add_corrupted(found, results, benchmark)
+            elif benchmark.kind == ATTACKED:
+                notes += _add_attacked(found, results, benchmark)
+            else:
+                _add_plain(found, results, benchmark)
     return found, notes
 
 
-def _measurement(results: EvaluationResults, value: float, parts: Mapping[str, Part]) -> Measurement:
-    """A number with all that has to be equal in another one."""
-    names = results.evaluated.class_names
-    common = {
-        "number of classes": len(names),
-        "names of classes": hashlib.sha256("\n".join(names).encode()).hexdigest()[:8],
+def in_words(value: Any) -> str:
+    """One setting."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "none" if value is None else str(value)
+
+
+def differences_in_words(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, str]:
+    """By name, the settings that are not the same, such as `images`: "images 1,000 against 50,000"."""
+    found = {}
+    for name in dict.fromkeys((*ours, *theirs)):
+        mine, other = ours.get(name), theirs.get(name)
+        if mine != other:
+            found[name] = f"{name} {in_words(mine)} against {in_words(other)}"
+    return found
+
+
+def _add_plain(found: Found, results: RunResults, benchmark: Benchmark) -> None:
+    """Of one pass: each metric through each branch that is compared, and what lies between two branches."""
+    part = results.parts[benchmark.name]
+    settings = _compared_settings(results, {benchmark.name: part})
+    for branch in benchmark.branches:
+        for metric in benchmark.metrics:
+            if metric in part.scores.get(branch, {}):
+                column = Column(benchmark.name, branch, metric)
+                found[column] = Measurement(part.scores[branch][metric], settings)
+    metric = benchmark.metrics[0]
+    ours, theirs = (found.get(Column(benchmark.name, branch, metric)) for branch in (MAIN_BRANCH, AUXILIARY_BRANCH))
+    if ours and theirs:
+        gap = Column(benchmark.name, MAIN_BRANCH, BRANCH_GAP)
+        found[gap] = Measurement(ours.value - theirs.value, settings)
+
+
+def _add_corrupted(found: Found, results: RunResults, benchmark: Benchmark) -> list[str]:
+    """Each corruption by its mean over the severities, and the score of all."""
+    name, parts = benchmark.name, results.parts_of(benchmark.name)
+    score = score_of(results, name, MAIN_BRANCH)
+    *_, metric = benchmark.metrics  # the one that a single corruption has too
+    top1 = []
+    for row in (row for row in score.rows if row.name in score.names and row.error is not None):
+        own = {key: part for key, part in parts.items() if corruption_of(key)[0] == row.name}
+        top1.append(statistics.fmean(part.scores[MAIN_BRANCH]["top1"] for part in own.values()))
+        settings = _compared_settings(results, own, without=CORRUPTIONS)  # which others there are decides the mean
+        value = row.error if metric == "mean_error" else top1[-1]
+        found[Column(f"{name}/{row.name}", MAIN_BRANCH, metric)] = Measurement(value, settings)
+    if score.missing():
+        return [f"{benchmark.title} is partial, without {'; '.join(score.missing())}: not compared"]
+    own = {key: part for key, part in parts.items() if corruption_of(key)[0] in score.names}
+    values = {"mce": score.mce, "mean_error": score.mean_error, "top1": statistics.fmean(top1)}
+    for metric in benchmark.metrics:
+        found[Column(name, MAIN_BRANCH, metric)] = Measurement(values[metric], _compared_settings(results, own))
+    return []
+
+
+def _add_attacked(found: Found, results: RunResults, benchmark: Benchmark) -> list[str]:
+    """Top-1 at each strength, through the main branch."""
+    notes = []
+    for point in (point for points in attack_curves(results).values() for point in points):
+        if benchmark_of(point.key) != benchmark or point.pgd is None:
+            continue
+        if point.branch != MAIN_BRANCH:
+            notes.append(f"{point.key} went through the {point.branch} branch: it is not compared")
+            continue
+        settings = _compared_settings(results, {point.key: results.parts[point.key]})
+        found[Column(point.key, MAIN_BRANCH, "top1")] = Measurement(point.pgd, settings)
+    return notes
+
+
+def _compared_settings(
+    results: RunResults, parts: Mapping[str, Part], without: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """All that has to be equal in another number: settings of the passes, by what they are about."""
+    common: dict[str, Any] = {}
+    if names := results.evaluated.class_names:
+        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+        common = {"number of classes": len(names), "names of classes": digest}
+    compared: dict[str, dict[str, list[Any]]] = {}
+    for key, part in parts.items():
+        settings = {name: value for name, value in part.settings.items() if not _is_the_runs(key, name)}
+        settings.pop(without, None)
+        # A corruption's severities together: of results of an older version nothing but their mean was kept.
+        about = "/".join(key.split("/")[:2]) if benchmark_of(key).kind == CORRUPTED else key
+        for name, value in {**settings, "images counted": part.images, **common}.items():
+            values = compared.setdefault(about, {}).setdefault(name, [])
+            values += [] if value in values else [value]
+    return {
+        about: {name: values[0] if len(values) == 1 else values for name, values in by_name.items()}
+        for about, by_name in compared.items()
     }
-    return Measurement(
-        value,
-        {
-            key: {
-                **{name: setting for name, setting in part.settings.items() if not _is_the_runs(key, name)},
-                "images counted": part.images,
-                **common,
-            }
-            for key, part in parts.items()
-        },
-    )
 
 
 def _is_the_runs(key: str, setting: str) -> bool:
@@ -155,5 +230,6 @@ def _is_the_runs(key: str, setting: str) -> bool:
     L2 ball of one radius is weaker the more pixels there are.
     """
     benchmark = benchmark_of(key)
-    sized = benchmark == "corruptions" or (benchmark == ATTACK_BENCHMARK and attack_of(key)[0] == "l2")
+    is_made = benchmark.kind == CORRUPTED and benchmark.takes_own_images
+    sized = is_made or (benchmark.kind == ATTACKED and attack_of(key)[0] == "l2")
     return setting in _OF_THE_RUN and not (sized and setting == "input_image_size")

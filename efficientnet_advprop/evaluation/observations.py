@@ -1,82 +1,137 @@
-"""What figures show of single runs: arrays in small files beside the results, since weights are not kept."""
+"""What figures show of single runs: loss gradients and running statistics, in small files beside a study's results.
+
+Weights are not kept.
+"""
 
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import Cell, digest
+from efficientnet_advprop.recipes import Trial, digest
 
 IMAGES = "images"
 OBSERVATIONS_FOLDER = "observations"
 _RECIPE = "recipe"  # digest of what was looked at
 _OBSERVED_SCHEMES = ("vanilla", "adversarial", "advprop")
+_STATISTICS = ("moving_mean", "moving_variance")
+_BATCH_NORM = re.compile(r"(?P<layer>.+)\.norms\.(?P<branch>\w+)\.moving_mean")
 
 
-def has_to_be_observed(folder: str, cell: Cell, cells: Sequence[Cell]) -> bool:
+def loss_gradients(model: tf.keras.Model, images: np.ndarray, labels: np.ndarray, branch: str) -> np.ndarray:
+    """The cross-entropy's gradient with respect to each image, float32 [N, H, W, 3], in inference mode.
+
+    Args:
+        model: called outside of replicas.
+        images: [N, H, W, 3] in [0, 255].
+        labels: int [N].
+        branch: that the images go through.
+    """
+    pixels = tf.constant(images, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        logits = model(pixels, training=False, branch=branch)
+        # Summed: no image's gradient depends on the others then.
+        loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+    return tape.gradient(loss, pixels).numpy()
+
+
+def running_statistics(model: tf.keras.Model, branches: Sequence[str], num_layers: int) -> dict[str, np.ndarray]:
+    """Running means and variances of a few batch norms, evenly spaced from the first to the last.
+
+    Args:
+        model: that holds them.
+        branches: whose.
+        num_layers: how many batch norms; all where there are fewer.
+
+    Returns:
+        `LAYER/BRANCH/moving_mean` and `LAYER/BRANCH/moving_variance`, float32 [C] each, from stem to head.
+    """
+    variables = model.weights_by_path()
+    matches = (_BATCH_NORM.fullmatch(path) for path in variables)
+    layers = sorted(dict.fromkeys(match["layer"] for match in matches if match), key=_depth)
+    chosen = sorted({round(place) for place in np.linspace(0, len(layers) - 1, num_layers)})
+    return {
+        f"{layers[place]}/{branch}/{statistic}": variables[f"{layers[place]}.norms.{branch}.{statistic}"].numpy()
+        for place in chosen
+        for branch in branches
+        for statistic in _STATISTICS
+    }
+
+
+def has_to_be_observed(folder: str, trial: Trial, trials: Sequence[Trial]) -> bool:
     """Whether a run that was just trained has to be looked at: no other of its kind was, and its kind is shown.
 
     Args:
         folder: of the study.
-        cell: of the run.
-        cells: all of the study.
+        trial: of the run.
+        trials: all of the study.
     """
-    return _is_shown(cell) and all(_read(folder, other) is None for other in cells if _kind(other) == _kind(cell))
+    return _is_shown(trial) and all(_read(folder, other) is None for other in trials if _kind(other) == _kind(trial))
 
 
-def kinds_not_observed(folder: str, cells: Sequence[Cell]) -> list[tuple[str, str]]:
+def kinds_not_observed(folder: str, trials: Sequence[Trial]) -> list[tuple[str, str]]:
     """(model, scheme) of these runs that should have been looked at, in a study whose files were not kept together."""
-    observed = {_kind(cell) for cell in read_observations(folder, cells)}
-    return [kind for kind in dict.fromkeys(_kind(cell) for cell in cells if _is_shown(cell)) if kind not in observed]
+    observed = {_kind(trial) for trial in read_observations(folder, trials)}
+    kinds = dict.fromkeys(_kind(trial) for trial in trials if _is_shown(trial))
+    return [kind for kind in kinds if kind not in observed]
 
 
-def write_observation(folder: str, cell: Cell, arrays: Mapping[str, np.ndarray]) -> None:
+def write_observation(folder: str, trial: Trial, arrays: Mapping[str, np.ndarray]) -> None:
     """Keep arrays of a run.
 
     Args:
         folder: of the study.
-        cell: of the run.
+        trial: of the run.
         arrays: by name.
     """
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays, **{_RECIPE: np.array(digest(cell.recipe))})
-    write_atomic(_path(folder, cell), content.getvalue())
+    np.savez_compressed(content, **arrays, **{_RECIPE: np.array(digest(trial.recipe))})
+    write_atomic(_path(folder, trial), content.getvalue())
 
 
-def read_observations(folder: str, cells: Sequence[Cell]) -> dict[Cell, dict[str, np.ndarray]]:
+def read_observations(folder: str, trials: Sequence[Trial]) -> dict[Trial, dict[str, np.ndarray]]:
     """What was kept of the runs that were looked at: of each kind the first, arrays by name.
 
     Args:
         folder: of the study.
-        cells: all of them; what is kept of other recipes is none of theirs.
+        trials: all of them; what is kept of other recipes is none of theirs.
     """
-    first: dict[tuple[str, str], tuple[Cell, dict[str, np.ndarray]]] = {}
-    for cell in cells:
-        arrays = _read(folder, cell)
+    first: dict[tuple[str, str], tuple[Trial, dict[str, np.ndarray]]] = {}
+    for trial in trials:
+        arrays = _read(folder, trial)
         if arrays is not None:
-            first.setdefault(_kind(cell), (cell, arrays))
+            first.setdefault(_kind(trial), (trial, arrays))
     return dict(first.values())
 
 
-def _is_shown(cell: Cell) -> bool:
-    return cell.recipe.scheme in _OBSERVED_SCHEMES and not cell.has_equal_budget
+def _is_shown(trial: Trial) -> bool:
+    return trial.recipe.scheme in _OBSERVED_SCHEMES and not trial.has_equal_budget
 
 
-def _kind(cell: Cell) -> tuple[str, str]:
+def _kind(trial: Trial) -> tuple[str, str]:
     """What runs share that differ in their seed, or in a strength or length that is not looked at."""
-    return cell.model, cell.recipe.scheme
+    return trial.model, trial.recipe.scheme
 
 
-def _read(folder: str, cell: Cell) -> dict[str, np.ndarray] | None:
-    if not tf.io.gfile.exists(_path(folder, cell)):
+def _read(folder: str, trial: Trial) -> dict[str, np.ndarray] | None:
+    if not tf.io.gfile.exists(_path(folder, trial)):
         return None
-    with tf.io.gfile.GFile(_path(folder, cell), "rb") as file:
+    with tf.io.gfile.GFile(_path(folder, trial), "rb") as file:
         arrays = dict(np.load(io.BytesIO(file.read())))
-    return arrays if str(arrays.pop(_RECIPE, "")) == digest(cell.recipe) else None
+    return arrays if str(arrays.pop(_RECIPE, "")) == digest(trial.recipe) else None
 
 
-def _path(folder: str, cell: Cell) -> str:
-    return os.path.join(folder, OBSERVATIONS_FOLDER, f"{cell.key}.npz")
+def _path(folder: str, trial: Trial) -> str:
+    return os.path.join(folder, OBSERVATIONS_FOLDER, f"{trial.key}.npz")
+
+
+def _depth(layer: str) -> tuple[int, int]:
+    """Stem, blocks by number, head."""
+    if block := re.match(r"blocks\.(\d+)", layer):
+        return 1, int(block[1])
+    return (0 if layer.startswith("stem") else 2), 0

@@ -3,30 +3,28 @@
 BENCHMARK; BENCHMARK/CORRUPTION/SEVERITY; pgd/NORM/EPSILON, and pgd/NORM/EPSILON/BRANCH of branches but the main one.
 """
 
-from efficientnet_advprop.recipes import MAIN_BRANCH
+from efficientnet_advprop.recipes import ATTACKED, MAIN_BRANCH, benchmark_of
 
-ATTACK_BENCHMARK = "pgd"
+# In the place of a severity, where nothing but the mean over all five was kept.
+MEAN = "mean"
+# In the scores of a part under attack, beside the attacks: the images as they are.
+CLEAN_IMAGES = "clean"
 
 
-def corruption_key(benchmark: str, corruption: str, severity: int) -> str:
+def corruption_key(benchmark: str, corruption: str, severity: int | str) -> str:
     """The part of one corruption and severity."""
     return f"{benchmark}/{corruption}/{severity}"
 
 
-def attack_key(norm: str, epsilon_px: float, branch: str) -> str:
+def attack_key(benchmark: str, norm: str, epsilon_px: float, branch: str) -> str:
     """The part of one attack, through one branch."""
-    return "/".join((ATTACK_BENCHMARK, norm, f"{epsilon_px:g}", *([] if branch == MAIN_BRANCH else [branch])))
+    return "/".join((benchmark, norm, f"{epsilon_px:g}", *([] if branch == MAIN_BRANCH else [branch])))
 
 
-def benchmark_of(key: str) -> str:
-    """The benchmark that a part belongs to."""
-    return key.partition("/")[0]
-
-
-def corruption_of(key: str) -> tuple[str, int]:
-    """Corruption and severity of a part of corrupted images."""
+def corruption_of(key: str) -> tuple[str, int | str]:
+    """Corruption and severity (or `MEAN`) of a part of corrupted images."""
     _, corruption, severity = key.split("/")
-    return corruption, int(severity)
+    return corruption, severity if severity == MEAN else int(severity)
 
 
 def attack_of(key: str) -> tuple[str, float, str]:
@@ -37,7 +35,8 @@ def attack_of(key: str) -> tuple[str, float, str]:
 
 def series_of(key: str) -> tuple[str, ...]:
     """What a part is read together with, in one score or one curve: its benchmark, of attacks norm and branch too."""
-    if benchmark_of(key) != ATTACK_BENCHMARK:
-        return (benchmark_of(key),)
+    benchmark = benchmark_of(key)
+    if benchmark.kind != ATTACKED:
+        return (benchmark.name,)
     norm, _, branch = attack_of(key)
-    return ATTACK_BENCHMARK, norm, branch
+    return benchmark.name, norm, branch

@@ -12,19 +12,21 @@ from efficientnet_advprop.data import (
     ImagenetFiles,
     Source,
     class_names,
-    find_imagenet_c,
+    find_corrupted_sets,
     named_synsets,
     open_imagenet_variant,
 )
-from efficientnet_advprop.evaluation.class_subsets import SUBSETS
-from efficientnet_advprop.evaluation.corruptions import CORRUPTIONS, require_libraries
-from efficientnet_advprop.evaluation.imagenet_c import EXTRA, EXTRA_ALEXNET_ERRORS, GROUPS, SEVERITIES
+from efficientnet_advprop.evaluation.corruptions import require_libraries
+from efficientnet_advprop.evaluation.imagenet_c import SEVERITIES, chosen_in_settings
 from efficientnet_advprop.evaluation.part_keys import attack_key, corruption_key
+from efficientnet_advprop.evaluation.predictions import PredictionCollector, through_branches
+from efficientnet_advprop.evaluation.worst_case import under_attack
 from efficientnet_advprop.recipes import (
-    CROPPED_BENCHMARKS,
-    CROPPED_PX,
-    IMAGENET_BENCHMARKS,
+    ATTACKED,
+    BENCHMARKS,
+    CORRUPTED,
     AttackSpec,
+    Benchmark,
     BenchmarkSpec,
     Recipe,
     RecipeError,
@@ -40,32 +42,47 @@ class BenchmarkPass:
 
     Attributes:
         key: of the part of the results.
+        benchmark: that the part belongs to.
         settings: all that decides its outcome beside the network and what the key says; equal in all passes of a
             benchmark.
         source: of the images; opened when its turn comes.
         recipe: by which they are cropped and resized.
+        num_images: at most so many, evenly spaced; None is all.
+        branches: that they go through; empty: all that the network has.
         corruption: and its severity, where images are corrupted on the fly.
         attack: on the images.
     """
 
     key: str
+    benchmark: Benchmark
     settings: dict[str, Any]
     source: Callable[[], Source]
     recipe: Recipe
+    num_images: int | None = None
+    branches: tuple[str, ...] = ()
     corruption: tuple[str, int] | None = None
     attack: AttackSpec | None = None
 
     @property
-    def kind(self) -> str:
-        """Passes of one kind are answered in one way, by one graph."""
-        if self.attack is not None:
-            return "attack"
-        return self.key if self.key in SUBSETS else f"{self.recipe.network.input_image_size} px"
+    def kind(self) -> tuple[Any, ...]:
+        """Passes of one kind are made by one graph."""
+        attacked = self.benchmark.name if self.attack else None
+        return attacked, self.benchmark.classes, self.branches, self.recipe.network.input_image_size
 
-    @property
-    def classes(self) -> tuple[int, ...] | None:
-        """The classes that its images show, where they are a part of the network's by definition."""
-        return SUBSETS.get(self.key)
+
+def collector_for(strategy: tf.distribute.Strategy, model: tf.keras.Model, one: BenchmarkPass) -> PredictionCollector:
+    """What collects the predictions of this pass, and of all others of its kind.
+
+    Args:
+        strategy: whose replicas share each batch.
+        model: evaluated in inference mode.
+        one: the pass.
+    """
+    if one.attack is None:
+        predict = through_branches(model, one.branches or model.branches)
+        return PredictionCollector(strategy, predict, one.benchmark.classes)
+    branch, success, restarts = (one.settings[name] for name in ("branch", "success", "restarts"))
+    return PredictionCollector(strategy, under_attack(model, branch, one.attack, success, restarts, one.recipe.seed))
 
 
 def find_sets(spec: BenchmarkSpec, classes: Sequence[str]) -> dict[str, Any]:
@@ -81,29 +98,30 @@ def find_sets(spec: BenchmarkSpec, classes: Sequence[str]) -> dict[str, Any]:
     Raises:
         RecipeError: saying what was looked for and where, or that the network has other classes.
     """
-    if "corruptions" in spec.names:
-        require_libraries()
-    _require_imagenet_classes(spec, classes)
+    benchmarks = [BENCHMARKS[name] for name in spec.names]
+    if any(benchmark.kind == CORRUPTED and benchmark.takes_own_images for benchmark in benchmarks):
+        require_libraries(spec.made_corruptions)
+    with_sets = [benchmark for benchmark in benchmarks if not benchmark.takes_own_images]
+    if with_sets:
+        _require_imagenet_classes(with_sets[0].name, classes)
     sets: dict[str, Any] = {}
-    for name in spec.names:
-        if name not in IMAGENET_BENCHMARKS:
-            continue
+    for benchmark in with_sets:
+        folder = spec.folders.get(benchmark.name)
         try:
-            sets[name] = _find_set(name, spec.folders.get(name))
+            sets[benchmark.name] = _find_set(benchmark, folder)
         except (tf.errors.OpError, OSError) as error:
-            raise RecipeError(f"{name}: cannot read {spec.folders.get(name)}: {first_line(error)}") from error
+            raise RecipeError(f"{benchmark.name}: cannot read {folder}: {first_line(error)}") from error
     return sets
 
 
-def _find_set(name: str, folder: str | None) -> Any:
-    if name == "imagenet_c":
-        sets = find_imagenet_c(folder, {**GROUPS, EXTRA: tuple(EXTRA_ALEXNET_ERRORS)}, SEVERITIES)
-        _require_cropped(name, next(iter(sets.values()))())
+def _find_set(benchmark: Benchmark, folder: str | None) -> Any:
+    if benchmark.kind == CORRUPTED:
+        sets = find_corrupted_sets(benchmark, folder, SEVERITIES)
+        _require_cropped(benchmark, next(iter(sets.values()))())
         return sets
-    source = open_imagenet_variant(name, folder)
-    _require_classes_of(name, source)
-    if name in CROPPED_BENCHMARKS:
-        _require_cropped(name, source)
+    source = open_imagenet_variant(benchmark, folder)
+    _require_classes_of(benchmark, source)
+    _require_cropped(benchmark, source)
     return source
 
 
@@ -118,62 +136,66 @@ def plan_passes(
         spec: what is measured.
         sets: of `find_sets`.
     """
-    return [one for name in spec.names for one in _passes_of(name, recipe, own, spec, sets)]
+    return [one for name in spec.names for one in _passes_of(BENCHMARKS[name], recipe, own, spec, sets)]
 
 
 def _passes_of(
-    name: str, recipe: Recipe, own: Source | None, spec: BenchmarkSpec, sets: Mapping[str, Any]
+    benchmark: Benchmark, recipe: Recipe, own: Source | None, spec: BenchmarkSpec, sets: Mapping[str, Any]
 ) -> Iterator[BenchmarkPass]:
     """The passes of one benchmark."""
-    if name in CROPPED_BENCHMARKS:
-        size = CROPPED_PX if spec.resize == "native" else recipe.network.input_image_size
+    name, is_made = benchmark.name, benchmark.kind == CORRUPTED and benchmark.takes_own_images
+    if benchmark.cropped_px:
+        size = benchmark.cropped_px if spec.resize == "native" else recipe.network.input_image_size
         recipe = override(recipe, {"data.eval_crop": "none", "network.input_image_size": size})
+    num_images = spec.num_images
+    if is_made and (spec.most_corrupted_images or recipe.data.num_eval_images) < recipe.data.num_eval_images:
+        num_images = min(num_images or spec.most_corrupted_images, spec.most_corrupted_images)
     settings = {
-        **_set_of(name, recipe, own, sets),
-        "images": "all" if spec.num_images is None else f"{spec.num_images} evenly spaced",
+        **_set_of(benchmark, recipe, own, sets),
+        "images": "all" if num_images is None else f"{num_images} evenly spaced",
         "input_image_size": recipe.network.input_image_size,
         "eval_crop": recipe.data.eval_crop,
         "interpolation": recipe.data.resize,
     }
-    if name in CROPPED_BENCHMARKS:
+    if benchmark.cropped_px:
         settings["resize"] = spec.resize
-    if name == "clean":
-        yield BenchmarkPass(name, settings, lambda: own, recipe)
-    elif name == "corruptions":
-        for corruption in CORRUPTIONS:
+
+    def one_pass(key: str, source: Callable[[], Source], **more: Any) -> BenchmarkPass:
+        return BenchmarkPass(key, benchmark, settings, source, recipe, num_images, **more)
+
+    if is_made:
+        settings |= chosen_in_settings(spec.made_corruptions)
+        for corruption in spec.made_corruptions:
             for severity in SEVERITIES:
-                key = corruption_key(name, corruption, severity)
-                yield BenchmarkPass(key, settings, lambda: own, recipe, corruption=(corruption, severity))
-    elif name == "pgd":
-        branch = recipe.cadence.eval_branch
-        settings |= {"branch": branch, "attack": spec.attack_in_words(), "restarts": spec.restarts, "seed": recipe.seed}
-        for attack in spec.attacks():
-            key = attack_key(attack.norm, attack.epsilon_px, branch)
-            yield BenchmarkPass(key, settings, lambda: own, recipe, attack=attack)
-    elif name == "imagenet_c":
+                made = {"branches": spec.corrupted_branches, "corruption": (corruption, severity)}
+                yield one_pass(corruption_key(name, corruption, severity), lambda: own, **made)
+    elif benchmark.kind == CORRUPTED:
         for (corruption, severity), opened in sets[name].items():
-            yield BenchmarkPass(corruption_key(name, corruption, severity), settings, opened, recipe)
+            yield one_pass(corruption_key(name, corruption, severity), opened)
+    elif benchmark.kind == ATTACKED:
+        branch = recipe.cadence.eval_branch
+        settings |= {"branch": branch, "attack": spec.attack_in_words(), "restarts": spec.restarts}
+        settings |= {"success": spec.success, "seed": recipe.seed}
+        for attack in spec.attacks():
+            yield one_pass(attack_key(name, attack.norm, attack.epsilon_px, branch), lambda: own, attack=attack)
     else:
-        yield BenchmarkPass(name, settings, lambda: sets[name], recipe)
+        yield one_pass(name, lambda: own if benchmark.takes_own_images else sets[name])
 
 
-def _set_of(name: str, recipe: Recipe, own: Source | None, sets: Mapping[str, Any]) -> dict[str, Any]:
+def _set_of(benchmark: Benchmark, recipe: Recipe, own: Source | None, sets: Mapping[str, Any]) -> dict[str, Any]:
     """Which images a benchmark takes, wherever they are."""
-    if name in IMAGENET_BENCHMARKS:
-        source, settings = sets[name], {"pictures": name}
-    else:
-        source, settings = own, {"pictures": recipe.data.dataset, "of": recipe.data.num_eval_images}
+    if benchmark.takes_own_images:
+        source, settings = own, {"dataset": recipe.data.dataset, "num_eval_images": recipe.data.num_eval_images}
         if recipe.data.holdout_shards:
             settings["holdout_shards"] = recipe.data.holdout_shards
+    else:
+        source, settings = sets[benchmark.name], {"dataset": benchmark.name}
     identity = getattr(source, "identity", None)
     return settings if identity is None else {**settings, "set": identity}
 
 
-def _require_imagenet_classes(spec: BenchmarkSpec, classes: Sequence[str]) -> None:
-    """Refuse test sets of ImageNet for a network that does not answer with its classes."""
-    asked = next((name for name in spec.names if name in IMAGENET_BENCHMARKS), None)
-    if asked is None:
-        return
+def _require_imagenet_classes(asked: str, classes: Sequence[str]) -> None:
+    """Refuse test sets of ImageNet for a network of other classes."""
     imagenet = class_names(IMAGENET_CLASSES)
     if len(classes) != len(imagenet):
         raise RecipeError(f"{asked} shows classes of ImageNet, this network knows {len(classes)} others")
@@ -181,23 +203,26 @@ def _require_imagenet_classes(spec: BenchmarkSpec, classes: Sequence[str]) -> No
         refuse_other_classes("the network", classes, asked, imagenet)
 
 
-def _require_cropped(name: str, source: Source) -> None:
+def _require_cropped(benchmark: Benchmark, source: Source) -> None:
     """Refuse whole images in a set that is cropped to squares: they would be squeezed into one.
 
-    The first image stands for all; whether one can be read at all is found out later.
+    Only the first image is looked at; whether one can be read at all is found out later.
     """
-    if not isinstance(source, ImagenetFiles):
+    if not benchmark.cropped_px or not isinstance(source, ImagenetFiles):
         return
     width, height = source.first_size() or (0, 0)
     if width != height:
-        raise RecipeError(f"{name} shows squares of {CROPPED_PX} px; {source.facts.where} has one of {width}x{height}")
+        raise RecipeError(
+            f"{benchmark.name} shows squares of {benchmark.cropped_px} px; {source.facts.where} has one of "
+            f"{width}x{height}"
+        )
 
 
-def _require_classes_of(name: str, source: Source) -> None:
+def _require_classes_of(benchmark: Benchmark, source: Source) -> None:
     """Refuse images of classes that a set of 200 does not have: its rule would count them as wrong."""
     shown = getattr(source, "labels", ())
-    if name in SUBSETS and (others := np.setdiff1d(shown, SUBSETS[name])).size:
+    if benchmark.classes and (others := np.setdiff1d(shown, benchmark.classes)).size:
         raise RecipeError(
-            f"{name}: {source.facts.where} has a folder of {class_names(IMAGENET_CLASSES)[others[0]]} (label "
-            f"{others[0]}), which is none of its {len(SUBSETS[name])} classes"
+            f"{benchmark.name}: {source.facts.where} has a folder of {class_names(IMAGENET_CLASSES)[others[0]]} (label "
+            f"{others[0]}), which is none of its {len(benchmark.classes)} classes"
         )

@@ -1,4 +1,4 @@
-"""What a network answers to every image of a pass, and what that comes to."""
+"""What a network predicts for every image of a pass, and what that comes to."""
 
 import collections
 import dataclasses
@@ -10,34 +10,33 @@ import tensorflow as tf
 from efficientnet_advprop.recipes import IMAGES_VIEW, RecipeError
 
 Batch = Mapping[str, tf.Tensor]
-# A replica's batch, the batch's number, arguments of the pass -> logits [B, K] by what answered: a branch, or a kind of
-# image.
-Respond = Callable[..., dict[str, tf.Tensor]]
+# A replica's batch, the batch's number, arguments of the pass -> logits [B, K] by branch, or by kind of image.
+Predict = Callable[..., dict[str, tf.Tensor]]
 
 _TOP = 5
 _LABELS, _MASK, _BAD = "labels", "mask", "bad"
 
 
-def through_branches(model: tf.keras.Model, branches: Sequence[str]) -> Respond:
-    """What a network says of images as they are, in inference mode, by branch."""
+def through_branches(model: tf.keras.Model, branches: Sequence[str]) -> Predict:
+    """Logits of images as they are, in inference mode, by branch."""
 
-    def respond(batch: Batch, number: tf.Tensor) -> dict[str, tf.Tensor]:
+    def predict(batch: Batch, number: tf.Tensor) -> dict[str, tf.Tensor]:
         del number
         return {branch: model(batch[IMAGES_VIEW], training=False, branch=branch) for branch in branches}
 
-    return respond
+    return predict
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
-    """What was said of N images.
+class Predictions:
+    """For N images.
 
     Attributes:
         labels: the true classes, int [N].
-        ranked: the likeliest classes, first the likeliest, int [N, 5] (fewer where there are fewer classes); of equal
+        ranked: the most likely classes, in their order, int [N, 5] (fewer where there are fewer classes); of equal
             logits the lower class comes first.
         losses: cross-entropy, float [N].
-        of_subset: the likeliest class among those of a subset, int [N]; None without one.
+        of_subset: the most likely class among those of a subset, int [N]; None without one.
     """
 
     labels: np.ndarray
@@ -46,7 +45,7 @@ class Answers:
     of_subset: np.ndarray | None = None
 
     def scores(self) -> dict[str, float]:
-        """`top1` and `top5` (shares), `loss` (mean), and `top1_of_SIZE` with a subset, which the caller names."""
+        """`top1` and `top5` (fractions), `loss` (mean), and `top1_of_SIZE` with a subset, which the caller names."""
         hits = self.ranked == self.labels[:, np.newaxis]
         scores = {"top1": hits[:, 0].mean(), "top5": hits.any(axis=1).mean(), "loss": self.losses.mean()}
         if self.of_subset is not None:
@@ -54,66 +53,66 @@ class Answers:
         return {name: float(value) for name, value in scores.items()}
 
     def confusions(self, number: int) -> list[tuple[int, int, int]]:
-        """The commonest mistakes: (true class, taken for, times), at most so many, the commonest first."""
+        """The most frequent mistakes: (true class, taken for, times), at most so many."""
         wrong = (self.ranked[:, 0] != self.labels) & (self.ranked[:, 0] >= 0)
         pairs = zip(self.labels[wrong].tolist(), self.ranked[wrong, 0].tolist(), strict=True)
         counts = collections.Counter(pairs).items()
         return [(*pair, times) for pair, times in sorted(counts, key=lambda item: (-item[1], item[0]))[:number]]
 
 
-class AnswerCollector:
-    """Passes over images and keeps what is said of each.
+class PredictionCollector:
+    """Passes over images and keeps the predictions for each.
 
     A graph is made for the first pass and serves all others, if images have the same size. Every worker gets the
-    answers to all images.
+    predictions for all images.
 
     Args:
         strategy: whose replicas share each batch.
-        respond: called in replicas.
-        subset: classes among which the likeliest is looked for too.
+        predict: called in replicas.
+        subset: classes among which the most likely is looked for too.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, respond: Respond, subset: Sequence[int] | None = None) -> None:
+    def __init__(self, strategy: tf.distribute.Strategy, predict: Predict, subset: Sequence[int] | None = None) -> None:
         columns = None if subset is None else tf.constant(subset, tf.int32)
 
-        def answers(batch: Batch, number: tf.Tensor, *arguments: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
+        def predictions(batch: Batch, number: tf.Tensor, *arguments: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
             labels = batch["labels"]
             values = {"": {_LABELS: labels, _MASK: batch["mask"], _BAD: batch["bad"]}}
-            for name, logits in respond(batch, number, *arguments).items():
-                # A network that computes NaN has no answer: no class is -1.
-                is_answer = tf.reduce_all(tf.math.is_finite(logits), axis=-1, keepdims=True)
+            for name, logits in predict(batch, number, *arguments).items():
+                # A network that computes NaN predicts nothing: no class is -1.
+                is_finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1, keepdims=True)
                 ranked = tf.math.top_k(logits, k=min(_TOP, logits.shape[-1])).indices
                 values[name] = {
-                    "ranked": tf.where(is_answer, ranked, -1),
+                    "ranked": tf.where(is_finite, ranked, -1),
                     "losses": tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits),
                 }
                 if columns is not None:
                     best = tf.argmax(tf.gather(logits, columns, axis=-1), axis=-1)
-                    values[name]["of_subset"] = tf.where(is_answer[:, 0], tf.gather(columns, best), -1)
+                    values[name]["of_subset"] = tf.where(is_finite[:, 0], tf.gather(columns, best), -1)
             return values
 
         @tf.function(autograph=False)
         def on_replicas(batch: Batch, number: tf.Tensor, *arguments: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
-            shares = strategy.run(answers, args=(batch, number, *arguments))
+            on_each = strategy.run(predictions, args=(batch, number, *arguments))
             return {
                 name: {field: strategy.gather(value, axis=0) for field, value in values.items()}
-                for name, values in shares.items()
+                for name, values in on_each.items()
             }
 
         self._on_replicas = on_replicas
 
     def collect(
         self, batches: Iterable[Batch], num_images: int, arguments: Sequence[tf.Tensor] = ()
-    ) -> tuple[dict[str, Answers], int]:
+    ) -> tuple[dict[str, Predictions], int]:
         """One pass.
 
         Args:
             batches: distributed evaluation batches, padded and masked.
             num_images: how many images have to be counted, or told to be bad.
-            arguments: of this pass, for `respond`.
+            arguments: of this pass, for `predict`.
 
         Returns:
-            The answers by what answered, and the number of bad images, which are not among them.
+            The predictions by branch or kind of image, and the number of bad images, which are not among them.
 
         Raises:
             RecipeError: when all images are bad.
@@ -139,4 +138,4 @@ class AnswerCollector:
         by_name: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
         for (name, field), arrays in collected.items():
             by_name[name][field] = np.concatenate(arrays)
-        return {name: Answers(labels, **fields) for name, fields in by_name.items()}, num_bad
+        return {name: Predictions(labels, **fields) for name, fields in by_name.items()}, num_bad

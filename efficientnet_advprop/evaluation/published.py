@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A network trained with a scheme; shares, None where no number is known for sure.
+    """A network trained with a scheme; fractions, None where no number is known for sure.
 
     Attributes:
         model: the network.
@@ -73,13 +73,13 @@ def published_results(models: Iterable[str]) -> list[Published]:
 
 def _all_results() -> Iterator[Published]:
     for scheme, attack, source, top1 in _EFFICIENTNETS:
-        for number, share in enumerate(top1):
-            yield _result(f"efficientnet-b{number}", scheme, attack, source, share)
+        for number, percent in enumerate(top1):
+            yield _result(f"efficientnet-b{number}", scheme, attack, source, percent)
     for scheme, attack, source, top1 in _RESNETS:
-        for layers, share in zip(_RESNET_LAYERS, top1, strict=True):
-            yield _result(f"resnet-{layers}", scheme, attack, source, share)
-    for (model, scheme), share in _FIGURE_2.items():
-        yield _result(model, scheme, _NOT_TOLD, "figure 2", share)
+        for layers, percent in zip(_RESNET_LAYERS, top1, strict=True):
+            yield _result(f"resnet-{layers}", scheme, attack, source, percent)
+    for (model, scheme), percent in _FIGURE_2.items():
+        yield _result(model, scheme, _NOT_TOLD, "figure 2", percent)
 
 
 def _result(model: str, scheme: str, attack: str, source: str, top1: float) -> Published:
@@ -87,4 +87,4 @@ def _result(model: str, scheme: str, attack: str, source: str, top1: float) -> P
     if distorted is None:
         return Published(model, scheme, attack, top1 / 100, None, None, None, source)
     source = source if "slides" in source else f"{source}, slides"
-    return Published(model, scheme, attack, top1 / 100, *(share / 100 for share in distorted), source)
+    return Published(model, scheme, attack, top1 / 100, *(percent / 100 for percent in distorted), source)

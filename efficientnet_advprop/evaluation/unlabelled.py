@@ -28,9 +28,9 @@ def logits_of_batches(
     def logits_of(images: Sequence[np.ndarray]) -> np.ndarray:
         padding = [np.zeros_like(images[0])] * (-len(images) % num_replicas)
         batch = np.stack([*images, *padding])
-        shares = batch.reshape(num_replicas, -1, *batch.shape[1:])
+        on_each = batch.reshape(num_replicas, -1, *batch.shape[1:])
         distributed = strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(shares[context.replica_id_in_sync_group])
+            lambda context: tf.constant(on_each[context.replica_id_in_sync_group])
         )
         outputs = strategy.experimental_local_results(logits_on_replicas(distributed))
         return np.concatenate([output.numpy() for output in outputs])[: len(images)]
@@ -39,7 +39,7 @@ def logits_of_batches(
 
 
 def top_classes(logits: np.ndarray, class_names: Sequence[str]) -> list[dict[str, float | int | str]]:
-    """The likeliest classes of one image, first the likeliest: label, name and probability of each.
+    """The most likely classes of one image, in their order: label, name and probability of each.
 
     Args:
         logits: [K].

@@ -1,14 +1,63 @@
-"""What is left of accuracy near each image: at a random point, one step away, at the worst point found."""
+"""What is left of accuracy near each image: at a random point, one step away, at the last or the worst point of PGD."""
 
 import dataclasses
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from efficientnet_advprop.attacks import ascend, starting_point
-from efficientnet_advprop.recipes import AttackSpec
+from efficientnet_advprop.attacks import ascend, attack_loss, perturb, starting_point
+from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES
+from efficientnet_advprop.evaluation.predictions import Batch, Predict
+from efficientnet_advprop.randomness import replica_seed
+from efficientnet_advprop.recipes import IMAGES_VIEW, AttackSpec
 
 LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
+
+
+def under_attack(
+    model: tf.keras.Model, branch: str, attack: AttackSpec, success: str, restarts: int, seed: int
+) -> Predict:
+    """Predictions for attacked images, by kind of image, for a `PredictionCollector`.
+
+    Its passes take the attack's `strength`, so that one graph serves all of them.
+
+    Args:
+        model: attacked and evaluated in inference mode.
+        branch: likewise.
+        attack: all of it but epsilon and step size; untargeted.
+        success: "last": `pgd` is the last point of one attack, and nothing else is computed. "any": `pgd` is the worst
+            point of all restarts, and there are `clean`, `noise` and `one_step` to judge it by.
+        restarts: of the attack, for "any".
+        seed: of its random starts.
+    """
+
+    def predict(
+        batch: Batch, number: tf.Tensor, epsilon_px: tf.Tensor, step_size_px: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        def logits_fn(images: tf.Tensor) -> tf.Tensor:
+            return model(images, training=False, branch=branch)
+
+        spec = dataclasses.replace(attack, epsilon_px=epsilon_px, step_size_px=step_size_px)
+        images, labels = batch[IMAGES_VIEW], batch["labels"]
+        # Of targets, or of noise where there are none; and of starts.
+        other_seed, start_seed = tf.unstack(tf.random.experimental.stateless_split(replica_seed(seed, number), 2))
+        if success == "last":
+            loss_fn = attack_loss(logits_fn, tf.one_hot(labels, model.num_classes), spec, other_seed)
+            return {"pgd": logits_fn(perturb(loss_fn, images, spec, start_seed))}
+        images = tf.clip_by_value(images, 0.0, 255.0)
+        return {
+            CLEAN_IMAGES: logits_fn(images),
+            "noise": logits_at_random_point(logits_fn, images, spec, other_seed),
+            "one_step": logits_after_one_step(logits_fn, images, labels, spec),
+            "pgd": worst_logits(logits_fn, images, labels, spec, restarts, start_seed),
+        }
+
+    return predict
+
+
+def strength(attack: AttackSpec) -> tuple[tf.Tensor, tf.Tensor]:
+    """Epsilon and step size, as passes of `under_attack` take them."""
+    return tf.constant(attack.epsilon_px), tf.constant(attack.step_size_px)
 
 
 def logits_at_random_point(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from efficientnet_advprop.evaluation import RESULTS_FILE, EvaluatedRun, EvaluationResults, compare, published_results
+from efficientnet_advprop.evaluation import RESULTS_FILE, EvaluatedRun, ResultsFile, compare, published_results
 from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.recipes import RecipeError
 from efficientnet_advprop.reporting import comparison_in_words, write_comparison_figures, write_comparison_report
@@ -17,21 +17,22 @@ COMPARISON_FILE = "comparison.json"
 _EVALUATION_FOLDER = "evaluation"
 
 
-def run_comparison(runs: Sequence[str], folder: str, published: bool, command: str) -> str:
+def run_comparison(folders: Sequence[str], folder: str, published: bool, command: str) -> str:
     """Compare, print the table, write report, values and figures; returns the report's path.
 
     Args:
-        runs: folders of runs or of evaluations.
+        folders: of runs, of evaluations, or of studies, all of whose runs take part.
         folder: for what is written.
         published: with the paper's numbers of the models compared.
         command: that asked for it, for the report.
 
     Raises:
-        RecipeError: when a run has no evaluation that can be read, two are the same one, or the folder cannot take it.
+        RecipeError: when a folder has no evaluation that can be read, two are the same one, or the folder for the
+            results cannot take them.
     """
     if run_folder.holds_run(folder):
         raise RecipeError(f"{folder} holds a run: a comparison needs another --model_dir")
-    comparison = compare(_evaluated(runs))
+    comparison = compare(_evaluated(folders))
     run_folder.require_writable("model_dir", folder)
     figures = write_comparison_figures(folder, comparison)
     values = {"command": command, **comparison.as_values()}
@@ -43,26 +44,28 @@ def run_comparison(runs: Sequence[str], folder: str, published: bool, command: s
     return report
 
 
-def _evaluated(runs: Sequence[str]) -> list[EvaluatedRun]:
-    """The evaluations of these folders.
+def _evaluated(folders: Sequence[str]) -> list[EvaluatedRun]:
+    """The evaluated runs of these folders.
 
     Raises:
         RecipeError: naming the folder that has none, or the second that has the same.
     """
-    found: dict[str, EvaluatedRun] = {}
-    for run in runs:
-        folders = (os.path.join(run, _EVALUATION_FOLDER), run)
-        paths = [os.path.join(folder, RESULTS_FILE) for folder in folders]
+    runs: list[EvaluatedRun] = []
+    found: dict[str, str] = {}
+    for named in folders:
+        paths = [os.path.join(folder, RESULTS_FILE) for folder in (os.path.join(named, _EVALUATION_FOLDER), named)]
         path = next((path for path in paths if tf.io.gfile.exists(path)), None)
         if path is None:
             raise RecipeError(
-                f"no evaluation in {run}: neither {' nor '.join(paths)} is there (--mode=eval --benchmarks makes one)"
+                f"no evaluation in {named}: neither {' nor '.join(paths)} is there (--mode=eval --benchmarks makes one)"
             )
         same = os.path.normpath(path)
         if same in found:
-            raise RecipeError(f"{run} is the evaluation of {found[same].folder} again: {path}")
-        results = EvaluationResults(os.path.dirname(path))
-        if not results.parts:
+            raise RecipeError(f"{named} is the evaluation of {found[same]} again: {path}")
+        found[same] = named
+        file = ResultsFile(os.path.dirname(path))
+        if not any(run.parts for run in file.runs.values()):
             raise RecipeError(f"{path} has no finished benchmark")
-        found[same] = EvaluatedRun(run, results)
-    return list(found.values())
+        of_folder = {os.path.join(named, key) if file.is_study else named: run for key, run in file.runs.items()}
+        runs += [EvaluatedRun(name, results) for name, results in of_folder.items()]
+    return runs

@@ -1,14 +1,35 @@
-"""`--mode=eval`: weights on their own kind of images, or on benchmarks with a report."""
+"""`--mode=eval`: weights on their own kind of images, or on benchmarks with a report.
 
+An evaluation on benchmarks is a list of passes over images. Each is recorded when it is done, so that one that was
+stopped goes on behind it; tables, scores and figures are made of the records.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tpu_utils
 from efficientnet_advprop.data import class_names, open_source
-from efficientnet_advprop.evaluation.passes import find_sets
-from efficientnet_advprop.models.weights import Weights
-from efficientnet_advprop.modes.benchmarks import run_benchmarks
+from efficientnet_advprop.evaluation import (
+    BenchmarkPass,
+    Evaluated,
+    ResultsFile,
+    RunResults,
+    digest_over_seeds,
+    find_sets,
+    plan_passes,
+    series_of,
+)
+from efficientnet_advprop.models.weights import Weights, digest_of
+from efficientnet_advprop.modes.benchmarks import PassMaker
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
-from efficientnet_advprop.recipes import Recipe, RunOptions
-from efficientnet_advprop.reporting import summary_table
+from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, override
+from efficientnet_advprop.reporting import (
+    evaluation_table,
+    summary_table,
+    write_evaluation_figures,
+    write_evaluation_report,
+)
 from efficientnet_advprop.training import run_folder
 
 
@@ -30,3 +51,66 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     else:
         run.say(summary_table(run.evaluate()))
     run.remove_scratch()
+
+
+def run_benchmarks(run: LoadedNetwork, sets: Mapping[str, Any]) -> str:
+    """Measure what the run's options ask for, and write `results.json`, `report.md` and figures; returns the report.
+
+    Args:
+        run: with weights that were read, and a source if benchmarks need its own images.
+        sets: of `find_sets`.
+
+    Raises:
+        RecipeError: when the folder has results of other weights, or no image of a set can be read.
+    """
+    spec, folder = run.options.benchmarks, run.options.evaluation_dir
+    if "corruptions" in spec.names:
+        tpu_utils.refuse_other_hosts(run.strategy, "corruptions")
+    file = ResultsFile(folder)
+    results = file.start(_evaluated(run))
+    recipe = override(run.recipe, {"cadence.eval_branch": run.attacked_branch})
+    passes = plan_passes(recipe, run.source, spec, sets)
+    missing = [one for one in passes if not results.has(one.key, one.settings)]
+    if tpu_utils.number_of_chief(run.strategy, len(missing)) != len(missing):
+        raise RecipeError(f"this worker finds other results in {folder} than the chief: share it")
+    for key in _outdated(results, passes):
+        run.say(f"{key} was measured with other settings: dropped")
+        del results.parts[key]
+    run.say(f"benchmarks: {len(passes)} passes over images, {len(passes) - len(missing)} of them made before")
+    maker = PassMaker(run)
+    for one in missing:
+        results.parts[one.key] = maker.make(one)
+        if run.is_chief:
+            file.write({file.ONLY: results})
+        run.say(f"{one.key}: {results.parts[one.key].summary()}")
+    report = ""
+    if run.is_chief:
+        figures = write_evaluation_figures(folder, results)
+        report = write_evaluation_report(folder, results, run.options.command, figures)
+    run.say(evaluation_table(results))
+    return report
+
+
+def _outdated(results: RunResults, passes: Sequence[BenchmarkPass]) -> list[str]:
+    """Parts of the passes' benchmarks with other settings: one score or curve must not be made of both."""
+    settings = {series_of(one.key): one.settings for one in passes}
+    of_passes = [key for key in results.parts if series_of(key) in settings]
+    return [key for key in of_passes if not results.has(key, settings[series_of(key)])]
+
+
+def _evaluated(run: LoadedNetwork) -> Evaluated:
+    scheme, dataset = run.trained_with
+    facts = run.weights.facts
+    trained = facts.recipe
+    return Evaluated(
+        model=run.recipe.network.name,
+        scheme=scheme,
+        dataset=dataset,
+        seed=None if trained is None else trained.seed,
+        step=run.step,
+        weights=run.weights_in_words,
+        input_image_size=run.recipe.network.input_image_size,
+        class_names=run.class_names,
+        recipe=None if trained is None else digest_over_seeds(trained),
+        digest=digest_of(os.path.join(facts.path, "variables", "variables") if facts.is_graph else facts.path),
+    )

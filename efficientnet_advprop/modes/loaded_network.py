@@ -2,7 +2,7 @@
 
 from efficientnet_advprop.data import Source, named_synsets
 from efficientnet_advprop.models.weights import Weights
-from efficientnet_advprop.modes.session import Session
+from efficientnet_advprop.modes.session import Session, scheme_and_dataset
 from efficientnet_advprop.recipes import Recipe, RunOptions, refuse_other_classes
 
 
@@ -53,7 +53,7 @@ class LoadedNetwork(Session):
         """Scheme and data set of the weights' training; None for what is not known of weights from elsewhere."""
         facts = self.weights.facts
         if facts.recipe is not None:
-            return self.recipe_scheme_and_dataset
+            return scheme_and_dataset(self.recipe)
         if facts.is_graph:
             return facts.scheme, facts.dataset
         is_advprop = self.recipe.network.preprocessing == "advprop"  # no other official weights use it

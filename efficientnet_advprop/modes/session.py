@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tpu_utils
 from efficientnet_advprop.data import IMAGENET_CLASSES, Source, class_names, eval_dataset, named_synsets
-from efficientnet_advprop.evaluation import CleanAccuracy, PgdAccuracy, run_all
+from efficientnet_advprop.evaluation import PredictionCollector, strength, through_branches, under_attack
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, scheme_named
@@ -38,6 +38,23 @@ def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bo
             raise RecipeError(f"--{flag}: {error}") from error
     if training:
         scheme_named(recipe.scheme).validate(recipe.scheme_settings(strategy.num_replicas_in_sync))
+
+
+def class_names_of(recipe: Recipe, *holders: Source | Weights | None) -> tuple[str, ...]:
+    """Names in label order: the first that a holder has for the recipe's classes, else by their number."""
+    num_classes = recipe.data.num_label_classes
+    known = (holder.class_names for holder in holders if holder is not None)
+    return next(
+        (named_synsets(names) for names in known if names and len(names) == num_classes), class_names(num_classes)
+    )
+
+
+def scheme_and_dataset(recipe: Recipe) -> tuple[str, str]:
+    """The recipe's scheme, and its data set by a name that means something to others."""
+    data = recipe.data
+    # `imagenet` is also the name of a folder that no flag names.
+    is_some_folder = data.dataset == "imagenet" and data.num_label_classes != IMAGENET_CLASSES
+    return recipe.scheme, f"images of {data.num_label_classes} classes" if is_some_folder else data.dataset
 
 
 class Session:
@@ -113,19 +130,7 @@ class Session:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names in label order, by the data set, else by the weights, else by the number of classes."""
-        num_classes = self.recipe.data.num_label_classes
-        known = (holder.class_names for holder in (self.source, self.weights) if holder is not None)
-        return next(
-            (named_synsets(names) for names in known if names and len(names) == num_classes), class_names(num_classes)
-        )
-
-    @property
-    def recipe_scheme_and_dataset(self) -> tuple[str, str]:
-        """The recipe's scheme, and its data set by a name that means something to others."""
-        data = self.recipe.data
-        # `imagenet` is also the name of a folder that no flag names.
-        is_some_folder = data.dataset == "imagenet" and data.num_label_classes != IMAGENET_CLASSES
-        return self.recipe.scheme, f"images of {data.num_label_classes} classes" if is_some_folder else data.dataset
+        return class_names_of(self.recipe, self.source, self.weights)
 
     @property
     def attacked_branch(self) -> str:
@@ -137,23 +142,26 @@ class Session:
         """Accuracies of the evaluated weights on clean images, through every branch."""
         step = self.step
         if self._clean_results is None or self._clean_results[0] != step:
-            self._clean_results = step, run_all([self._clean_accuracy])
+            num_images = self.recipe.data.num_eval_images
+            predictions, num_bad = self._clean_collector.collect(self.eval_batches(), num_images)
+            values = {
+                f"{name}_{branch}": value
+                for branch, predicted in predictions.items()
+                for name, value in predicted.scores().items()
+            }
+            self._clean_results = step, {**values, **({"bad_images": num_bad} if num_bad else {})}
         return self._clean_results[1]
 
     def evaluate(self) -> dict[str, float]:
-        """All results of the evaluated weights."""
-        branch = self.attacked_branch
-        pgd_accuracy = PgdAccuracy(
-            self.strategy,
-            self.evaluated_model,
-            self.eval_batches,
-            self.recipe.data.num_eval_images,
-            branch,
-            EVALUATION_ATTACK,
-            self.recipe.seed,
-        )
-        self.say(f"evaluating, top1_pgd through the {branch} branch under {EVALUATION_ATTACK.summary()}")
-        return {**self.evaluate_clean(), **run_all([pgd_accuracy])}
+        """All results of the evaluated weights; `top1_pgd` is at the last point of one attack."""
+        branch, attack = self.attacked_branch, EVALUATION_ATTACK
+        self.say(f"evaluating, top1_pgd through the {branch} branch under {attack.summary()}")
+        clean = self.evaluate_clean()
+        predict = under_attack(self.evaluated_model, branch, attack, "last", restarts=1, seed=self.recipe.seed)
+        collector = PredictionCollector(self.strategy, predict)
+        num_images = self.recipe.data.num_eval_images
+        predictions, _ = collector.collect(self.eval_batches(), num_images, strength(attack))
+        return {**clean, "top1_pgd": predictions["pgd"].scores()["top1"]}
 
     def make_model(self) -> tf.keras.Model:
         """A new network of the recipe, with every branch."""
@@ -188,11 +196,5 @@ class Session:
         )
 
     @functools.cached_property
-    def _clean_accuracy(self) -> CleanAccuracy:
-        return CleanAccuracy(
-            self.strategy,
-            self.evaluated_model,
-            self.eval_batches,
-            self.recipe.data.num_eval_images,
-            self.evaluated_model.branches,
-        )
+    def _clean_collector(self) -> PredictionCollector:
+        return PredictionCollector(self.strategy, through_branches(self.evaluated_model, self.evaluated_model.branches))

@@ -4,48 +4,62 @@ import dataclasses
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 import tpu_utils
-from efficientnet_advprop.data import Source, eval_dataset, evaluation_images
+from efficientnet_advprop.data import Source, evaluation_images
 from efficientnet_advprop.evaluation import (
     IMAGES,
-    CellResult,
-    CorruptedAccuracy,
-    Results,
-    corrupted_dataset,
+    BenchmarkPass,
+    Evaluated,
+    Part,
+    ResultsFile,
+    RunResults,
+    Training,
+    completed,
+    evaluated_trial,
+    find_sets,
     has_to_be_observed,
-    kept_in_memory,
     loss_gradients,
-    run_all,
+    plan_passes,
+    recorded_success,
     running_statistics,
     write_observation,
 )
-from efficientnet_advprop.modes.session import check_batches, connect
+from efficientnet_advprop.modes.benchmarks import PassMaker
+from efficientnet_advprop.modes.session import check_batches, class_names_of, connect, scheme_and_dataset
 from efficientnet_advprop.modes.training_run import TrainingRun
-from efficientnet_advprop.recipes import MOST_CORRUPTED_IMAGES, Cell, RecipeError, RunOptions, digest
+from efficientnet_advprop.recipes import RecipeError, RunOptions, Trial
 from efficientnet_advprop.reporting import write_study_figures, write_study_report
 from efficientnet_advprop.training import run_folder
 
-_CELLS_FOLDER = "cells"
+_TRIALS_FOLDER = "cells"
 _OBSERVED_IMAGES = 4
 _OBSERVED_LAYERS = 5
-_BAD_IMAGES = "bad_images"  # a count among the accuracies
 
 
-def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> tuple[str, list[str]]:
-    """Run the cells that have no result yet, and write report and figures.
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What a trial is, and how it is evaluated."""
 
-    A finished run leaves its values in `results.json`, its recipe and metrics in `cells/KEY`, and what figures show of
-    it in `observations`; its checkpoints are removed. A run that was stopped goes on from its own. One that diverges is
-    recorded as such, and the others follow.
+    trial: Trial
+    evaluated: Evaluated
+    passes: Sequence[BenchmarkPass]
+
+
+def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> tuple[str, list[str]]:
+    """Run the trials that have no result yet, and write report and figures.
+
+    A finished run leaves what was measured in `results.json`, its recipe and metrics in `cells/KEY`, and what figures
+    show of it in `observations`; its checkpoints are removed. A run that was stopped goes on from its own. One that
+    diverges is recorded as such, and the others follow.
 
     Args:
-        cells: the runs, in their order.
-        options: where and how; `model_dir` is the study's folder.
+        trials: the runs, in their order.
+        options: where and how; `model_dir` is the study's folder, `benchmarks` what is measured of each run.
         source: of the images.
 
     Returns:
@@ -58,107 +72,132 @@ def run_study(cells: Sequence[Cell], options: RunOptions, source: Source) -> tup
     if run_folder.holds_run(folder):
         raise RecipeError(f"{folder} holds a run: a study needs another --model_dir")
     run_folder.require_writable("model_dir", folder)
-    for cell in cells:
-        run_folder.check(_cell_folder(folder, cell), cell.recipe)
-    results = Results(folder)
-    missing = results.missing(cells)
+    for trial in trials:
+        run_folder.check(_trial_folder(folder, trial), trial.recipe)
+    file = ResultsFile(folder)
+    plans = _plans(trials, options, source, file)
+    missing = _complete(file, plans)
     strategy = connect(options)
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise RecipeError("--mode=study runs in one process: unset TF_CONFIG")
     tpu_utils.refuse_other_hosts(strategy, "the corruptions of a study")
-    for cell in missing:
-        check_batches(cell.recipe, strategy, training=True, evaluation=True)
-    results.require_precision(cells, tpu_utils.set_precision(options.use_bfloat16, strategy))
-    for cell in cells:
-        if cell not in missing:  # killed after its result was written
-            run_folder.remove_checkpoints(_cell_folder(folder, cell))
-    print(f"study: {len(cells)} runs, {len(cells) - len(missing)} of them finished before", flush=True)
+    for plan in missing:
+        check_batches(plan.trial.recipe, strategy, training=True, evaluation=True)
+    _require_precision(file, trials, tpu_utils.set_precision(options.use_bfloat16, strategy))
+    for trial in trials:
+        if trial.key in file.runs:  # killed after its result was written
+            run_folder.remove_checkpoints(_trial_folder(folder, trial))
+    print(f"study: {len(trials)} runs, {len(trials) - len(missing)} of them finished before", flush=True)
     tf.get_logger().addFilter(_is_not_about_retracing)
-    for number, cell in enumerate(missing, start=1):
-        print(f"\nrun {number} of {len(missing)}: {cell.key}", flush=True)
+    for number, plan in enumerate(missing, start=1):
+        print(f"\nrun {number} of {len(missing)}: {plan.trial.key}", flush=True)
         gradients_before = tpu_utils.registered_gradients()
-        _run_cell(cell, options, source, strategy, results, is_observed=has_to_be_observed(folder, cell, cells))
+        is_observed = has_to_be_observed(folder, plan.trial, trials)
+        file.write({plan.trial.key: _run_trial(plan, options, source, strategy, is_observed)})
+        run_folder.remove_checkpoints(_trial_folder(folder, plan.trial))
         tpu_utils.release_graphs(gradients_before)
-        report = _publish(cells, results, options)  # after every run, for who stops there
+        report = _publish(trials, file, options)  # after every run, for who stops there
     if not missing:
-        report = _publish(cells, results, options)
-    diverged = [cell.key for cell in cells for result in results.of([cell]) if result.diverged]
-    return report, diverged
+        report = _publish(trials, file, options)
+    finished = (trial.key for trial in trials if trial.key in file.runs)
+    return report, [key for key in finished if file.runs[key].training.diverged]
 
 
-def _run_cell(
-    cell: Cell,
-    options: RunOptions,
-    source: Source,
-    strategy: tf.distribute.Strategy,
-    results: Results,
-    is_observed: bool,
-) -> None:
-    """Train and evaluate one run, and record what it came to."""
-    study_folder, folder = options.model_dir, _cell_folder(options.model_dir, cell)
-    run = TrainingRun(cell.recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
+def _plans(trials: Sequence[Trial], options: RunOptions, source: Source, file: ResultsFile) -> list[_Plan]:
+    """How every trial is evaluated: as the finished ones were, where that is open."""
+    spec = options.benchmarks
+    if spec.success is None:
+        spec = dataclasses.replace(spec, success=recorded_success(file) or "last")
+    spec.validate()
+    plans = []
+    for trial in trials:
+        names = class_names_of(trial.recipe, source)
+        passes = plan_passes(trial.recipe, source, spec, find_sets(spec, names))
+        plans.append(_Plan(trial, evaluated_trial(trial, scheme_and_dataset(trial.recipe), names), passes))
+    return plans
+
+
+def _complete(file: ResultsFile, plans: Sequence[_Plan]) -> list[_Plan]:
+    """The plans without a result; those with one are what was asked for, whole, and in today's form.
+
+    Raises:
+        RecipeError: when a result is of another recipe, or of another evaluation.
+    """
+    if file.runs and not file.is_study:
+        raise RecipeError(f"{file.path} is of an evaluation: a study needs another --model_dir")
+    finished = [plan for plan in plans if plan.trial.key in file.runs]
+    runs = {plan.trial.key: completed(file, plan.trial, plan.evaluated, plan.passes) for plan in finished}
+    if any(run != file.runs[key] for key, run in runs.items()):
+        file.write(runs)
+    return [plan for plan in plans if plan.trial.key not in file.runs]
+
+
+def _require_precision(file: ResultsFile, trials: Sequence[Trial], precision: str) -> None:
+    """Refuse to set runs of two precisions beside each other."""
+    for trial in trials:
+        run = file.runs.get(trial.key)
+        if run is not None and run.training.precision != precision:
+            raise RecipeError(f"{file.path} holds {trial.key} in {run.training.precision}, not {precision}")
+
+
+def _run_trial(
+    plan: _Plan, options: RunOptions, source: Source, strategy: tf.distribute.Strategy, is_observed: bool
+) -> RunResults:
+    """Train and evaluate one run; returns what it came to."""
+    trial, recipe = plan.trial, plan.trial.recipe
+    folder = _trial_folder(options.model_dir, trial)
+    run = TrainingRun(recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
     run.record_recipe()
-    values: dict[str, float] = {}
+    parts: dict[str, Part] = {}
     diverged = None
     try:
         run.train(with_evaluation=False)
-        values = _evaluate(run)
+        parts = _evaluate(run, plan.passes)
         if is_observed:
-            write_observation(study_folder, cell, _observe(run))
+            write_observation(options.model_dir, trial, _observe(run))
     except FloatingPointError as error:
         diverged = str(error)
-        print(f"{cell.key} diverged: {diverged}; the next run follows", flush=True)
-    recipe = cell.recipe
+        print(f"{trial.key} diverged: {diverged}; the next run follows", flush=True)
     epochs = recipe.total_steps / recipe.steps_per_epoch
-    result = CellResult(
-        model=cell.model,
-        row=cell.row,
-        seed=recipe.seed,
-        values={name: value for name, value in values.items() if name != _BAD_IMAGES},
-        bad_images=int(values.get(_BAD_IMAGES, 0)),
-        passes=epochs * recipe.passes_per_image(num_replicas=strategy.num_replicas_in_sync),
-        seconds=run.log.train_seconds,
-        precision=run.precision,
-        recipe=digest(recipe),
-        diverged=diverged,
-    )
-    results.add(cell, result)
-    run_folder.write_summary(folder, {"step": run.state.step, "diverged": diverged, **values})
-    run_folder.remove_checkpoints(folder)
+    passes = epochs * recipe.passes_per_image(num_replicas=strategy.num_replicas_in_sync)
+    training = Training(trial.row, passes, run.log.train_seconds, run.precision, diverged)
+    evaluated = dataclasses.replace(plan.evaluated, step=run.state.step)
+    run_folder.write_summary(folder, {"step": run.state.step, "diverged": diverged, **_clean_values(parts)})
+    return RunResults(evaluated, training, parts)
 
 
-def _publish(cells: Sequence[Cell], results: Results, options: RunOptions) -> str:
-    """Write figures and report of the runs finished so far; returns the report's path."""
-    folder, finished = options.model_dir, results.of(cells)
-    figures = write_study_figures(folder, cells, finished)
-    return write_study_report(folder, cells, finished, options.command, figures)
-
-
-def _cell_folder(folder: str, cell: Cell) -> str:
-    return os.path.join(folder, _CELLS_FOLDER, cell.key)
-
-
-def _evaluate(run: TrainingRun) -> dict[str, float]:
-    """Accuracies of the averaged weights: clean through every branch, under attack, on corrupted images.
+def _evaluate(run: TrainingRun, passes: Sequence[BenchmarkPass]) -> dict[str, Part]:
+    """What the passes find with the averaged weights.
 
     Raises:
         FloatingPointError: when there is no loss, as the last steps of training left weights that are not finite.
     """
-    num_images = min(MOST_CORRUPTED_IMAGES, run.recipe.data.num_eval_images)
-    # One host makes all images: others are refused.
-    whole = tf.distribute.InputContext(num_replicas_in_sync=run.strategy.num_replicas_in_sync)
-    clean = kept_in_memory(eval_dataset(run.source, run.recipe, whole, run.options.input, num_images))
+    maker, parts = PassMaker(run), {}
+    for one in passes:
+        parts[one.key] = maker.make(one)
+        if one.corruption is None:
+            print(f"{one.key}: {parts[one.key].summary()}", flush=True)
+        if not_finite := [name for name, value in _clean_values(parts).items() if not math.isfinite(value)]:
+            raise FloatingPointError(f"not finite in the evaluation: {', '.join(not_finite)}")
+    return parts
 
-    def batches(name: str, severity: int) -> tf.distribute.DistributedDataset:
-        return run.strategy.distribute_datasets_from_function(
-            lambda context: corrupted_dataset(clean, context, name, severity)
-        )
 
-    corrupted = CorruptedAccuracy(run.strategy, run.evaluated_model, batches, num_images)
-    values = run.evaluate()
-    if not_finite := [name for name, value in values.items() if not math.isfinite(value)]:
-        raise FloatingPointError(f"not finite in the evaluation: {', '.join(not_finite)}")
-    return {**values, **run_all([corrupted])}
+def _clean_values(parts: Mapping[str, Part]) -> dict[str, float]:
+    """Accuracies and losses on clean images, by the names that a run's summary has for them."""
+    scores = parts["clean"].scores if "clean" in parts else {}
+    return {f"{name}_{branch}": value for branch, of in scores.items() for name, value in of.items()}
+
+
+def _publish(trials: Sequence[Trial], file: ResultsFile, options: RunOptions) -> str:
+    """Write figures and report of the runs finished so far; returns the report's path."""
+    folder = options.model_dir
+    runs = {trial.key: file.runs[trial.key] for trial in trials if trial.key in file.runs}
+    figures = write_study_figures(folder, trials, runs)
+    return write_study_report(folder, trials, runs, options.command, figures)
+
+
+def _trial_folder(folder: str, trial: Trial) -> str:
+    return os.path.join(folder, _TRIALS_FOLDER, trial.key)
 
 
 def _observe(run: TrainingRun) -> dict[str, np.ndarray]:

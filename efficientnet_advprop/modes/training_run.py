@@ -10,7 +10,7 @@ import tensorflow as tf
 import tpu_utils
 from efficientnet_advprop.data import train_dataset
 from efficientnet_advprop.evaluation import adversarial_examples
-from efficientnet_advprop.modes.session import Session
+from efficientnet_advprop.modes.session import Session, scheme_and_dataset
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, RecipeError, WeightsRecord
 from efficientnet_advprop.reporting import (
     BadImagesByEpoch,
@@ -76,7 +76,7 @@ class TrainingRun(Session):
     @property
     def trained_with(self) -> tuple[str, str]:
         """Scheme and data set."""
-        return self.recipe_scheme_and_dataset
+        return scheme_and_dataset(self.recipe)
 
     @property
     def checkpoint_path(self) -> str:

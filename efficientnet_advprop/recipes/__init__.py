@@ -4,15 +4,19 @@ Standard library only: a recipe can be read, changed and compared without Tensor
 """
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.benchmark_spec import (
+from efficientnet_advprop.recipes.benchmark_spec import ROBUSTNESS_RESIZES, SUCCESSES, BenchmarkSpec
+from efficientnet_advprop.recipes.benchmarks import (
+    ATTACKED,
     BENCHMARKS,
-    CROPPED_BENCHMARKS,
-    CROPPED_PX,
-    IMAGENET_BENCHMARKS,
-    IMAGENET_IMAGES,
-    OWN_BENCHMARKS,
-    ROBUSTNESS_RESIZES,
-    BenchmarkSpec,
+    CORRUPTED,
+    EXTRA,
+    EXTRA_CORRUPTIONS,
+    GROUPS,
+    IMAGENET_C_CORRUPTIONS,
+    MADE_CORRUPTIONS,
+    ONE,
+    Benchmark,
+    benchmark_of,
 )
 from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
 from efficientnet_advprop.recipes.errors import RecipeError, first_line
@@ -43,9 +47,9 @@ from efficientnet_advprop.recipes.stored import added
 from efficientnet_advprop.recipes.study_spec import (
     BASELINE,
     BUDGET_SCHEME,
-    MOST_CORRUPTED_IMAGES,
-    Cell,
+    STUDY_BENCHMARKS,
     StudySpec,
+    Trial,
     equal_budget_row,
     plan,
 )
@@ -63,6 +67,7 @@ from efficientnet_advprop.recipes.terms import (
 from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord, refuse_other_classes
 
 __all__ = [
+    "ATTACKED",
     "AUGMENTED_BRANCH",
     "AUGMENTED_VIEW",
     "AUXILIARY_BRANCH",
@@ -70,27 +75,30 @@ __all__ = [
     "BENCHMARKS",
     "BUDGET_SCHEME",
     "CLEAN",
-    "CROPPED_BENCHMARKS",
-    "CROPPED_PX",
+    "CORRUPTED",
     "CROSS_ENTROPY",
     "DEFAULT_MODEL",
     "DEFAULT_SCHEME",
     "EVALUATION_ATTACK",
+    "EXTRA",
+    "EXTRA_CORRUPTIONS",
     "FAMILIES",
-    "IMAGENET_BENCHMARKS",
-    "IMAGENET_IMAGES",
+    "GROUPS",
+    "IMAGENET_C_CORRUPTIONS",
     "IMAGES_VIEW",
     "KL_FROM_CLEAN",
+    "MADE_CORRUPTIONS",
     "MAIN_BRANCH",
-    "MOST_CORRUPTED_IMAGES",
     "NETWORKS",
-    "OWN_BENCHMARKS",
+    "ONE",
     "ROBUSTNESS_RESIZES",
     "SCHEMES",
+    "STUDY_BENCHMARKS",
+    "SUCCESSES",
     "AttackSpec",
+    "Benchmark",
     "BenchmarkSpec",
     "Cadence",
-    "Cell",
     "DataFacts",
     "DataSpec",
     "Family",
@@ -107,9 +115,11 @@ __all__ = [
     "StudySpec",
     "Term",
     "TermWeights",
+    "Trial",
     "WeightsFacts",
     "WeightsRecord",
     "added",
+    "benchmark_of",
     "compared_values",
     "differences",
     "digest",

@@ -1,28 +1,14 @@
 """What an evaluation measures beside the accuracy on its own images, as a value."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
+from efficientnet_advprop.recipes.benchmarks import BENCHMARKS, IMAGENET_C_CORRUPTIONS, MADE_CORRUPTIONS, benchmark_of
 from efficientnet_advprop.recipes.errors import RecipeError
 
-# On the evaluation images of the network's own data set, and on test sets of ImageNet's classes.
-OWN_BENCHMARKS = ("clean", "pgd", "corruptions")
-IMAGENET_BENCHMARKS = (
-    "imagenet",
-    "imagenet_v2",
-    "imagenet_a",
-    "imagenet_r",
-    "imagenet_sketch",
-    "stylized",
-    "imagenet_c",
-)
-BENCHMARKS = (*OWN_BENCHMARKS, *IMAGENET_BENCHMARKS)
-# Their images are distributed at 224 px, cropped already.
-CROPPED_BENCHMARKS = ("imagenet_c", "stylized")
-CROPPED_PX = 224
-IMAGENET_IMAGES = 50_000  # of its evaluation, and of each part of ImageNet-C
 ROBUSTNESS_RESIZES = ("model", "native")
+SUCCESSES = ("any", "last")
 
 # Usual radii: up to 8 of 255 for every pixel, and up to one full pixel's range for an image as a whole.
 _EPSILONS_PX = {"linf": (1.0, 2.0, 4.0, 8.0), "l2": (32.0, 64.0, 128.0, 255.0)}
@@ -43,6 +29,11 @@ class BenchmarkSpec:
         epsilons_px: its radii; empty: `_EPSILONS_PX` of the norm.
         num_steps: its steps.
         restarts: its starts.
+        success: what counts against a network under attack: "any" point of any restart, or the "last" point of one
+            attack, as in a run's `top1_pgd`. None leaves it to the study, which goes on with what its results hold.
+        corruptions: of `MADE_CORRUPTIONS`, made on the fly; empty: ImageNet-C's fifteen.
+        corrupted_branches: through which images corrupted on the fly go; empty: all that the network has.
+        most_corrupted_images: images that are corrupted on the fly, evenly spaced, where there are more.
         num_images: measure on so many evenly spaced images of each set; None is all.
     """
 
@@ -53,12 +44,22 @@ class BenchmarkSpec:
     epsilons_px: tuple[float, ...] = ()
     num_steps: int = 10
     restarts: int = 1
+    success: str | None = "any"
+    corruptions: tuple[str, ...] = ()
+    corrupted_branches: tuple[str, ...] = ()
+    most_corrupted_images: int | None = None
     num_images: int | None = None
 
     @property
     def needs_own_images(self) -> bool:
         """Whether it reads the evaluation images of the network's own data set."""
-        return any(name in OWN_BENCHMARKS for name in self.names)
+        return any(BENCHMARKS[name].takes_own_images for name in self.names)
+
+    @property
+    def made_corruptions(self) -> tuple[str, ...]:
+        """The corruptions that are made on the fly, in the order of `MADE_CORRUPTIONS`."""
+        asked = self.corruptions or IMAGENET_C_CORRUPTIONS
+        return tuple(name for name in MADE_CORRUPTIONS if name in asked)
 
     def attacks(self) -> list[AttackSpec]:
         """The attack at each radius, weakest first."""
@@ -86,23 +87,32 @@ class BenchmarkSpec:
             RecipeError: naming the value and what is allowed.
         """
         for name in self.names:
-            if name not in BENCHMARKS:
-                raise RecipeError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
-        if len(set(self.names)) != len(self.names):
-            raise RecipeError(f"benchmarks {', '.join(self.names)} repeats one")
-        if len(set(self.epsilons_px)) != len(self.epsilons_px):
-            raise RecipeError(f"pgd_epsilons {', '.join(f'{epsilon:g}' for epsilon in self.epsilons_px)} repeats one")
+            benchmark_of(name)
+        for name in self.corruptions:
+            if name not in MADE_CORRUPTIONS:
+                raise RecipeError(f"unknown corruption {name!r}; known: {', '.join(MADE_CORRUPTIONS)}")
+        _refuse_repeated("benchmarks", self.names)
+        _refuse_repeated("corruptions", self.corruptions)
+        _refuse_repeated("pgd_epsilons", [f"{epsilon:g}" for epsilon in self.epsilons_px])
+        sets = [name for name, benchmark in BENCHMARKS.items() if not benchmark.takes_own_images]
         for name in self.folders:
-            if name not in IMAGENET_BENCHMARKS:
-                raise RecipeError(f"benchmark_dir of {name!r}; known: {', '.join(IMAGENET_BENCHMARKS)}")
+            if name not in sets:
+                raise RecipeError(f"benchmark_dir of {name!r}; known: {', '.join(sets)}")
             if name not in self.names:
                 raise RecipeError(f"benchmark_dir of {name} would have no effect: it is none of the benchmarks")
         for field in ("num_steps", "restarts"):
             if getattr(self, field) < 1:
                 raise RecipeError(f"pgd {field} {getattr(self, field)}: at least 1 is needed")
+        if self.success == "last" and self.restarts > 1:
+            raise RecipeError(f"pgd success last counts the last point of one attack: not of {self.restarts} restarts")
         if self.num_images is not None and self.num_images < 1:
             raise RecipeError(f"benchmark_images {self.num_images}: at least 1 is needed")
         for attack in self.attacks():
             if not attack.epsilon_px > 0:
                 raise RecipeError(f"pgd epsilon {attack.epsilon_px:g} px: above 0 is needed, 0 is the clean accuracy")
             attack.validate()
+
+
+def _refuse_repeated(what: str, values: Sequence[str]) -> None:
+    if len(set(values)) != len(values):
+        raise RecipeError(f"{what} {', '.join(values)} repeats one")

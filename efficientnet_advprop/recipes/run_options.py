@@ -48,7 +48,8 @@ class RunOptions:
         use_bfloat16: None is on with a TPU and off elsewhere.
         remat: recompute activations in the backward pass.
         input: how images are read.
-        benchmarks: what eval measures, with a report; None is the run's own accuracies, printed.
+        benchmarks: what eval measures, with a report, or a study of each run; None is the run's own accuracies,
+            printed.
         evaluation_dir: folder of their results.
         command: the command line, for reports.
     """

@@ -5,15 +5,25 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from efficientnet_advprop.recipes.benchmark_spec import BenchmarkSpec
 from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.networks import MAIN_BRANCH
 from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.schemes import SCHEMES
 
 BASELINE = "vanilla"
 # What vanilla training of equal budget is for.
 BUDGET_SCHEME = "advprop"
-# Corruptions are made one image at a time, 30 of each: more images would take longer than the training.
-MOST_CORRUPTED_IMAGES = 2000
+# What a study measures of each run. Its score under attack is a run's `top1_pgd`. The six corruptions need neither
+# OpenCV nor numba; they are made one image at a time, 30 of each: more images would take longer than the training.
+STUDY_BENCHMARKS = BenchmarkSpec(
+    ("clean", "pgd", "corruptions"),
+    epsilons_px=(4.0,),
+    success=None,
+    corruptions=("gaussian_noise", "shot_noise", "gaussian_blur", "contrast", "pixelate", "jpeg_compression"),
+    corrupted_branches=(MAIN_BRANCH,),
+    most_corrupted_images=2000,
+)
 
 # (model, scheme, changes by path) -> recipe
 MakeRecipe = Callable[[str, str, Mapping[str, Any]], Recipe]
@@ -58,7 +68,7 @@ class StudySpec:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Trial:
     """One run of a study.
 
     Attributes:
@@ -81,13 +91,13 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Its name among all cells, fit for a folder."""
+        """Its name among all trials, fit for a folder."""
         row = self.row.replace(", ", "-").replace(" ", "-")
         return f"{self.model}-{row}-seed-{self.recipe.seed}"
 
 
-def plan(spec: StudySpec, make_recipe: MakeRecipe) -> list[Cell]:
-    """The cells of a study, all rows with the first seed first, so that a study cut short compares few runs of all.
+def plan(spec: StudySpec, make_recipe: MakeRecipe) -> list[Trial]:
+    """The trials of a study, all rows with the first seed first, so that a study cut short compares few runs of all.
 
     Where AdvProp is compared, vanilla gets a second row, with as many forward and backward passes as AdvProp has: one
     for each number of passes, where AdvProp is trained with attacks of several lengths.
@@ -97,32 +107,32 @@ def plan(spec: StudySpec, make_recipe: MakeRecipe) -> list[Cell]:
     """
     spec.validate()
     return [
-        cell
+        trial
         for seed in range(spec.seeds)
         for model in spec.models
-        for cell in _cells(spec, model, lambda *args, seed=seed: make_recipe(*args[:2], {**args[2], "seed": seed}))
+        for trial in _trials(spec, model, lambda *args, seed=seed: make_recipe(*args[:2], {**args[2], "seed": seed}))
     ]
 
 
-def _cells(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Cell]:
-    """The cells of one model and seed."""
-    cells = []
+def _trials(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Trial]:
+    """The trials of one model and seed."""
+    trials = []
     for scheme in spec.schemes:
         recipe = make_recipe(model, scheme, {})
         if recipe.attacking_terms and spec.attack_epsilons_px and SCHEMES[scheme].varies_strength:
-            cells.extend(
-                Cell(f"{scheme}, epsilon {epsilon:g}", make_recipe(model, scheme, attack_of_strength(epsilon)))
+            trials.extend(
+                Trial(f"{scheme}, epsilon {epsilon:g}", make_recipe(model, scheme, attack_of_strength(epsilon)))
                 for epsilon in spec.attack_epsilons_px
             )
         else:
-            cells.append(Cell(scheme, recipe))
+            trials.append(Trial(scheme, recipe))
     baseline = make_recipe(model, BASELINE, {})
     budgets = {
-        equal_budget_row(cell.recipe): lengthened(baseline, cell.recipe.passes_per_image())
-        for cell in cells
-        if cell.recipe.scheme == BUDGET_SCHEME
+        equal_budget_row(trial.recipe): lengthened(baseline, trial.recipe.passes_per_image())
+        for trial in trials
+        if trial.recipe.scheme == BUDGET_SCHEME
     }
-    return [*cells, *(Cell(row, recipe) for row, recipe in budgets.items())]
+    return [*trials, *(Trial(row, recipe) for row, recipe in budgets.items())]
 
 
 def equal_budget_row(recipe: Recipe) -> str:

@@ -10,7 +10,7 @@ from efficientnet_advprop.reporting.evaluation_tables import evaluation_table
 from efficientnet_advprop.reporting.image_strip import write_image_strip
 from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog, recorded_results
 from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
-from efficientnet_advprop.reporting.study_gallery import write_study_figures
+from efficientnet_advprop.reporting.study_figures import write_study_figures
 from efficientnet_advprop.reporting.study_report import write_study_report
 from efficientnet_advprop.reporting.tables import (
     comparison_table,

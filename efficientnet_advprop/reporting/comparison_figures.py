@@ -1,4 +1,4 @@
-"""The figures of a comparison of evaluated networks, as PNG."""
+"""The figures of a comparison, of evaluated networks or of a study's runs, as PNG."""
 
 import os
 from collections.abc import Sequence
@@ -16,84 +16,94 @@ _OTHER_TASK = "are about other images or another attack than the first network's
 _BAR_INCHES = 0.16
 
 
-def write_comparison_figures(folder: str, comparison: Comparison) -> list[tuple[str, str]]:
+def write_comparison_figures(folder: str, comparison: Comparison, name: str = "comparison") -> list[tuple[str, str]]:
     """Draw what there is to draw; returns (path inside the folder, caption) of each figure.
 
     Args:
         folder: of the comparison.
         comparison: of one row at least.
+        name: what the files' names begin with.
     """
     tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
     figures = []
-    benchmarks = [column for column in comparison.columns if column.strength is None]
-    if benchmarks:
-        path = f"{FIGURES_FOLDER}/comparison-benchmarks.png"
-        write_benchmark_bars(os.path.join(folder, path), comparison.rows, benchmarks)
+    columns = [column for column in comparison.columns if not column.corruption]
+    norms = [column.strength[0] for column in columns if column.strength]
+    curves = [column for column in columns if column.strength and norms.count(column.strength[0]) > 1]
+    if bars := [column for column in columns if column not in curves]:
+        path = f"{FIGURES_FOLDER}/{name}-benchmarks.png"
+        write_benchmark_bars(os.path.join(folder, path), comparison, bars)
         figures.append((path, f"Networks on benchmarks. {_ERRORS} Hatched bars {_OTHER_TASK}"))
-    attacks = [column for column in comparison.columns if column.strength is not None]
-    if attacks:
-        path = f"{FIGURES_FOLDER}/comparison-attacks.png"
-        write_attack_comparison(os.path.join(folder, path), comparison.rows, attacks)
+    if curves:
+        path = f"{FIGURES_FOLDER}/{name}-attacks.png"
+        write_attack_comparison(os.path.join(folder, path), comparison, curves)
         caption = "Networks under PGD, main branch: top-1 against the radius of the ball."
         figures.append((path, f"{caption} {_ERRORS} Crosses {_OTHER_TASK}"))
     return figures
 
 
-def write_benchmark_bars(path: str, rows: Sequence[NetworkRow], columns: Sequence[Column]) -> None:
-    """Draw a group of bars for each benchmark, one for each network; accuracies and errors in panels of their own.
+def write_benchmark_bars(path: str, comparison: Comparison, columns: Sequence[Column]) -> None:
+    """Draw a group of bars for each benchmark, one for each network; a panel for each unit.
 
     Args:
         path: of the PNG.
-        rows: the networks.
+        comparison: of the networks.
         columns: the benchmarks.
     """
-    accuracies = [column for column in columns if not column.lower_is_better]
-    errors = [column for column in columns if column.lower_is_better]
-    shown = [(title, group) for title, group in (("top-1", accuracies), ("errors", errors)) if group]
-    heights = [len(group) * (len(rows) * _BAR_INCHES + 0.15) for _, group in shown]
+    groups = {
+        "top-1, % (higher is better)": [one for one in columns if not one.lower_is_better and not one.is_gap],
+        "errors, % (lower is better)": [one for one in columns if one.lower_is_better],
+        "main over auxiliary branch, points of top-1": [one for one in columns if one.is_gap],
+    }
+    shown = {title: group for title, group in groups.items() if group}
+    heights = [
+        sum(_BAR_INCHES * (1 + sum(column in row.values for row in comparison.rows)) for column in group)
+        for group in shown.values()
+    ]
     title, height = "networks on benchmarks", sum(heights) + len(shown) * 0.7 + 0.8
     figure, axes = panels(len(shown), 1, title, height=height, height_ratios=heights)
-    for axis, (title, group) in zip(axes[:, 0], shown, strict=True):
-        better = "lower" if title == "errors" else "higher"
-        _draw_groups(axis, rows, group)
-        axis.set_xlabel(f"{title}, % ({better} is better)")
-    legend_below(figure, _patches(rows))
+    for axis, (title, group) in zip(axes[:, 0], shown.items(), strict=True):
+        _draw_groups(axis, comparison, group)
+        axis.set_xlabel(title)
+    legend_below(figure, _patches(comparison.rows))
     save(figure, path)
 
 
-def _draw_groups(axis: Any, rows: Sequence[NetworkRow], columns: Sequence[Column]) -> None:
-    """Horizontal bars, the first network of each group at the top."""
-    thickness = 0.8 / len(rows)
-    for number, (row, color) in enumerate(zip(rows, _colors(len(rows)), strict=True)):
-        offset = (number - (len(rows) - 1) / 2) * thickness
-        for place, column in enumerate(columns):
+def _draw_groups(axis: Any, comparison: Comparison, columns: Sequence[Column]) -> None:
+    """Horizontal bars, the first network of each group at the top; a bar's place between two groups."""
+    place, middles = 0, []
+    for column in columns:
+        first = place
+        for row, color in zip(comparison.rows, _colors(len(comparison.rows)), strict=True):
             if column in row.values:
                 (mean,), errors = in_percent([row.values[column]])
-                hatch = "////" if _is_other_task(row, column, rows[0]) else None
-                bar = axis.barh(
-                    place + offset, mean, thickness, xerr=errors, color=color, hatch=hatch, error_kw={"lw": 1}
-                )
-                axis.bar_label(bar, fmt="%.1f", padding=2, fontsize=6)
-    axis.set_yticks(range(len(columns)), [column.title for column in columns], fontsize=8)
-    axis.set_ylim(len(columns) - 0.45, -0.55)
+                hatch = "////" if _is_other_task(row, column, comparison) else None
+                bar = axis.barh(place, mean, 1, xerr=errors, color=color, hatch=hatch, error_kw={"lw": 1})
+                axis.bar_label(bar, [f"{round(mean, 1) + 0.0:.1f}"], padding=2, fontsize=6)  # no minus before a 0
+                place += 1
+        middles.append((first + place - 1) / 2)
+        place += 1
+    titles = [column.benchmark.title if column.is_gap else column.title for column in columns]
+    axis.set_yticks(middles, titles, fontsize=8)
+    axis.set_ylim(place - 1, -1)
     axis.margins(x=0.08)
 
 
-def write_attack_comparison(path: str, rows: Sequence[NetworkRow], columns: Sequence[Column]) -> None:
+def write_attack_comparison(path: str, comparison: Comparison, columns: Sequence[Column]) -> None:
     """Draw top-1 under PGD against epsilon: a line for each network, a panel for each norm.
 
     Args:
         path: of the PNG.
-        rows: the networks.
+        comparison: of the networks.
         columns: the attacks.
     """
+    rows = comparison.rows
     norms = list(dict.fromkeys(column.strength[0] for column in columns))
     figure, axes = panels(1, len(norms), "networks under PGD", height=4.0, sharey=True)
     for axis, norm in zip(axes[0], norms, strict=True):
         of_norm = [column for column in columns if column.strength[0] == norm]
         for row, color in zip(rows, _colors(len(rows)), strict=True):
             of_row = [column for column in of_norm if column in row.values]
-            others = [column for column in of_row if _is_other_task(row, column, rows[0])]
+            others = [column for column in of_row if _is_other_task(row, column, comparison)]
             of_row = [column for column in of_row if column not in others]
             for drawn, style in ((of_row, {"marker": "o"}), (others, {"marker": "x", "linestyle": "none"})):
                 epsilons = [column.strength[1] for column in drawn]
@@ -105,9 +115,10 @@ def write_attack_comparison(path: str, rows: Sequence[NetworkRow], columns: Sequ
     save(figure, path)
 
 
-def _is_other_task(row: NetworkRow, column: Column, first: NetworkRow) -> bool:
-    """Whether this value cannot be subtracted from the first network's."""
-    return row is not first and column in first.values and column not in row.differences
+def _is_other_task(row: NetworkRow, column: Column, comparison: Comparison) -> bool:
+    """Whether this value cannot be subtracted from the baseline's."""
+    baseline = next((other for other in comparison.rows if other.name == comparison.baseline), row)
+    return row is not baseline and not column.is_gap and column in baseline.values and column not in row.differences
 
 
 def _colors(number: int) -> list[Any]:

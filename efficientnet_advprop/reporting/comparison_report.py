@@ -1,13 +1,22 @@
-"""A comparison of evaluated networks as Markdown."""
+"""A comparison of runs as Markdown, and the tables that the report of a study has too."""
 
 import os
 from collections.abc import Sequence
 
-from efficientnet_advprop.evaluation import Column, Comparison, Difference, Published, in_words, published_results
+from efficientnet_advprop.evaluation import (
+    SIGNIFICANCE,
+    Column,
+    Comparison,
+    Difference,
+    Published,
+    in_words,
+    published_results,
+)
 from efficientnet_advprop.reporting.markdown import (
     MARKDOWN,
     PLAIN,
     bullets,
+    marked,
     percent,
     table,
     with_captions,
@@ -15,6 +24,10 @@ from efficientnet_advprop.reporting.markdown import (
 )
 
 REPORT_FILE = "comparison.md"
+SIGNIFICANT = (
+    "In bold: significantly different from zero in a two-sided t-test over the seeds "
+    f"({100 * SIGNIFICANCE:g} %, each by itself: of twenty without an effect one is bold)."
+)
 _UNPAIRED = " (u)"
 
 
@@ -36,9 +49,10 @@ def write_comparison_report(
         _networks_table(comparison),
         "## Results",
         "In percent, through the main branch unless it says otherwise; mCE and errors are better the lower they are. "
-        "Behind ± is the standard error of a mean over runs with different seeds; a single run has none.",
-        results_table(comparison, MARKDOWN),
-        *_about_differences(comparison),
+        "Behind ± is the standard error of a mean over runs with different seeds; a single run has none. "
+        f"{SIGNIFICANT}",
+        *results_tables(comparison),
+        *(["## Differences", *differences] if (differences := differences_tables(comparison)) else []),
         *(["## What to know", bullets(comparison.notes)] if comparison.notes else []),
         *(_about_published(comparison) if published else []),
     ]
@@ -47,24 +61,55 @@ def write_comparison_report(
 
 def comparison_in_words(comparison: Comparison) -> str:
     """What a comparison prints: results, differences and notes."""
-    parts = [results_table(comparison, PLAIN), differences_table(comparison, PLAIN), "\n".join(comparison.notes)]
-    return "\n\n".join(part for part in parts if part)
+    tables = [*results_tables(comparison, PLAIN), *differences_tables(comparison, PLAIN)]
+    return "\n\n".join([*tables, *(["\n".join(comparison.notes)] if comparison.notes else [])])
 
 
-def results_table(comparison: Comparison, style: str) -> str:
-    """Networks by benchmarks, in percent; `style` as `markdown.table` takes it."""
-    rows = [(row.name, *(percent(row.values.get(column)) for column in comparison.columns)) for row in comparison.rows]
-    return _networks_by_benchmarks("in %", rows, comparison.columns, style)
+def results_tables(comparison: Comparison, style: str = MARKDOWN) -> list[str]:
+    """Networks by benchmarks, in percent; then what lies between two branches, and single corruptions.
+
+    Args:
+        comparison: of one row at least.
+        style: as `markdown.table` takes it.
+    """
+    tables = []
+    for title, columns in _column_groups(comparison.columns).items():
+        rows = [
+            (
+                row.name,
+                *(
+                    marked(percent(row.values.get(column), signed=column.is_gap), column in row.significant, style)
+                    for column in columns
+                ),
+            )
+            for row in comparison.rows
+            if any(column in row.values for column in columns)
+        ]
+        tables.append(_networks_by_benchmarks(f"{title}in %", rows, columns, style))
+    return tables
 
 
-def differences_table(comparison: Comparison, style: str) -> str:
-    """Points over the first network; empty where there is nothing to subtract."""
-    first, *others = comparison.rows
-    shown = [column for column in comparison.columns if any(column in row.differences for row in others)]
-    if not shown:
-        return ""
-    rows = [(row.name, *(_in_points(row.differences.get(column)) for column in shown)) for row in others]
-    return _networks_by_benchmarks(f"points over {first.name}", rows, shown, style)
+def differences_tables(comparison: Comparison, style: str = MARKDOWN) -> list[str]:
+    """Points over the baseline, after a line that says how they came about; nothing where nothing can be subtracted."""
+    found = [difference for row in comparison.rows for difference in row.differences.values()]
+    if not found:
+        return []
+    how = []
+    if any(difference.paired for difference in found):
+        how.append("Differences are paired: means, with their standard errors, over pairs of runs with the same seed.")
+    if not all(difference.paired for difference in found):
+        how.append(
+            f"Those marked{_UNPAIRED} are unpaired, as the rows' seeds are not the same: between the two means, with "
+            "sqrt(se1² + se2²) as standard error, and Welch's t-test."
+        )
+    tables = [" ".join([f"Points over {comparison.baseline}.", *how])] if style == MARKDOWN else []
+    others = comparison.others
+    for title, columns in _column_groups(comparison.columns).items():
+        shown = [column for column in columns if any(column in row.differences for row in others)]
+        rows = [(row.name, *(_in_points(row.differences.get(column), style) for column in shown)) for row in others]
+        if shown:
+            tables.append(_networks_by_benchmarks(f"{title}points over {comparison.baseline}", rows, shown, style))
+    return tables
 
 
 def published_table(results: Sequence[Published]) -> str:
@@ -74,7 +119,7 @@ def published_table(results: Sequence[Published]) -> str:
             result.model,
             result.scheme,
             result.attack,
-            *(percent(share) for share in (result.imagenet, result.mce, result.imagenet_a, result.stylized)),
+            *(percent(value) for value in (result.imagenet, result.mce, result.imagenet_a, result.stylized)),
             result.source,
         )
         for result in results
@@ -103,35 +148,35 @@ def _told(*values: str | int | None) -> list[str]:
     return ["not known" if value is None else in_words(value) for value in values]
 
 
+def _column_groups(columns: Sequence[Column]) -> dict[str, list[Column]]:
+    """The columns of each table, by what its corner begins with."""
+    groups: dict[str, list[Column]] = {"": []}
+    for column in columns:
+        name = f"{column.benchmark.title}, " if column.corruption else "main over auxiliary branch, "
+        groups.setdefault(name if column.corruption or column.is_gap else "", []).append(column)
+    return {title: group for title, group in groups.items() if group}
+
+
 def _networks_by_benchmarks(corner: str, rows: Sequence[Sequence[str]], columns: Sequence[Column], style: str) -> str:
     """A line for each network; on terminals one for each benchmark, since there are many of these."""
-    cells = [(corner, *(column.title for column in columns)), *rows]
+    titles = (_header(column) for column in columns)
+    cells = [(corner, *titles), *rows]
     headers, *lines = zip(*cells, strict=True) if style == PLAIN else cells
     return table(lines, headers, style)
 
 
-def _in_points(difference: Difference | None) -> str:
+def _header(column: Column) -> str:
+    """A column's title without what its table's corner says."""
+    if column.corruption:
+        return column.corruption.replace("_", " ")
+    return column.benchmark.title if column.is_gap else column.title
+
+
+def _in_points(difference: Difference | None, style: str) -> str:
     if difference is None:
         return ""
     mark = "" if difference.paired else _UNPAIRED
-    return f"{percent(difference.estimate, signed=True)}{mark}"
-
-
-def _about_differences(comparison: Comparison) -> list[str]:
-    """The second table, and how its standard errors came about."""
-    differences = differences_table(comparison, MARKDOWN)
-    if not differences:
-        return []
-    found = [difference for row in comparison.rows for difference in row.differences.values()]
-    how = []
-    if any(difference.paired for difference in found):
-        how.append("Differences are paired: means, with their standard errors, over pairs of runs with the same seed.")
-    if not all(difference.paired for difference in found):
-        how.append(
-            f"Those marked{_UNPAIRED} are unpaired, as the rows' seeds are not the same: between the two means, with "
-            "sqrt(se1² + se2²) as standard error."
-        )
-    return ["## Differences", " ".join([f"Points over {comparison.rows[0].name}.", *how]), differences]
+    return f"{marked(percent(difference.estimate, signed=True), difference.significant, style)}{mark}"
 
 
 def _about_published(comparison: Comparison) -> list[str]:

@@ -10,20 +10,17 @@ import matplotlib.patches
 import tensorflow as tf
 
 from efficientnet_advprop.evaluation import (
-    CORRUPTED,
-    EXTRA,
-    GROUPS,
     SEVERITIES,
-    TITLES,
     AttackPoint,
     CorruptionError,
     CorruptionScore,
-    EvaluationResults,
     Part,
+    RunResults,
     attack_curves,
-    commonest_confusions,
+    most_frequent_confusions,
     score_of,
 )
+from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, EXTRA, GROUPS, Benchmark
 from efficientnet_advprop.reporting.evaluation_tables import (
     ATTACKS,
     KINDS,
@@ -39,7 +36,7 @@ _PAIRS_SHOWN = 15
 _LONGEST_NAME = 32
 
 
-def write_evaluation_figures(folder: str, results: EvaluationResults) -> list[tuple[str, str]]:
+def write_evaluation_figures(folder: str, results: RunResults) -> list[tuple[str, str]]:
     """Draw what there is to draw; returns (path inside the folder, caption) of each figure.
 
     Args:
@@ -55,9 +52,10 @@ def write_evaluation_figures(folder: str, results: EvaluationResults) -> list[tu
         figures.append((path, caption))
 
     model = results.evaluated.model
-    for benchmark in (benchmark for benchmark in CORRUPTED if benchmark in measured_benchmarks(results)):
-        scores = {branch: score_of(results, benchmark, branch) for branch in branches_of(results, benchmark)}
-        title, name = f"{model}, {TITLES[benchmark]}", benchmark.replace("_", "-")
+    measured = measured_benchmarks(results)
+    for benchmark in (benchmark for benchmark in measured if benchmark.kind == CORRUPTED):
+        scores = {branch: score_of(results, benchmark.name, branch) for branch in branches_of(results, benchmark)}
+        title, name = f"{model}, {benchmark.title}", benchmark.name.replace("_", "-")
         if any(row.error is not None for score in scores.values() for row in score.rows):
             caption = f"{title}: top-1 error of each corruption, mean over its five severities; lower is better."
             draw(f"{name}-errors", write_corruption_bars, scores, title, caption=caption)
@@ -66,21 +64,21 @@ def write_evaluation_figures(folder: str, results: EvaluationResults) -> list[tu
     if curves := attack_curves(results):
         caption = f"{model}: top-1 of attacked images against the radius of the ball; dashed: unattacked."
         draw("attacks", write_attack_curves, curves, f"{model} under attack", caption=caption)
-    for benchmark in measured_benchmarks(results):
+    for benchmark in measured:
         for curve, parts in _counted_together(results, benchmark).items():
-            confusions = commonest_confusions(parts, _PAIRS_SHOWN)
+            confusions = most_frequent_confusions(parts, _PAIRS_SHOWN)
             if confusions:
-                title = f"{model}, {TITLES[benchmark]}{curve}"
-                caption = f"{title}: the commonest confusions, at most {_PAIRS_SHOWN} a panel."
-                name = re.sub("[^a-z0-9]+", "-", f"{benchmark}{curve}")
+                title = f"{model}, {benchmark.title}{curve}"
+                caption = f"{title}: the most frequent confusions, at most {_PAIRS_SHOWN} a panel."
+                name = re.sub("[^a-z0-9]+", "-", f"{benchmark.name}{curve}")
                 draw(f"{name}-confusions", write_confusions, confusions, title, caption=caption)
     return figures
 
 
-def _counted_together(results: EvaluationResults, benchmark: str) -> dict[str, list[Part]]:
+def _counted_together(results: RunResults, benchmark: Benchmark) -> dict[str, list[Part]]:
     """The parts of a benchmark, by what has to be added to its name: for attacks the curve."""
-    if benchmark != "pgd":
-        return {"": list(results.parts_of(benchmark).values())}
+    if benchmark.kind != ATTACKED:
+        return {"": list(results.parts_of(benchmark.name).values())}
     curves = attack_curves(results)
     return {f" {curve}": [results.parts[point.key] for point in points] for curve, points in curves.items()}
 
@@ -153,7 +151,7 @@ def write_attack_curves(path: str, curves: Mapping[str, Sequence[AttackPoint]], 
     for axis, (name_of_curve, points) in zip(axes[0], curves.items(), strict=True):
         for kind, name in ATTACKS.items():
             top1 = {point.epsilon_px: getattr(point, kind) for point in points}
-            percents = [math.nan if share is None else 100 * share for share in top1.values()]
+            percents = [math.nan if value is None else 100 * value for value in top1.values()]
             axis.plot(list(top1), percents, marker="o", color=_ATTACK_COLORS[kind], label=name)
         if points[0].clean is not None:
             axis.axhline(100 * points[0].clean, color="grey", linestyle="--", label="clean")
@@ -165,23 +163,23 @@ def write_attack_curves(path: str, curves: Mapping[str, Sequence[AttackPoint]], 
 
 
 def write_confusions(path: str, confusions: Mapping[str, Sequence[tuple[str, str, int]]], title: str) -> None:
-    """Draw the commonest confusions: a bar each, a panel for what answered or was shown, the main branch first.
+    """Draw the most frequent confusions: a bar each, a panel for each branch or kind of image, the main branch first.
 
     Args:
         path: of the PNG.
         confusions: (class, taken for, times) by branch, under attack by kind of image.
         title: above all.
     """
-    ordered = {answered: confusions[answered] for answered in main_first(confusions)}
+    ordered = {name: confusions[name] for name in main_first(confusions)}
     heights = [0.2 * len(pairs) + 0.2 for pairs in ordered.values()]
     height = sum(heights) + 0.6 * len(heights) + 0.4
     figure, axes = panels(len(ordered), 1, title, height, height_ratios=heights, sharex=True)
-    for axis, (answered, pairs) in zip(axes[:, 0], ordered.items(), strict=True):
+    for axis, (name, pairs) in zip(axes[:, 0], ordered.items(), strict=True):
         labels = [f"{_shortened(true)} → {_shortened(taken_for)}" for true, taken_for, _ in pairs]
         bars = axis.barh(range(len(pairs)), [times for *_, times in pairs], color="tab:blue")
         axis.bar_label(bars, padding=2, fontsize=7)
         axis.set_yticks(range(len(pairs)), labels, fontsize=7)
-        axis.set_title(KINDS.get(answered, f"{answered} branch"), fontsize=9)
+        axis.set_title(KINDS.get(name, f"{name} branch"), fontsize=9)
         axis.set_ylim(len(pairs) - 0.4, -0.6)
         axis.margins(x=0.08)
     axes[-1][0].set_xlabel("images")

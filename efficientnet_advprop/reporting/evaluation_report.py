@@ -5,20 +5,17 @@ from collections.abc import Collection, Mapping, Sequence
 
 from efficientnet_advprop.evaluation import (
     CIFAR_STRENGTHS_BELOW_PX,
-    CORRUPTED,
-    SUBSETS,
-    TITLES,
     CorruptionScore,
     Evaluated,
-    EvaluationResults,
     Part,
+    RunResults,
     attack_curves,
     in_words,
     incomplete_parts,
     masked_gradient_warnings,
     score_of,
 )
-from efficientnet_advprop.recipes import IMAGENET_IMAGES
+from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, Benchmark
 from efficientnet_advprop.reporting.evaluation_tables import (
     about_resizing,
     attack_table,
@@ -33,13 +30,11 @@ from efficientnet_advprop.reporting.evaluation_tables import (
 from efficientnet_advprop.reporting.markdown import bullets, percent, with_captions, write_report
 
 REPORT_FILE = "report.md"
-_IMAGES = "images"  # what confusions under attack are told apart by, where it is not branches
-_PARTS_TOLD_APART = 8
+_IMAGES = "images"  # what confusions under attack are by, where it is not branches
+_MOST_PARTS_LISTED = 8
 
 
-def write_evaluation_report(
-    folder: str, results: EvaluationResults, command: str, figures: Sequence[tuple[str, str]]
-) -> str:
+def write_evaluation_report(folder: str, results: RunResults, command: str, figures: Sequence[tuple[str, str]]) -> str:
     """Write the report of the benchmarks finished so far; returns its path.
 
     Args:
@@ -52,22 +47,22 @@ def write_evaluation_report(
         f"# {results.evaluated.model} evaluated",
         _evaluated_in_words(results.evaluated),
         f"```\n{command}\n```",
-        "Shares are in percent, `one image` is what one image of a pass is worth in points, loss the mean "
+        "Accuracies are in percent, `one image` is what one image of a pass is worth in points, loss the mean "
         "cross-entropy. Where a benchmark has many passes, a line is their mean.",
         benchmark_table(results),
         _about_subsets(results),
     ]
     for benchmark in measured_benchmarks(results):
-        title = TITLES[benchmark]
+        title = benchmark.title
         parts.append(f"## {title[0].upper()}{title[1:]}")
-        parts.append(_settings_in_words(results.parts_of(benchmark)))
+        parts.append(bullets(settings_in_words(results.parts_of(benchmark.name))))
         parts += about_resizing(results, benchmark)
-        if benchmark in CORRUPTED:
+        if benchmark.kind == CORRUPTED:
             parts += _about_corruptions(results, benchmark)
-        if benchmark == "pgd":
+        if benchmark.kind == ATTACKED:
             parts += _about_attacks(results)
         else:
-            parts += _about_confusions(results.parts_of(benchmark).values(), "branch")
+            parts += _about_confusions(results.parts_of(benchmark.name).values(), "branch")
     return write_report(os.path.join(folder, REPORT_FILE), [*parts, *with_captions(figures)])
 
 
@@ -87,7 +82,7 @@ def _evaluated_in_words(evaluated: Evaluated) -> str:
     return bullets([f"{name}: {'not known' if value is None else value}" for name, value in values.items()])
 
 
-def _settings_in_words(parts: Mapping[str, Part]) -> str:
+def settings_in_words(parts: Mapping[str, Part]) -> list[str]:
     """Settings of a benchmark's passes; where passes differ, each one's as long as they are few."""
     lines = []
     for name in dict.fromkeys(name for part in parts.values() for name in part.settings):
@@ -95,39 +90,41 @@ def _settings_in_words(parts: Mapping[str, Part]) -> str:
         distinct = list(dict.fromkeys(texts.values()))
         if len(distinct) == 1:
             lines.append(f"{name}: {distinct[0]}")
-        elif len(texts) <= _PARTS_TOLD_APART:
+        elif len(texts) <= _MOST_PARTS_LISTED:
             lines += [f"{name}, {key.partition('/')[2]}: {text}" for key, text in texts.items()]
         else:
             lines.append(f"{name}: {len(distinct)} different, from {distinct[0]} to {distinct[-1]}")
-    seconds = sum(part.seconds for part in parts.values())
+    seconds = sum(part.seconds or 0 for part in parts.values())
     passes = "one pass" if len(parts) == 1 else f"{len(parts)} passes"
-    return bullets([*lines, f"{passes}, {seconds:,.0f} seconds"])
+    return [*lines, f"{passes}, {seconds:,.0f} seconds"] if seconds else lines
 
 
-def _about_subsets(results: EvaluationResults) -> str:
-    """How sets of 200 classes are scored, where there are any."""
-    titles = [TITLES[benchmark] for benchmark in measured_benchmarks(results) if benchmark in SUBSETS]
-    if not titles:
-        return ""
-    return (
-        f"{' and '.join(titles)}: 200 classes. Top-1 is the likeliest class among these, as the sets' authors score "
-        "(200-way); beside it the strict top-1 among all 1,000 classes, to which top-5 and loss belong too."
+def _about_subsets(results: RunResults) -> str:
+    """How sets of some classes are scored, where there are any."""
+    benchmarks = [benchmark for benchmark in measured_benchmarks(results) if benchmark.classes]
+    return bullets(
+        [
+            f"{benchmark.title}: {len(benchmark.classes)} classes. Top-1 is the most likely class among these, as the "
+            f"set's authors score ({len(benchmark.classes)}-way); beside it the strict top-1 among all 1,000 classes, "
+            "to which top-5 and loss belong too."
+            for benchmark in benchmarks
+        ]
     )
 
 
-def _about_corruptions(results: EvaluationResults, benchmark: str) -> list[str]:
+def _about_corruptions(results: RunResults, benchmark: Benchmark) -> list[str]:
     """Tables and score of corrupted images through each branch."""
-    normalized = benchmark == "imagenet_c"
-    texts = [] if normalized else [_about_made_corruptions(results)]
-    if normalized and (incomplete := incomplete_parts(results)):
+    normalized = "mce" in benchmark.metrics
+    texts = [] if normalized else [_about_made_corruptions(results, benchmark)]
+    if incomplete := incomplete_parts(results, benchmark.name):
         texts.append(
-            f"**Not the whole set**: {len(incomplete)} of {len(results.parts_of(benchmark))} parts have other than "
-            f"{IMAGENET_IMAGES:,} images. What is called mCE below cannot be compared with mCE elsewhere."
+            f"**Not the whole set**: {len(incomplete)} of {len(results.parts_of(benchmark.name))} parts have other "
+            f"than {benchmark.num_images:,} images. What is called mCE below cannot be compared with mCE elsewhere."
         )
     for branch in branches_of(results, benchmark):
-        score = score_of(results, benchmark, branch)
+        score = score_of(results, benchmark.name, branch)
         texts += [
-            f"### {TITLES[benchmark]}, {branch} branch",
+            f"### {benchmark.title}, {branch} branch",
             "Top-1 errors in percent; a corruption's mean error is over its five severities"
             + (", CE that over AlexNet's mean error." if normalized else "."),
             corruption_table(score, extra=False, normalized=normalized),
@@ -147,18 +144,19 @@ def _about_corruptions(results: EvaluationResults, benchmark: str) -> list[str]:
 
 def _score_in_words(score: CorruptionScore, normalized: bool) -> str:
     """What the 15 corruptions come to, or why they come to nothing."""
-    missing = score.missing()
+    missing, number = score.missing(), len(score.names)
     if missing:
         nothing = "no mCE and no mean error" if normalized else "no mean error"
-        return f"Partial: not measured are {'; '.join(missing)}. Therefore there is {nothing} over the 15 corruptions."
-    lines = [f"mean error: {percent(score.mean_error)} % (plain mean over the 15 corruptions)"]
+        lacking = "; ".join(missing)
+        return f"Partial: not measured are {lacking}. Therefore there is {nothing} over the {number} corruptions."
+    lines = [f"mean error: {percent(score.mean_error)} % (plain mean over the {number} corruptions)"]
     if normalized:
-        lines.insert(0, f"**mCE: {percent(score.mce)} %** (mean of the 15 CEs; AlexNet is 100 %)")
+        lines.insert(0, f"**mCE: {percent(score.mce)} %** (mean of the {number} CEs; AlexNet is 100 %)")
     return bullets(lines)
 
 
-def _about_made_corruptions(results: EvaluationResults) -> str:
-    sizes = {input_size(results, part) for part in results.parts_of("corruptions").values()}
+def _about_made_corruptions(results: RunResults, benchmark: Benchmark) -> str:
+    sizes = {input_size(results, part) for part in results.parts_of(benchmark.name).values()}
     strengths = {"CIFAR-10-C" if size < CIFAR_STRENGTHS_BELOW_PX else "ImageNet-C" for size in sizes}
     return (
         "Made on the fly from the evaluation images: this is NOT ImageNet-C, there is no CE, and no mean of it is an "
@@ -167,11 +165,12 @@ def _about_made_corruptions(results: EvaluationResults) -> str:
     )
 
 
-def _about_attacks(results: EvaluationResults) -> list[str]:
+def _about_attacks(results: RunResults) -> list[str]:
     """Tables of every curve, and what speaks against the attacks."""
     texts = [
         "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean image (FGSM). "
-        "PGD: images that no restart and no iterate turns. clean: the same images as they are."
+        "PGD: where `success` is any, images that no restart and no iterate turns; where it is last, at the last point "
+        "of one attack. clean: the same images as they are."
     ]
     for name, points in attack_curves(results).items():
         parts = [results.parts[point.key] for point in points]
@@ -180,12 +179,12 @@ def _about_attacks(results: EvaluationResults) -> list[str]:
     return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
 
 
-def _about_confusions(parts: Collection[Part], answered_by: str) -> list[str]:
-    table = confusion_table(parts, answered_by)
+def _about_confusions(parts: Collection[Part], by: str) -> list[str]:
+    table = confusion_table(parts, by)
     if not table:
         return []
     sums = ""
     if len(parts) > 1:
-        shared = " Those of clean images, which all passes share, are counted once." if answered_by == _IMAGES else ""
-        sums = f" Each pass keeps its commonest alone, so that sums over passes are the least they can be.{shared}"
-    return [f"The commonest confusions.{sums}", table]
+        shared = " Those of clean images, which all passes share, are counted once." if by == _IMAGES else ""
+        sums = f" Each pass keeps its most frequent alone, so that sums over passes are the least they can be.{shared}"
+    return [f"The most frequent confusions.{sums}", table]

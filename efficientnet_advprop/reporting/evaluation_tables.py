@@ -4,36 +4,40 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from efficientnet_advprop.evaluation import (
-    CORRUPTED,
-    EXTRA,
-    IMAGENET_C_CORRUPTIONS,
+    CLEAN_IMAGES,
     SEVERITIES,
-    TITLES,
     AttackPoint,
     CorruptionScore,
-    EvaluationResults,
     Part,
+    RunResults,
     attack_curves,
-    benchmark_of,
-    commonest_confusions,
     corruption_key,
     incomplete_parts,
     masked_gradient_warnings,
+    most_frequent_confusions,
     score_of,
 )
-from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH
+from efficientnet_advprop.recipes import (
+    ATTACKED,
+    AUXILIARY_BRANCH,
+    BENCHMARKS,
+    CORRUPTED,
+    MAIN_BRANCH,
+    Benchmark,
+    benchmark_of,
+)
 from efficientnet_advprop.reporting.markdown import MARKDOWN, PLAIN, percent, table
 
 ATTACKS = {"noise": "noise", "one_step": "one step", "pgd": "PGD"}
-# Kinds of images, where it is not branches that answer.
-KINDS = {"clean": "clean", **ATTACKS}
+# Kinds of images, where an attack was made through one branch.
+KINDS = {CLEAN_IMAGES: "clean", **ATTACKS}
 _CONFUSIONS_SHOWN = 10
 _RESIZES = {
     "model": "The images of 224 px were resized to the network's input of {size} px (`resize`: model).",
     "native": "The network ran on the images at their own 224 px, whatever its input size (`resize`: native).",
 }
 _SUMMARY_HEADERS = (
-    "shares in %",
+    "in %",
     "branch",
     "images",
     "bad images",
@@ -46,10 +50,10 @@ _SUMMARY_HEADERS = (
 )
 
 
-def evaluation_table(results: EvaluationResults) -> str:
+def evaluation_table(results: RunResults) -> str:
     """The last thing an evaluation prints: every benchmark through every branch, and what has to be known beside it."""
     notes = [
-        f"{TITLES[benchmark]}: {note}"
+        f"{benchmark.title}: {note}"
         for benchmark in measured_benchmarks(results)
         for note in about_resizing(results, benchmark)
     ]
@@ -57,7 +61,7 @@ def evaluation_table(results: EvaluationResults) -> str:
     return "\n".join([benchmark_table(results, PLAIN), *notes, *warnings])
 
 
-def benchmark_table(results: EvaluationResults, style: str = MARKDOWN) -> str:
+def benchmark_table(results: RunResults, style: str = MARKDOWN) -> str:
     """A line for each benchmark and branch; for attacks one for each strength.
 
     Args:
@@ -66,24 +70,23 @@ def benchmark_table(results: EvaluationResults, style: str = MARKDOWN) -> str:
     """
     rows = []
     for benchmark in measured_benchmarks(results):
-        if benchmark in CORRUPTED:
+        if benchmark.kind == CORRUPTED:
             rows += [_corrupted_row(results, benchmark, branch) for branch in branches_of(results, benchmark)]
-        elif benchmark == "pgd":
+        elif benchmark.kind == ATTACKED:
             rows += [_attacked_row(results, point) for points in attack_curves(results).values() for point in points]
         else:
-            rows += _plain_rows(benchmark, results.parts[benchmark])
+            rows += _plain_rows(benchmark, results.parts[benchmark.name])
     return table(rows, _SUMMARY_HEADERS, style)
 
 
-def measured_benchmarks(results: EvaluationResults) -> list[str]:
+def measured_benchmarks(results: RunResults) -> list[Benchmark]:
     """Those of which there is something, in the order of reports."""
-    measured = {benchmark_of(key) for key in results.parts}
-    return [benchmark for benchmark in TITLES if benchmark in measured]
+    return [benchmark for benchmark in BENCHMARKS.values() if results.parts_of(benchmark.name)]
 
 
-def branches_of(results: EvaluationResults, benchmark: str) -> list[str]:
+def branches_of(results: RunResults, benchmark: Benchmark) -> list[str]:
     """The branches that a benchmark was measured through, the main one first; for attacks the kinds of images."""
-    return main_first(branch for part in results.parts_of(benchmark).values() for branch in part.scores)
+    return main_first(branch for part in results.parts_of(benchmark.name).values() for branch in part.scores)
 
 
 def main_first(branches: Iterable[str]) -> list[str]:
@@ -92,17 +95,17 @@ def main_first(branches: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(branches), key=lambda branch: known.index(branch) if branch in known else len(known))
 
 
-def about_resizing(results: EvaluationResults, benchmark: str) -> list[str]:
+def about_resizing(results: RunResults, benchmark: Benchmark) -> list[str]:
     """How images of one size reached a network of another, where that was a choice."""
     chosen = {
         (part.settings["resize"], input_size(results, part))
-        for part in results.parts_of(benchmark).values()
+        for part in results.parts_of(benchmark.name).values()
         if "resize" in part.settings
     }
     return [_RESIZES[resize].format(size=size) for resize, size in sorted(chosen) if resize in _RESIZES]
 
 
-def input_size(results: EvaluationResults, part: Part) -> int:
+def input_size(results: RunResults, part: Part) -> int:
     """Side of the images that the network was shown, in pixels."""
     return part.settings.get("input_image_size", results.evaluated.input_image_size)
 
@@ -112,7 +115,7 @@ def corruption_table(score: CorruptionScore, extra: bool, normalized: bool) -> s
 
     Args:
         score: of all of them.
-        extra: the four extra corruptions instead of the 15.
+        extra: those that the score leaves out, instead of those that it is made of.
         normalized: with the error over AlexNet's (CE), which is about ImageNet-C alone.
     """
     rows = [
@@ -124,7 +127,7 @@ def corruption_table(score: CorruptionScore, extra: bool, normalized: bool) -> s
             percent(row.ce) if normalized else "",
         )
         for row in score.rows
-        if (row.group == EXTRA) == extra
+        if (row.name not in score.names) == extra
     ]
     severities = (f"severity {severity}" for severity in SEVERITIES)
     return table(rows, ("group", "corruption", *severities, "mean error, %", "CE, %")) if rows else ""
@@ -136,7 +139,7 @@ def group_table(score: CorruptionScore) -> str:
     return table(rows, ("group", "mean error, %")) if rows else ""
 
 
-def attack_table(results: EvaluationResults, points: Sequence[AttackPoint]) -> str:
+def attack_table(results: RunResults, points: Sequence[AttackPoint]) -> str:
     """Top-1 in percent and loss under the attacks of one curve: a column for each epsilon."""
     rows = [("clean, top-1 %", *(percent(point.clean) for point in points))]
     for kind, title in ATTACKS.items():
@@ -148,56 +151,56 @@ def attack_table(results: EvaluationResults, points: Sequence[AttackPoint]) -> s
     return table(rows, ("", *(f"epsilon {point.epsilon_px:g} px" for point in points)))
 
 
-def confusion_table(parts: Iterable[Part], answered_by: str) -> str:
-    """The commonest confusions; empty where none was kept.
+def confusion_table(parts: Iterable[Part], by: str) -> str:
+    """The most frequent confusions; empty where none was kept.
 
     Args:
         parts: whose confusions are counted together.
-        answered_by: what they are told apart by, "branch" or "images".
+        by: what there are several of, "branch" or "images".
     """
-    confusions = commonest_confusions(parts, _CONFUSIONS_SHOWN)
+    confusions = most_frequent_confusions(parts, _CONFUSIONS_SHOWN)
     rows = [
-        (KINDS.get(answered, answered), true, taken_for, f"{times:,}")
-        for answered in main_first(confusions)
-        for true, taken_for, times in confusions[answered]
+        (KINDS.get(name, name), true, taken_for, f"{times:,}")
+        for name in main_first(confusions)
+        for true, taken_for, times in confusions[name]
     ]
-    return table(rows, (answered_by, "class", "taken for", "times")) if rows else ""
+    return table(rows, (by, "class", "taken for", "times")) if rows else ""
 
 
-def _plain_rows(benchmark: str, part: Part) -> list[tuple[str, ...]]:
-    """A benchmark of one part; where it shows 200 classes, top-1 is among these."""
+def _plain_rows(benchmark: Benchmark, part: Part) -> list[tuple[str, ...]]:
+    """A benchmark of one part; where it shows some classes, top-1 is among these."""
     rows = []
     for branch in main_first(part.scores):
         scores = part.scores[branch]
-        of_200 = scores.get("top1_of_200")
-        title = TITLES[benchmark] if of_200 is None else f"{TITLES[benchmark]}, 200-way"
-        headline, strict = (scores.get("top1"), None) if of_200 is None else (of_200, scores.get("top1"))
+        title, headline, strict = benchmark.title, scores.get("top1"), None
+        if benchmark.classes:
+            number = len(benchmark.classes)
+            title, headline, strict = f"{title}, {number}-way", scores.get(f"top1_of_{number}"), headline
         rows.append(_row(title, branch, [part], headline, scores.get("top5"), scores.get("loss"), strict=strict))
     return rows
 
 
-def _corrupted_row(results: EvaluationResults, benchmark: str, branch: str) -> tuple[str, ...]:
-    """Means over 15 corruptions and five severities, if all are there."""
-    score = score_of(results, benchmark, branch)
-    missing = len(score.missing())
-    number = len(IMAGENET_C_CORRUPTIONS)
+def _corrupted_row(results: RunResults, benchmark: Benchmark, branch: str) -> tuple[str, ...]:
+    """Means over corruptions and five severities, if all are there."""
+    score = score_of(results, benchmark.name, branch)
+    missing, number = len(score.missing()), len(score.names)
     extent = f"partial ({number - missing} of {number})" if missing else f"mean of {number}"
     means = []
     for metric in ("top1", "top5", "loss"):
-        values = results.scores_of(benchmark, branch, metric)
-        keys = (corruption_key(benchmark, name, level) for name in IMAGENET_C_CORRUPTIONS for level in SEVERITIES)
+        values = results.scores_of(benchmark.name, branch, metric)
+        keys = (corruption_key(benchmark.name, name, level) for name in score.names for level in SEVERITIES)
         wanted = [values.get(key) for key in keys]
         means.append(None if None in wanted else statistics.fmean(wanted))
-    parts = list(results.parts_of(benchmark).values())
-    if benchmark == "imagenet_c" and incomplete_parts(results):
+    parts = list(results.parts_of(benchmark.name).values())
+    if incomplete_parts(results, benchmark.name):
         extent += ", not all images"
-    mce = score.mce if benchmark == "imagenet_c" else None
-    return _row(f"{TITLES[benchmark]}, {extent}", branch, parts, *means, mce=mce)
+    mce = score.mce if "mce" in benchmark.metrics else None
+    return _row(f"{benchmark.title}, {extent}", branch, parts, *means, mce=mce)
 
 
-def _attacked_row(results: EvaluationResults, point: AttackPoint) -> tuple[str, ...]:
+def _attacked_row(results: RunResults, point: AttackPoint) -> tuple[str, ...]:
     part = results.parts[point.key]
-    title = f"{TITLES['pgd']} {point.norm}, epsilon {point.epsilon_px:g} px"
+    title = f"{benchmark_of(point.key).title} {point.norm}, epsilon {point.epsilon_px:g} px"
     return _row(title, point.branch, [part], point.pgd, None, part.scores.get("pgd", {}).get("loss"))
 
 

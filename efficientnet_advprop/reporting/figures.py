@@ -1,13 +1,13 @@
-"""What the figures share: size, bars with errors, a PNG that is whole or not there."""
+"""What the figures share: size, numbers in percent, a PNG that is whole or not there."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.figure
 import numpy as np
 
-from efficientnet_advprop.evaluation.estimates import Estimate
+from efficientnet_advprop.evaluation import Estimate
 from efficientnet_advprop.files import write_atomic
 
 FIGURES_FOLDER = "figures"
@@ -30,17 +30,6 @@ def panels(
     figure = matplotlib.figure.Figure(figsize=(10, height), layout="constrained")
     figure.suptitle(title, fontsize=10)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
-
-
-def horizontal_bars(axis: Any, estimates: Mapping[str, Estimate]) -> None:
-    """Bars from the first at the top; their axis starts near the least, since what matters are differences."""
-    means, errors = in_percent(list(estimates.values()))
-    axis.barh(list(estimates), means, xerr=errors, color="tab:blue", capsize=3)
-    axis.invert_yaxis()
-    if min(means) > 0:
-        left = max(0.0, min(means) - max(errors) - max(1.0, max(means) - min(means)))
-        right = max(mean + error for mean, error in zip(means, errors, strict=True))
-        axis.set_xlim(left, right + 0.03 * (right - left))
 
 
 def in_percent(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tabulate
 
-from efficientnet_advprop.evaluation.estimates import Estimate
+from efficientnet_advprop.evaluation import Estimate
 from efficientnet_advprop.files import write_atomic
 
 MARKDOWN = "github"
@@ -28,7 +28,7 @@ def table(rows: Sequence[Sequence[str | int]], headers: Sequence[str], style: st
 
 
 def percent(value: float | Estimate | None, signed: bool = False) -> str:
-    """A share in percent, with its standard error where that is known; empty for None."""
+    """A fraction in percent, with its standard error where that is known; empty for None."""
     if value is None:
         return ""
     if not isinstance(value, Estimate):
@@ -36,6 +36,13 @@ def percent(value: float | Estimate | None, signed: bool = False) -> str:
     rounded = round(100 * value.mean, 2) + 0.0  # no minus before a 0
     mean = f"{rounded:{'+' if signed else ''}.2f}"
     return mean if math.isnan(value.standard_error) else f"{mean} ± {100 * value.standard_error:.2f}"
+
+
+def marked(text: str, is_significant: bool, style: str = MARKDOWN) -> str:
+    """A difference in bold, on terminals with a star, where it is significant."""
+    if not is_significant:
+        return text
+    return f"**{text}**" if style == MARKDOWN else f"{text} *"
 
 
 def bullets(lines: Sequence[str]) -> str:

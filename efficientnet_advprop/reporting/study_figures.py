@@ -1,56 +1,128 @@
-"""The figures of a study, as PNG."""
+"""The figures of a study, as PNG: those of a comparison for each model, and what was observed in single runs."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.figure
 import numpy as np
+import tensorflow as tf
 
-from efficientnet_advprop.evaluation import BRANCH_GAP, Row
-from efficientnet_advprop.reporting.figures import horizontal_bars, in_percent, panels, save
-
-_MEASURES = {"top1_main": "clean", "top1_pgd": "under PGD", "top1_corrupted": "corrupted"}
-
-
-def write_accuracy_bars(path: str, rows: Sequence[Row], title: str) -> None:
-    """Draw top-1 of every row: clean, attacked, corrupted; bars with standard errors."""
-    figure, axes = panels(1, len(_MEASURES), title, height=0.4 * len(rows) + 1.4)
-    for axis, (name, measure) in zip(axes[0], _MEASURES.items(), strict=True):
-        horizontal_bars(axis, {row.name: row.values[name] for row in rows})
-        axis.set_xlabel(f"top-1 {measure}, %")
-    for axis in axes[0][1:]:
-        axis.set_yticklabels([])
-    save(figure, path)
+from efficientnet_advprop.evaluation import IMAGES, Column, Comparison, NetworkRow, RunResults, read_observations
+from efficientnet_advprop.recipes import BASELINE, FAST_ADVPROP, MAIN_BRANCH, Trial
+from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures
+from efficientnet_advprop.reporting.figures import FIGURES_FOLDER, in_percent, panels, save
+from efficientnet_advprop.reporting.study_report import comparison_of
 
 
-def write_branch_gaps(path: str, rows: Sequence[Row], title: str) -> None:
-    """Draw by how much the main branch is better on clean images than the auxiliary one, of rows that have both."""
-    figure, axes = panels(1, 1, title, height=0.4 * len(rows) + 1.4)
-    horizontal_bars(axes[0][0], {row.name: row.values[BRANCH_GAP] for row in rows if BRANCH_GAP in row.values})
-    axes[0][0].set_xlabel("top-1 of main over auxiliary branch, points")
-    save(figure, path)
+def write_study_figures(folder: str, trials: Sequence[Trial], runs: Mapping[str, RunResults]) -> list[tuple[str, str]]:
+    """Draw what there is to draw; returns (path inside the folder, caption) of each figure.
+
+    Args:
+        folder: of the study, which holds what was observed in its runs.
+        trials: all of them.
+        runs: the finished ones by their trials' keys.
+    """
+    tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
+    figures = []
+    for model in dict.fromkeys(trial.model for trial in trials):
+        comparison = comparison_of(runs, model)
+        of_model = [trial for trial in trials if trial.model == model]
+        if comparison.rows:
+            found = write_comparison_figures(folder, comparison, model)
+            figures += [(path, f"{model}: {caption}") for path, caption in found]
+            figures += _figure_of_strengths(folder, model, of_model, comparison)
+        figures += _figures_of_runs(folder, model, read_observations(folder, of_model))
+    return figures
+
+
+def _figure_of_strengths(
+    folder: str, model: str, trials: Sequence[Trial], comparison: Comparison
+) -> list[tuple[str, str]]:
+    """Top-1 against the strength of the training attack, where schemes were trained with several."""
+    by_scheme = _rows_by_strength(trials, comparison.rows)
+    if not by_scheme:
+        return []
+    name = f"{FIGURES_FOLDER}/{model}-attack-strength.png"
+    write_attack_strengths(os.path.join(folder, name), by_scheme, comparison, model)
+    return [(name, f"{model}: top-1 against the strength of the training attack; axes do not start at 0.")]
+
+
+def _rows_by_strength(trials: Sequence[Trial], rows: Sequence[NetworkRow]) -> dict[str, list[tuple[float, NetworkRow]]]:
+    """(epsilon in pixels, row) of the schemes that were trained with several strengths."""
+    row_of_name = {row.name: row for row in rows}
+    by_scheme: dict[str, dict[float, NetworkRow]] = {}
+    for trial in trials:
+        if trial.recipe.attacking_terms and trial.recipe.scheme != FAST_ADVPROP and trial.row in row_of_name:
+            by_scheme.setdefault(trial.recipe.scheme, {})[trial.recipe.attack.epsilon_px] = row_of_name[trial.row]
+    return {scheme: sorted(found.items()) for scheme, found in by_scheme.items() if len(found) > 1}
+
+
+def _figures_of_runs(
+    folder: str, model: str, observed: Mapping[Trial, Mapping[str, np.ndarray]]
+) -> list[tuple[str, str]]:
+    """Gradients of the runs that were looked at, and running statistics of the first that has two branches."""
+    figures = []
+    gradients = {
+        f"{trial.row}, {branch}" if len(trial.recipe.branches) > 1 else trial.row: seen[f"gradients/{branch}"]
+        for trial, seen in observed.items()
+        for branch in trial.recipe.branches
+    }
+    if gradients:
+        name = f"{FIGURES_FOLDER}/{model}-gradients.png"
+        images = next(iter(observed.values()))[IMAGES]
+        write_gradients(os.path.join(folder, name), images, gradients, model)
+        figures.append(
+            (
+                name,
+                f"{model}: gradients of the loss with respect to the image, runs of seed {_seeds(observed)}; each "
+                "clipped to its mean +- 3 standard deviations and rescaled.",
+            )
+        )
+    for trial, seen in observed.items():
+        if len(trial.recipe.branches) > 1:
+            name = f"{FIGURES_FOLDER}/{model}-running-statistics.png"
+            statistics = {place: values for place, values in seen.items() if place.count("/") == 2}
+            write_running_statistics(os.path.join(folder, name), statistics, f"{model}, {trial.row}")
+            run = f"{trial.row}, seed {trial.recipe.seed}"
+            figures.append((name, f"{model}: running means and variances of a few batch norms, {run}."))
+            break
+    return figures
+
+
+def _seeds(trials: Iterable[Trial]) -> str:
+    return ", ".join(str(seed) for seed in dict.fromkeys(trial.recipe.seed for trial in trials))
 
 
 def write_attack_strengths(
-    path: str, by_scheme: Mapping[str, Sequence[tuple[float, Row]]], baseline: Row | None, title: str
+    path: str, by_scheme: Mapping[str, Sequence[tuple[float, NetworkRow]]], comparison: Comparison, title: str
 ) -> None:
-    """Draw top-1 against the strength of the training attack.
+    """Draw top-1 against the strength of the training attack, a panel for each benchmark.
 
     Args:
         path: of the PNG.
         by_scheme: (epsilon in pixels, row) of each scheme.
-        baseline: drawn across, as it knows no attack; None where all its runs diverged.
+        comparison: of the rows; its baseline is drawn across, as it knows no attack.
         title: above all.
     """
-    figure, axes = panels(1, len(_MEASURES), title, height=3.2)
-    for axis, (name, measure) in zip(axes[0], _MEASURES.items(), strict=True):
-        if baseline is not None:
-            axis.axhline(100 * baseline.values[name].mean, color="grey", linestyle="--", label=baseline.name)
+    columns = [column for column in comparison.columns if _is_shown(column)]
+    baseline = next((row for row in comparison.rows if row.name == BASELINE), None)
+    figure, axes = panels(1, len(columns), title, height=3.2)
+    for axis, column in zip(axes[0], columns, strict=True):
+        if baseline is not None and column in baseline.values:
+            axis.axhline(100 * baseline.values[column].mean, color="grey", linestyle="--", label=baseline.name)
         for scheme, rows in by_scheme.items():
-            estimates = [row.values[name] for _, row in rows]
-            axis.errorbar([epsilon for epsilon, _ in rows], *in_percent(estimates), marker="o", label=scheme)
-        axis.set(xlabel="epsilon of the training attack, px", ylabel=f"top-1 {measure}, %")
+            shown = [(epsilon, row.values[column]) for epsilon, row in rows if column in row.values]
+            estimates = in_percent([value for _, value in shown])
+            axis.errorbar([epsilon for epsilon, _ in shown], *estimates, marker="o", label=scheme)
+        axis.set_title(column.title, fontsize=8)
+        axis.set(xlabel="epsilon of the training attack, px", ylabel="top-1, %")
     axes[0][0].legend(fontsize=8)
     save(figure, path)
+
+
+def _is_shown(column: Column) -> bool:
+    """Whether it is the accuracy on images as they are, corrupted or attacked."""
+    return column.metric == "top1" and column.branch == MAIN_BRANCH and not column.corruption
 
 
 def write_running_statistics(path: str, statistics: Mapping[str, np.ndarray], title: str) -> None:

@@ -8,7 +8,7 @@ import tabulate
 from efficientnet_advprop.recipes import CROSS_ENTROPY, DataFacts, Recipe
 
 _PREDICTIONS_SHOWN = 25
-_SHARES = ("top1", "top5")
+_FRACTIONS = ("top1", "top5")
 
 
 def describe_recipe(recipe: Recipe) -> str:
@@ -74,7 +74,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
 
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:
-    """Images and their likeliest classes; only the first of many images.
+    """Images and their most likely classes; only the first of many images.
 
     Args:
         predictions: `file` and `top`, a list of `name` and `probability`, of each.
@@ -90,7 +90,7 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Files of one network beside each other: how far their answers are apart, sizes, times.
+    """Files of one network beside each other: how far their logits are apart, sizes, times.
 
     Args:
         rows: the same named values of each file.
@@ -101,6 +101,6 @@ def comparison_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _format(name: str, value: Any) -> str:
-    if name.startswith(_SHARES):
+    if name.startswith(_FRACTIONS):
         return f"{100 * value:.2f} %"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

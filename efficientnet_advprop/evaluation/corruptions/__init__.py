@@ -5,10 +5,6 @@ Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Com
 """
 
 from efficientnet_advprop.evaluation.corruptions.libraries import require_libraries
-from efficientnet_advprop.evaluation.corruptions.table import (
-    CORRUPTIONS,
-    STUDY_CORRUPTIONS,
-    corrupt,
-)
+from efficientnet_advprop.evaluation.corruptions.table import corrupt
 
-__all__ = ["CORRUPTIONS", "STUDY_CORRUPTIONS", "corrupt", "require_libraries"]
+__all__ = ["corrupt", "require_libraries"]

@@ -9,21 +9,21 @@ import scipy.ndimage
 from efficientnet_advprop.evaluation.corruptions.libraries import opencv
 
 
-def contrast(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """This share of every channel's distance from its mean."""
+def contrast(image: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """This fraction of every channel's distance from its mean."""
     del rng
     means = image.mean(axis=(0, 1), keepdims=True)
-    return means + share * (image - means)
+    return means + fraction * (image - means)
 
 
 def elastic_transform(image: np.ndarray, strength: tuple[float, float, float], rng: np.random.Generator) -> np.ndarray:
     """Corners moved at random, then every pixel, near ones alike: (distance, sigma, distance of corners).
 
-    All are shares of the short side. A pixel's move is uniform noise within `distance`, smoothed by a Gaussian of this
-    `sigma`, which leaves little of it.
+    All are fractions of the short side. A pixel's move is uniform noise within `distance`, smoothed by a Gaussian of
+    this `sigma`, which leaves little of it.
     """
     height, width = image.shape[:2]
-    distance_px, sigma_px, corner_px = (share * min(height, width) for share in strength)
+    distance_px, sigma_px, corner_px = (fraction * min(height, width) for fraction in strength)
     skewed = _skewed(image.astype(np.float32), corner_px, rng)
     rows, columns = np.mgrid[:height, :width]
     across, down = _smooth_moves((2, height, width), distance_px, sigma_px, rng)
@@ -59,11 +59,11 @@ def _smooth_moves(
     return distance_px * np.stack(smooth)
 
 
-def pixelate(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Down to this share of the side, and up again."""
+def pixelate(image: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Down to this fraction of the side, and up again."""
     del rng
     height, width = image.shape[:2]
-    small = PIL.Image.fromarray(image).resize((int(width * share), int(height * share)), PIL.Image.Resampling.BOX)
+    small = PIL.Image.fromarray(image).resize((int(width * fraction), int(height * fraction)), PIL.Image.Resampling.BOX)
     return np.asarray(small.resize((width, height), PIL.Image.Resampling.BOX))
 
 

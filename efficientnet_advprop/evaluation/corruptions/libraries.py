@@ -1,20 +1,26 @@
 """The libraries of corruptions, imported when a corruption first calls them.
 
 They take about a second, and OpenCV needs the system's libGL and GLib, which a bare server may lack. The corruptions of
-a study do without.
+a study need neither.
 """
 
+from collections.abc import Iterable
 from types import ModuleType
 
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import STUDY_BENCHMARKS, RecipeError
 
 
-def require_libraries() -> None:
-    """Refuse what would end in the middle of an evaluation.
+def require_libraries(names: Iterable[str]) -> None:
+    """Refuse corruptions that would end in the middle of an evaluation.
+
+    Args:
+        names: of the corruptions.
 
     Raises:
-        RecipeError: when a library cannot be imported.
+        RecipeError: when a library that one needs cannot be imported.
     """
+    if set(names) <= set(STUDY_BENCHMARKS.corruptions):
+        return
     try:
         opencv()
         imagecorruptions()

@@ -12,6 +12,7 @@ import numpy as np
 
 from efficientnet_advprop.evaluation.corruptions import blur, digital, noise, weather
 from efficientnet_advprop.evaluation.imagenet_c import CIFAR_STRENGTHS_BELOW_PX, SEVERITIES
+from efficientnet_advprop.recipes import MADE_CORRUPTIONS
 
 
 class _Corruption(NamedTuple):
@@ -22,15 +23,15 @@ class _Corruption(NamedTuple):
     large: tuple[Any, ...]
 
 
-# ImageNet-C's are pixels, as shares of 244, which the authors say should have been 224, the side: here shares of that.
-# (imagecorruptions has others, without the affine part.)
+# ImageNet-C's are pixels, as fractions of 244, which the authors say should have been 224, the side: here they are
+# fractions of that. (imagecorruptions has others, without the affine part.)
 _LARGE_ELASTIC = tuple(
-    tuple(share * 244 / 224 for share in shares)
-    for shares in ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
+    tuple(fraction * 244 / 224 for fraction in fractions)
+    for fractions in ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
 )
 
-# ImageNet-C's corruptions in its order: noise, blur, weather, digital.
-_OF_IMAGENET_C = {
+# Every one of `MADE_CORRUPTIONS`: noise, blur, weather, digital, and one of ImageNet-C's extra ones.
+_TABLE = {
     "gaussian_noise": _Corruption(
         noise.gaussian_noise, small=(0.04, 0.06, 0.08, 0.09, 0.10), large=(0.08, 0.12, 0.18, 0.26, 0.38)
     ),
@@ -94,19 +95,10 @@ _OF_IMAGENET_C = {
     ),
     "pixelate": _Corruption(digital.pixelate, small=(0.95, 0.9, 0.85, 0.75, 0.65), large=(0.6, 0.5, 0.4, 0.3, 0.25)),
     "jpeg_compression": _Corruption(digital.jpeg_compression, small=(80, 65, 58, 50, 40), large=(25, 18, 15, 10, 7)),
-}
-# Those that ImageNet-C has beside its fifteen, and leaves out of its score; three more are not made here.
-_EXTRA = {
     "gaussian_blur": _Corruption(blur.gaussian_blur, small=(0.4, 0.6, 0.7, 0.8, 1.0), large=(1, 2, 3, 4, 6)),
 }
-
-CORRUPTIONS = tuple(_OF_IMAGENET_C)
-# The six of a study. They need neither OpenCV nor numba.
-STUDY_CORRUPTIONS = ("gaussian_noise", "shot_noise", "gaussian_blur", "contrast", "pixelate", "jpeg_compression")
-
-_TABLE = {**_OF_IMAGENET_C, **_EXTRA}
 # Part of the seed: a new corruption goes to the end, or it changes the images of those behind it.
-_NUMBERS = {name: number for number, name in enumerate(_TABLE)}
+_NUMBERS = {name: number for number, name in enumerate(MADE_CORRUPTIONS)}
 
 
 def corrupt(image: np.ndarray, name: str, severity: int, seed: int) -> np.ndarray:
@@ -116,7 +108,7 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int) -> np.ndarra
 
     Args:
         image: uint8 [H, W, 3], 8 px or more to each side.
-        name: one of `CORRUPTIONS` or `STUDY_CORRUPTIONS`.
+        name: one of `MADE_CORRUPTIONS`.
         severity: 1 to 5.
         seed: of this image; the same seed, corruption and severity give the same result.
 
@@ -126,8 +118,8 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int) -> np.ndarra
     Raises:
         ValueError: for an unknown corruption or severity; the message lists the known ones.
     """
-    if name not in _TABLE:
-        raise ValueError(f"unknown corruption {name!r}; known: {', '.join(_TABLE)}")
+    if name not in MADE_CORRUPTIONS:
+        raise ValueError(f"unknown corruption {name!r}; known: {', '.join(MADE_CORRUPTIONS)}")
     if severity not in SEVERITIES:
         raise ValueError(f"severity {severity}: known are 1 to 5")
     function, small, large = _TABLE[name]
