@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.evaluation import IMAGES, Column, Comparison, NetworkRow, RunResults, read_observations
-from efficientnet_advprop.recipes import BASELINE, FAST_ADVPROP, MAIN_BRANCH, Trial
+from efficientnet_advprop.recipes import BASELINE, MAIN_BRANCH, Trial, scheme_named
 from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures
 from efficientnet_advprop.reporting.figures import FIGURES_FOLDER, in_percent, panels, save
 from efficientnet_advprop.reporting.study_report import comparison_of
@@ -52,7 +52,8 @@ def _rows_by_strength(trials: Sequence[Trial], rows: Sequence[NetworkRow]) -> di
     row_of_name = {row.name: row for row in rows}
     by_scheme: dict[str, dict[float, NetworkRow]] = {}
     for trial in trials:
-        if trial.recipe.attacking_terms and trial.recipe.scheme != FAST_ADVPROP and trial.row in row_of_name:
+        varies = scheme_named(trial.recipe.scheme).varies_strength and trial.recipe.attacking_terms
+        if varies and trial.row in row_of_name:
             by_scheme.setdefault(trial.recipe.scheme, {})[trial.recipe.attack.epsilon_px] = row_of_name[trial.row]
     return {scheme: sorted(found.items()) for scheme, found in by_scheme.items() if len(found) > 1}
 
