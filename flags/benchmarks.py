@@ -5,9 +5,9 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import STUDY_BENCHMARKS, BenchmarkSpec, RecipeError
+from efficientnet_advprop.recipes import BENCHMARKS, STUDY_BENCHMARKS, BenchmarkSpec, RecipeError
 from flags.command import given_flags
-from flags.flag import CROPPED_BENCHMARKS, OWN_BENCHMARKS
+from flags.flag import is_cropped, is_own
 
 
 def asked_benchmarks(values: absl_flags.FlagValues) -> tuple[str, ...]:
@@ -43,7 +43,8 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
     spec.validate()
     if is_study:
         _refuse_in_a_study(names)
-    if values.input_image_size is not None and spec.resize == "native" and set(names) <= set(CROPPED_BENCHMARKS):
+    native = spec.resize == "native" and all(is_cropped(BENCHMARKS[name]) for name in names)
+    if values.input_image_size is not None and native:
         raise RecipeError(
             "--input_image_size would have no effect: --robustness_resize=native shows images as they are"
         )
@@ -52,9 +53,10 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
 
 def _refuse_in_a_study(names: tuple[str, ...]) -> None:
     """Its runs are compared on their own images, and clean accuracy says which of them diverged."""
+    own = [name for name, benchmark in BENCHMARKS.items() if is_own(benchmark)]
     for name in names:
-        if name not in OWN_BENCHMARKS:
-            raise RecipeError(f"benchmark {name} of a study: its runs are measured on {', '.join(OWN_BENCHMARKS)}")
+        if name not in own:
+            raise RecipeError(f"benchmark {name} of a study: its runs are measured on {', '.join(own)}")
     if "clean" not in names:
         raise RecipeError("the benchmarks of a study have to include clean")
 

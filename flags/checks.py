@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import SCHEMES, AttackSpec, Recipe, RecipeError, TermWeights, scheme_named
+from efficientnet_advprop.recipes import BENCHMARKS, SCHEMES, AttackSpec, Recipe, RecipeError, TermWeights, scheme_named
 from flags.benchmarks import asked_benchmarks
 from flags.command import given_flags
 from flags.flag import TRAINING
@@ -26,7 +26,7 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
     Raises:
         RecipeError: naming the flags.
     """
-    asked = asked_benchmarks(values)
+    asked = [BENCHMARKS[name] for name in asked_benchmarks(values) if name in BENCHMARKS]
     for flag in given_flags(values):
         if flag.kind is str and not values[flag.name].value:
             raise RecipeError(f"--{flag.name}= is empty")
@@ -34,10 +34,11 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
             raise RecipeError(f"--{flag.name} is about one run: --mode=study has --{flag.instead_in_study}")
         if values.mode not in flag.modes:
             raise RecipeError(f"--{flag.name} is read by --mode={_in_words(flag.modes)}, not by {values.mode}")
-        if flag.needs_benchmarks and not asked:
+        if flag.needs_benchmarks and not asked_benchmarks(values):
             raise RecipeError(f"--{flag.name} would have no effect without --benchmarks")
-        if flag.benchmarks and asked and not set(flag.benchmarks) & set(asked):
-            raise RecipeError(f"--{flag.name} would have no effect: {' and '.join(flag.benchmarks)} alone read it")
+        if flag.read_by and asked and not any(map(flag.read_by, asked)):
+            readers = (benchmark.name for benchmark in BENCHMARKS.values() if flag.read_by(benchmark))
+            raise RecipeError(f"--{flag.name} would have no effect: {' and '.join(readers)} alone read it")
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
     if values.mode == "study":

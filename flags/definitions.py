@@ -3,10 +3,10 @@
 Names and senses are the official trainer's where it has the flag (models/official/efficientnet/main.py).
 """
 
-from efficientnet_advprop.recipes import BENCHMARKS, CORRUPTED, ROBUSTNESS_RESIZES, SUCCESSES
+from efficientnet_advprop.recipes import BENCHMARKS, ROBUSTNESS_RESIZES, SUCCESSES
 from efficientnet_advprop.recipes.attack_spec import NORMS
 from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS
-from flags.flag import CROPPED_BENCHMARKS, MODES, OWN_BENCHMARKS, READING, TRAINING, Flag
+from flags.flag import MODES, READING, TRAINING, Flag, is_attacked, is_cropped, is_made, is_own
 from flags.recipe_flags import RECIPE_FLAGS
 
 _LOOP = (*TRAINING, "study")
@@ -16,8 +16,7 @@ _EVAL, _STUDY, _COMPARE, _EVAL_OR_STUDY = ("eval",), ("study",), ("compare",), (
 _RUN_OR_CHECK = (*TRAINING, *READING, "check_data")
 _IMAGES = (*_LOOP, "eval", "check_data")
 _OF_BENCHMARKS = {"needs_benchmarks": True}
-_PGD = {**_OF_BENCHMARKS, "benchmarks": ("pgd",)}
-_MADE = tuple(name for name in OWN_BENCHMARKS if BENCHMARKS[name].kind == CORRUPTED)
+_PGD = {**_OF_BENCHMARKS, "read_by": is_attacked}
 
 FLAGS: tuple[Flag, ...] = (
     Flag("mode", MODES, "What to do; train_and_eval if absent.", MODES),
@@ -42,7 +41,7 @@ FLAGS: tuple[Flag, ...] = (
         "Corruptions made on the fly; ImageNet-C's fifteen if absent, in a study six.",
         _EVAL_OR_STUDY,
         **_OF_BENCHMARKS,
-        benchmarks=_MADE,
+        read_by=is_made,
         benchmark_field="corruptions",
     ),
     Flag(
@@ -58,7 +57,7 @@ FLAGS: tuple[Flag, ...] = (
         "Images of 224 px at the network's size, or at their own; model if absent.",
         _EVAL,
         **_OF_BENCHMARKS,
-        benchmarks=CROPPED_BENCHMARKS,
+        read_by=is_cropped,
         benchmark_field="resize",
     ),
     Flag(
@@ -116,7 +115,7 @@ FLAGS: tuple[Flag, ...] = (
         str,
         "Folder (local or gs://): TFRecords, class folders, or TFDS.",
         _IMAGES,
-        benchmarks=OWN_BENCHMARKS,
+        read_by=is_own,
     ),
     Flag(
         "bad_images",

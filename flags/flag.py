@@ -1,16 +1,39 @@
 """What a flag of `main.py` is: its kind, and which modes read it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
-from efficientnet_advprop.recipes import BENCHMARKS
+from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, Benchmark
 
 TRAINING = ("train_and_eval", "train")
 READING = ("eval", "predict", "export")  # of trained weights: a run's, or those of --init_checkpoint
 MODES = (*TRAINING, *READING, "check_data", "study", "compare")
-# Benchmarks on the evaluation images of the network's own data, and those of images that are cropped already.
-OWN_BENCHMARKS = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.takes_own_images)
-CROPPED_BENCHMARKS = tuple(name for name, benchmark in BENCHMARKS.items() if benchmark.cropped_px)
+
+
+def is_own(benchmark: Benchmark) -> bool:
+    """Whether a benchmark is about the evaluation images of the network's own data."""
+    return benchmark.takes_own_images
+
+
+def is_attacked(benchmark: Benchmark) -> bool:
+    """Whether a benchmark attacks the images."""
+    return benchmark.kind == ATTACKED
+
+
+def is_made(benchmark: Benchmark) -> bool:
+    """Whether a benchmark corrupts the images on the fly."""
+    return benchmark.kind == CORRUPTED and is_own(benchmark)
+
+
+def is_cropped(benchmark: Benchmark) -> bool:
+    """Whether a benchmark's images are distributed as squares, which are not cropped again."""
+    return benchmark.cropped_px is not None
+
+
+def is_not_cropped(benchmark: Benchmark) -> bool:
+    """The opposite of `is_cropped`."""
+    return not is_cropped(benchmark)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +50,7 @@ class Flag:
         instead_in_study: the flag that a study of many runs has instead.
         saved_model: whether it has an effect where --init_checkpoint is a SavedModel, one finished network.
         needs_benchmarks: whether it has an effect with --benchmarks alone.
-        benchmarks: those that read it, where --benchmarks names some; empty if that is no question of benchmarks.
+        read_by: the benchmarks that read it, where --benchmarks names some; None if all do.
         benchmark_field: the field of `BenchmarkSpec` that it gives.
     """
 
@@ -40,7 +63,7 @@ class Flag:
     instead_in_study: str | None = None
     saved_model: bool = True
     needs_benchmarks: bool = False
-    benchmarks: tuple[str, ...] = ()
+    read_by: Callable[[Benchmark], bool] | None = None
     benchmark_field: str | None = None
 
     def __post_init__(self) -> None:

@@ -1,11 +1,11 @@
 """The flags that replace a value of the recipe."""
 
-from efficientnet_advprop.recipes import BENCHMARKS, NETWORKS, SCHEMES
+from efficientnet_advprop.recipes import NETWORKS, SCHEMES
 from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
 from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
-from flags.flag import CROPPED_BENCHMARKS, OWN_BENCHMARKS, READING, TRAINING, RecipeFlag
+from flags.flag import READING, TRAINING, RecipeFlag, is_attacked, is_not_cropped, is_own
 
 # Modes of flags of one run: they train with the value, or compare it with the one that the run recorded.
 _RUN = (*TRAINING, *READING)
@@ -19,7 +19,6 @@ _LOOP = (*TRAINING, "study")
 
 # Flags that a SavedModel as --init_checkpoint leaves without effect, as it is one finished network.
 _OF_CHECKPOINTS = {"given": READING, "saved_model": False}
-_CROPPING = tuple(name for name in BENCHMARKS if name not in CROPPED_BENCHMARKS)
 _DATASETS = f"{', '.join(DATASETS)}, or a name of TensorFlow Datasets; with --data_dir imagenet, without it digits."
 
 RECIPE_FLAGS = (
@@ -43,7 +42,7 @@ RECIPE_FLAGS = (
         instead_in_study="schemes",
         given=READING,
     ),
-    RecipeFlag("dataset", str, _DATASETS, _IMAGES, "data.dataset", given=READING, benchmarks=OWN_BENCHMARKS),
+    RecipeFlag("dataset", str, _DATASETS, _IMAGES, "data.dataset", given=READING, read_by=is_own),
     # The network.
     RecipeFlag("input_image_size", int, "Side of the square input in pixels.", _IMAGES, "network.", given=READING),
     RecipeFlag("width_coefficient", float, "Factor on the baseline's channels.", _RUNS, "network.", **_OF_CHECKPOINTS),
@@ -69,7 +68,7 @@ RECIPE_FLAGS = (
         _IMAGES,
         "data.",
         given=("eval",),
-        benchmarks=OWN_BENCHMARKS,
+        read_by=is_own,
     ),
     RecipeFlag("train_crop", TRAIN_CROPS, "How training images are cropped.", _IMAGES, "data."),
     RecipeFlag(
@@ -79,7 +78,7 @@ RECIPE_FLAGS = (
         _RUNS,
         "data.",
         given=READING,
-        benchmarks=_CROPPING,
+        read_by=is_not_cropped,
     ),
     RecipeFlag("flip", bool, "Mirror half of the training images.", _IMAGES, "data."),
     RecipeFlag("resize", RESIZES, "Bicubic as TF1's, or bilinear as PIL's.", _IMAGES, "data.", given=READING),
@@ -98,7 +97,7 @@ RECIPE_FLAGS = (
         _IMAGES,
         "data.",
         given=("eval",),
-        benchmarks=OWN_BENCHMARKS,
+        read_by=is_own,
     ),
     RecipeFlag("train_images_per_class", int, "Train on this many images of each class.", _IMAGES, "data."),
     # The attack that makes the training images adversarial.
@@ -166,7 +165,7 @@ RECIPE_FLAGS = (
         "seed",
         given=("eval",),
         instead_in_study="seeds",
-        benchmarks=("pgd",),
+        read_by=is_attacked,
     ),
     # Logging, checkpoints, evaluation.
     RecipeFlag("iterations_per_loop", int, "Steps on the device between two log lines.", _LOOP, "cadence."),
@@ -188,7 +187,7 @@ RECIPE_FLAGS = (
         "cadence.",
         given=("eval",),
         saved_model=False,
-        benchmarks=("pgd",),
+        read_by=is_attacked,
     ),
     RecipeFlag("keep_checkpoint_max", int, "Newest checkpoints to keep.", _LOOP, "cadence."),
 )

@@ -28,7 +28,7 @@ IMAGENET_O = Benchmark(
 
 def benchmarks_of(*arguments):
     values = set_flags("--mode=eval", *arguments)
-    flags.data_request(values)
+    flags.refuse_contradictions(values)
     return flags.settings_from_flags(values).options.benchmarks
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import flags
 import main
-from efficientnet_advprop.recipes import RecipeError, RunOptions, WeightsFacts, network_spec
+from efficientnet_advprop.recipes import BENCHMARKS, RecipeError, RunOptions, WeightsFacts, network_spec
 from tests.command_line import set_flags
 
 BUT_MODE = [flag for flag in flags.FLAGS if flag.name != "mode"]
@@ -30,7 +30,8 @@ def beside(flag, mode) -> list[str]:
     """Other flags that this one needs to have an effect."""
     others = [other for other in NEEDED.get(mode, []) if not other.startswith(f"--{flag.name}=")]
     if flag.needs_benchmarks:
-        others.append(f"--benchmarks={(*flag.benchmarks, 'clean')[0]}")
+        read_by = flag.read_by or (lambda benchmark: True)
+        others.append(f"--benchmarks={next(name for name, one in BENCHMARKS.items() if read_by(one))}")
     if flag.name == "allow_extra_variables" or (flag.name == "ema" and mode in flags.TRAINING):
         others.append("--init_checkpoint=a")
     return others
