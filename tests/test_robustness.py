@@ -9,13 +9,12 @@ from efficientnet_advprop.evaluation import (
     SEVERITIES,
     ResultsFile,
     attack_curves,
-    corruption_score,
     masked_gradient_warnings,
     most_frequent_confusions,
     published_results,
     score_of,
 )
-from efficientnet_advprop.evaluation.imagenet_c import ALEXNET_ERRORS
+from efficientnet_advprop.evaluation.imagenet_c import ALEXNET_ERRORS, corruption_score
 from efficientnet_advprop.recipes import BENCHMARKS, EXTRA_CORRUPTIONS, GROUPS, IMAGENET_C_CORRUPTIONS, RecipeError
 from tests.made_up_results import EVALUATED, attacked, branches, corrupted, part, results_in
 from tests.studies import result

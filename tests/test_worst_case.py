@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.evaluation import logits_after_one_step, logits_at_random_point, worst_logits
+from efficientnet_advprop.evaluation.worst_case import logits_after_one_step, logits_at_random_point, worst_logits
 from efficientnet_advprop.recipes import AttackSpec
 
 SIDE = 3

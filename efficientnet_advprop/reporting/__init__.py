@@ -1,47 +1,32 @@
-"""What a person sees of a run: progress, metrics files, tables, images; made from plain values."""
+"""What a run shows people: progress, metric files, tables, figures, reports; made from plain values."""
 
-from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch
-from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures
-from efficientnet_advprop.reporting.comparison_report import comparison_in_words, write_comparison_report
-from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet
-from efficientnet_advprop.reporting.evaluation_figures import write_evaluation_figures
-from efficientnet_advprop.reporting.evaluation_report import write_evaluation_report
-from efficientnet_advprop.reporting.evaluation_tables import evaluation_table
-from efficientnet_advprop.reporting.image_strip import write_image_strip
-from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, MetricsLog, recorded_results
-from efficientnet_advprop.reporting.progress import ProgressDisplay, progress_bar
-from efficientnet_advprop.reporting.study_figures import write_study_figures
-from efficientnet_advprop.reporting.study_report import write_study_report
-from efficientnet_advprop.reporting.tables import (
-    comparison_table,
-    describe_data,
-    describe_recipe,
-    describe_variables,
-    prediction_table,
-    summary_table,
+from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch as BadImagesByEpoch
+from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures as write_comparison_figures
+from efficientnet_advprop.reporting.comparison_report import (
+    comparison_in_words as comparison_in_words,
+    write_comparison_report as write_comparison_report,
 )
-
-__all__ = [
-    "METRICS_FILE",
-    "BadImagesByEpoch",
-    "MetricsLog",
-    "ProgressDisplay",
-    "comparison_in_words",
-    "comparison_table",
-    "describe_data",
-    "describe_recipe",
-    "describe_variables",
-    "evaluation_table",
-    "prediction_table",
-    "progress_bar",
-    "recorded_results",
-    "summary_table",
-    "write_comparison_figures",
-    "write_comparison_report",
-    "write_contact_sheet",
-    "write_evaluation_figures",
-    "write_evaluation_report",
-    "write_image_strip",
-    "write_study_figures",
-    "write_study_report",
-]
+from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet as write_contact_sheet
+from efficientnet_advprop.reporting.evaluation_figures import write_evaluation_figures as write_evaluation_figures
+from efficientnet_advprop.reporting.evaluation_report import write_evaluation_report as write_evaluation_report
+from efficientnet_advprop.reporting.evaluation_tables import evaluation_table as evaluation_table
+from efficientnet_advprop.reporting.image_strip import write_image_strip as write_image_strip
+from efficientnet_advprop.reporting.metrics_log import (
+    METRICS_FILE as METRICS_FILE,
+    MetricsLog as MetricsLog,
+    recorded_results as recorded_results,
+)
+from efficientnet_advprop.reporting.progress import (
+    ProgressDisplay as ProgressDisplay,
+    progress_bar as progress_bar,
+)
+from efficientnet_advprop.reporting.study_figures import write_study_figures as write_study_figures
+from efficientnet_advprop.reporting.study_report import write_study_report as write_study_report
+from efficientnet_advprop.reporting.tables import (
+    comparison_table as comparison_table,
+    describe_data as describe_data,
+    describe_recipe as describe_recipe,
+    describe_variables as describe_variables,
+    prediction_table as prediction_table,
+    summary_table as summary_table,
+)

@@ -4,7 +4,5 @@ Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Com
 (ICLR 2019). `table.py` has the strengths, the other modules have what each corruption does to an image.
 """
 
-from efficientnet_advprop.evaluation.corruptions.libraries import require_libraries
-from efficientnet_advprop.evaluation.corruptions.table import corrupt
-
-__all__ = ["corrupt", "require_libraries"]
+from efficientnet_advprop.evaluation.corruptions.libraries import require_libraries as require_libraries
+from efficientnet_advprop.evaluation.corruptions.table import corrupt as corrupt
