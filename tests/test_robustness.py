@@ -212,12 +212,12 @@ def test_curves_are_by_norm_and_in_the_order_of_epsilon(tmp_path):
         "l2": [64],
     }
     point = curves["linf"][1]
-    assert (point.clean, point.noise, point.one_step, point.pgd) == (0.91, 0.9, 0.3, 0.1)
-    assert (point.branch, point.images) == ("main", 5_000)
+    assert [point.top1(kind) for kind in ("clean", "noise", "one_step", "pgd")] == [0.91, 0.9, 0.3, 0.1]
+    assert (point.branch, point.part.images) == ("main", 5_000)
     # Another branch is another curve, not another point.
     both = parts | attacked("linf", [(4, 0.9, 0.6, 0.5)], branch="auxiliary")
     curves = attack_curves(results_in(tmp_path / "both", both))
-    assert {curve: [point.pgd for point in points] for curve, points in curves.items()} == {
+    assert {curve: [point.top1("pgd") for point in points] for curve, points in curves.items()} == {
         "linf": [0.7, 0.1],
         "l2": [0.4],
         "linf, auxiliary branch": [0.5],

@@ -1,7 +1,7 @@
-"""Accuracy against the strength of an attack, and signs that the attack, not the network, is what is weak.
+"""Accuracy against the strength of an attack, and signs that gradients are masked and the attack is weak.
 
 Source of the signs: Athalye, Carlini and Wagner, "Obfuscated Gradients Give a False Sense of Security" (ICML 2018),
-section 3.1: one-step attacks that do better than iterative ones, random points that do what the attack cannot.
+section 3.1: one-step attacks are stronger than iterative ones, random points are stronger than the attack.
 """
 
 import dataclasses
@@ -20,97 +20,89 @@ _MEANING = (
 
 @dataclasses.dataclass(frozen=True)
 class AttackPoint:
-    """Top-1 of one strength, as fractions; None where it was not measured.
+    """An attack of one strength.
 
     Attributes:
-        key: name of its part.
+        key: of its part in the results.
         norm: "linf" or "l2".
         epsilon_px: radius of the ball around each image.
         branch: attacked, and evaluated.
-        images: images attacked; None if unknown.
-        clean: of the same images as they are.
-        noise: at a uniformly random point of the ball.
-        one_step: after one step of length epsilon from the clean image (FGSM).
-        pgd: under PGD, by what the part's settings count as its success.
+        part: its result.
     """
 
     key: str
     norm: str
     epsilon_px: float
     branch: str
-    images: int | None
-    clean: float | None
-    noise: float | None
-    one_step: float | None
-    pgd: float | None
+    part: Part
 
     @property
     def curve(self) -> str:
-        """What it is a point of."""
+        """Name of the curve with this point: the norm, and the branch if it is not the main one."""
         return self.norm if self.branch == MAIN_BRANCH else f"{self.norm}, {self.branch} branch"
+
+    def top1(self, kind: str) -> float | None:
+        """Accuracy on one kind of image; None where it was not measured.
+
+        Args:
+            kind: `CLEAN_IMAGES`; "noise", a uniformly random point of the ball; "one_step", one step of length epsilon
+                from the clean image (FGSM); "pgd", PGD with the success criterion of the part's settings.
+        """
+        return self.part.scores.get(kind, {}).get("top1")
 
 
 def attack_curves(results: RunResults) -> dict[str, list[AttackPoint]]:
-    """What was measured at each epsilon, from the smallest on, by norm, and branch if it is not the main one."""
-    attacked = {key: part for key, part in results.parts.items() if benchmark_of(key).kind == ATTACKED}
-    points = [_point(key, part) for key, part in attacked.items()]
-    return {
-        curve: sorted((point for point in points if point.curve == curve), key=lambda point: point.epsilon_px)
-        for curve in dict.fromkeys(point.curve for point in points)
-    }
+    """The attacks of a run by curve, each curve in ascending order of epsilon."""
+    curves: dict[str, list[AttackPoint]] = {}
+    for key, part in results.parts.items():
+        if benchmark_of(key).kind == ATTACKED:
+            point = AttackPoint(key, *attack_of(key), part)
+            curves.setdefault(point.curve, []).append(point)
+    return {curve: sorted(points, key=lambda point: point.epsilon_px) for curve, points in curves.items()}
 
 
 def masked_gradient_warnings(results: RunResults) -> list[str]:
-    """A line for each epsilon at which the attack seems to fail for want of useful gradients; none is no proof.
+    """A line for each epsilon at which gradients may be masked. An empty list proves nothing.
 
-    Said where PGD leaves as much as one step does, or as much as noise does, although that step or the noise took off
-    more than chance would, and left something to take.
+    A warning means that PGD leaves at least the accuracy that one step or noise leaves, although that step or noise
+    lowered the accuracy significantly, and PGD did not reach 0.
     """
     warnings = []
     for curve, points in attack_curves(results).items():
         for point in points:
-            signs = _signs(point, points)
-            if signs:
+            if signs := _signs(point, points):
                 warnings.append(f"{curve}, epsilon {point.epsilon_px:g} px: {' and '.join(signs)}: {_MEANING}.")
     return warnings
 
 
-def _point(key: str, part: Part) -> AttackPoint:
-    return AttackPoint(
-        key,
-        *attack_of(key),
-        part.images,
-        *(part.scores.get(kind, {}).get("top1") for kind in (CLEAN_IMAGES, "noise", "one_step", "pgd")),
-    )
-
-
 def _signs(point: AttackPoint, points: Sequence[AttackPoint]) -> list[str]:
-    """What speaks against this attack, in words."""
-    if not point.pgd:  # nothing is left: the attack did all it could
+    """Signs of a weak attack, in words."""
+    pgd = point.top1("pgd")
+    if not pgd:  # an attack cannot do better than 0
         return []
     compared = (
-        ("more steps do not hurt", "one step", point.one_step),
-        ("noise hurts as much as the attack", "noise", point.noise),
+        ("more steps do not hurt", "one step", point.top1("one_step")),
+        ("noise hurts as much as the attack", "noise", point.top1("noise")),
     )
     before = _accuracy_before(point, points)
     return [
-        f"{sign} (PGD leaves {100 * point.pgd:.2f} %, {weaker} {100 * accuracy:.2f} %)"
+        f"{sign} (PGD leaves {100 * pgd:.2f} %, {weaker} {100 * accuracy:.2f} %)"
         for sign, weaker, accuracy in compared
-        if accuracy is not None and accuracy <= point.pgd and _took_off(accuracy, before, point.images)
+        if accuracy is not None and accuracy <= pgd and _is_lower(accuracy, before, point.part.images)
     ]
 
 
 def _accuracy_before(point: AttackPoint, points: Sequence[AttackPoint]) -> float:
-    """The best that is known of the attacked images: as they are, after noise in any ball, under this attack."""
-    known = [point.pgd, point.clean]
-    known += [other.noise for other in points if other.images == point.images]
+    """The highest known accuracy on the attacked images: clean, with noise of any size, or under this attack."""
+    known = [point.top1("pgd"), point.top1(CLEAN_IMAGES)]
+    known += [other.top1("noise") for other in points if other.part.images == point.part.images]
     return max(accuracy for accuracy in known if accuracy is not None)
 
 
-def _took_off(accuracy: float, before: float, images: int) -> bool:
-    """Whether this is less than before by more than twice the standard error of an accuracy, and than one image.
+def _is_lower(accuracy: float, before: float, images: int) -> bool:
+    """Whether the accuracy is lower by more than twice its standard error, and by more than one image.
 
-    A ball so small that a few images turn, if any, tells nothing: there one step does what many do.
+    In a ball so small that only a few images change, one step does as much as many steps do.
     """
     at_least = max(2 * math.sqrt(before * (1 - before) / images), 1.5 / images)  # half an image for rounding
     return before - accuracy > at_least

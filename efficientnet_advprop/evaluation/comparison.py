@@ -1,4 +1,4 @@
-"""Runs beside each other: means over seeds, differences to one row, and what cannot be subtracted."""
+"""The comparison of evaluated runs: means over seeds, and differences to a baseline where they make sense."""
 
 import dataclasses
 import math
@@ -10,18 +10,18 @@ from efficientnet_advprop.evaluation.estimates import Difference, Estimate, is_n
 from efficientnet_advprop.evaluation.measurements import Column, Found, Measurement, measurements
 from efficientnet_advprop.evaluation.results import RunResults
 
-# What the runs of a row measured: seed -> measurement of each column.
+# Measurements of a row: column -> seed -> measurement.
 BySeed = dict[Column, dict[int | None, Measurement]]
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedRun:
-    """One run that takes part.
+    """A run to compare.
 
     Attributes:
-        folder: as it was named; of a study's run with its key.
+        folder: path that identifies it; for a study's run, the study's folder and the trial's key.
         results: of its evaluation.
-        label: in tables; None is model, and the study's row or the scheme.
+        label: in tables; None: the model, and the study's row or the scheme.
     """
 
     folder: str
@@ -30,12 +30,12 @@ class EvaluatedRun:
 
     @property
     def seed(self) -> int | None:
-        """Of its training."""
+        """The seed of its training."""
         return self.results.evaluated.seed
 
     @property
     def name(self) -> str:
-        """What its row is called."""
+        """The name of its row."""
         if self.label is not None:
             return self.label
         evaluated, training = self.results.evaluated, self.results.training
@@ -43,20 +43,20 @@ class EvaluatedRun:
 
     @property
     def diverged(self) -> str | None:
-        """Where it diverged, if it did."""
+        """Where it diverged; None if it did not."""
         return self.results.training and self.results.training.diverged
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkRow:
-    """Runs that differ in their seed alone.
+    """Runs that differ only in their seed.
 
     Attributes:
-        name: of its runs; with the first one's folder where rows would have the same.
+        name: of its runs; with the first run's folder if rows would have the same name.
         runs: one for each seed.
-        values: by column, where all runs that have one are about the same images and attack.
-        differences: to the baseline, where both have a value of the same images and attack; empty in the baseline.
-        significant: columns of `values` that set two branches against each other and are significantly not zero.
+        values: by column, if all runs with a value measured it on the same images with the same attack.
+        differences: to the baseline, if both rows have a value for the same images and attack; empty for the baseline.
+        significant: columns of `values` that compare two branches and differ significantly from zero.
     """
 
     name: str
@@ -68,13 +68,13 @@ class NetworkRow:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Rows of runs.
+    """Rows of runs, and columns of measurements.
 
     Attributes:
-        columns: in which any row has a value.
-        rows: in the order of their first runs; runs that diverged are in none.
-        baseline: the name of the row that differences are to; None where it is not there.
-        notes: what has to be known beside them.
+        columns: those in which any row has a value.
+        rows: in the order of their first runs; without the runs that diverged.
+        baseline: name of the row that the others are compared with; None if there is no such row.
+        notes: what a reader has to know, in sentences.
     """
 
     columns: tuple[Column, ...]
@@ -84,7 +84,7 @@ class Comparison:
 
     @property
     def models(self) -> list[str]:
-        """The networks by name, each once."""
+        """The distinct names of the networks."""
         return list(dict.fromkeys(run.results.evaluated.model for row in self.rows for run in row.runs))
 
     @property
@@ -93,7 +93,7 @@ class Comparison:
         return [row for row in self.rows if row.name != self.baseline]
 
     def as_values(self) -> dict[str, Any]:
-        """The comparison as JSON has it; fractions, unknown standard errors null."""
+        """The comparison as JSON; values are fractions, unknown standard errors are null."""
         return {
             "columns": {
                 column.key: {"title": column.title, "lower_is_better": column.lower_is_better}
@@ -121,25 +121,28 @@ class Comparison:
 
 
 def compare(runs: Sequence[EvaluatedRun], baseline: str | None = None) -> Comparison:
-    """Runs whose recipes differ in the seed alone are one row; every row is compared with one of them.
+    """Group runs whose recipes differ only in the seed into rows, and compare every row with one of them.
 
     Args:
-        runs: one at least.
-        baseline: the name of the row to compare with; the first if None.
+        runs: at least one.
+        baseline: name of the row to compare with; None is the first row.
     """
-    diverged = [run for run in runs if run.diverged]
-    notes = [f"**Diverged**, in no table: {run.name}, seed {run.seed}: {run.diverged}." for run in diverged]
+    notes = [f"**Diverged**, in no table: {run.name}, seed {run.seed}: {run.diverged}." for run in runs if run.diverged]
+    finished = [run for run in runs if not run.diverged]
     found: dict[str, Found] = {}
-    for run in (run for run in runs if not run.diverged):
+    for run in finished:
         found[run.folder], own_notes = measurements(run.results)
         warnings = [f"warning, {warning}" for warning in masked_gradient_warnings(run.results)]
         notes += [f"{run.folder}: {note}" for note in (*own_notes, *warnings)]
-    groups = _by_recipe(run for run in runs if not run.diverged)
+    groups = _by_recipe(finished)
     named = dict(zip(_names(groups), groups, strict=True))
     measured: dict[str, BySeed] = {}
     for name, group in named.items():
         measured[name], own_notes = _of_one_task(name, {run.seed: found[run.folder] for run in group})
-        notes += _about_steps(name, group) + own_notes
+        steps = dict.fromkeys(run.results.evaluated.step for run in group)
+        if len(steps) > 1:
+            notes.append(f"{name}: a mean over runs at steps {', '.join(map(str, steps))}")
+        notes += own_notes
     if baseline is None:
         baseline = next(iter(named), None)
     rows = []
@@ -163,49 +166,39 @@ def compare(runs: Sequence[EvaluatedRun], baseline: str | None = None) -> Compar
 
 
 def _by_recipe(runs: Iterable[EvaluatedRun]) -> list[list[EvaluatedRun]]:
-    """Runs of one recipe and kind of weights together, a seed once; a seed's second run starts another row."""
+    """Runs of one recipe and kind of weights together; the second run of a seed starts another row."""
     groups: list[list[EvaluatedRun]] = []
     for run in runs:
-        same = (
-            group
-            for group in groups
-            if _recipe(run) is not None
-            and _recipe(run) == _recipe(group[0])
-            and run.seed not in (other.seed for other in group)
-        )
-        group = next(same, None)
-        if group is None:
-            groups.append([run])
+        for group in groups:
+            is_same = _recipe(run) is not None and _recipe(run) == _recipe(group[0])
+            if is_same and run.seed not in (other.seed for other in group):
+                group.append(run)
+                break
         else:
-            group.append(run)
+            groups.append([run])
     return groups
 
 
 def _recipe(run: EvaluatedRun) -> tuple[str, bool] | None:
-    """What runs over seeds have in common; None where it is not known."""
+    """Recipe and kind of weights, which the runs of a row share; None if unknown."""
     evaluated = run.results.evaluated
     return None if evaluated.recipe is None else (evaluated.recipe, evaluated.weights.startswith("raw"))
 
 
 def _names(groups: Sequence[Sequence[EvaluatedRun]]) -> list[str]:
-    """A name for each row, no two the same."""
-    first = [group[0] for group in groups]
-    names = [run.name for run in first]
+    """A unique name for each row."""
+    names = [group[0].name for group in groups]
     return [
-        name if names.count(name) == 1 else f"{name} ({run.folder})" for name, run in zip(names, first, strict=True)
+        name if names.count(name) == 1 else f"{name} ({group[0].folder})"
+        for name, group in zip(names, groups, strict=True)
     ]
 
 
-def _about_steps(name: str, group: Iterable[EvaluatedRun]) -> list[str]:
-    steps = dict.fromkeys(run.results.evaluated.step for run in group)
-    return [f"{name}: a mean over runs at steps {', '.join(map(str, steps))}"] if len(steps) > 1 else []
-
-
 def _of_one_task(name: str, found: Mapping[int | None, Found]) -> tuple[BySeed, list[str]]:
-    """What the runs of a row measured, by column and seed, and what of it cannot be averaged."""
+    """Measurements of a row by column and seed, and notes on those that cannot be averaged."""
     by_seed: BySeed = {}
     mixed: dict[str, list[Column]] = {}
-    rarer: dict[str, list[Column]] = {}
+    partly_measured: dict[str, list[Column]] = {}
     for column in dict.fromkeys(column for columns in found.values() for column in columns):
         measured = {seed: columns[column] for seed, columns in found.items() if column in columns}
         one, *others = measured.values()
@@ -215,15 +208,16 @@ def _of_one_task(name: str, found: Mapping[int | None, Found]) -> tuple[BySeed, 
             continue
         by_seed[column] = measured
         if len(measured) < len(found):
-            rarer.setdefault(f"{len(measured)} of {len(found)} runs", []).append(column)
+            partly_measured.setdefault(f"{len(measured)} of {len(found)} runs", []).append(column)
     notes = [f"{name}: no mean over its runs, which differ in {why}: {_titles(of)}" for why, of in mixed.items()]
-    return by_seed, notes + [f"{name}: measured of {number}: {_titles(of)}" for number, of in rarer.items()]
+    notes += [f"{name}: measured of {number}: {_titles(of)}" for number, of in partly_measured.items()]
+    return by_seed, notes
 
 
 def _differences(
     name: str, by_seed: BySeed, baseline: str, theirs: BySeed
 ) -> tuple[dict[Column, Difference], list[str]]:
-    """To the baseline, where that makes sense, and why not elsewhere."""
+    """Differences to the baseline, and notes on columns that cannot be subtracted."""
     differences: dict[Column, Difference] = {}
     incomparable: dict[str, list[Column]] = {}
     for column, measured in by_seed.items():
@@ -242,7 +236,7 @@ def _differences(
 
 
 def _titles(columns: Sequence[Column]) -> str:
-    """Columns in words; single corruptions and gaps between branches only where nothing else is meant."""
+    """Columns in words; single corruptions and gaps between branches only if there are no other columns."""
     headlines = [column for column in columns if not column.corruption and not column.is_gap]
     return "; ".join(column.title for column in headlines or columns)
 

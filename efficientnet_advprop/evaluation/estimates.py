@@ -1,4 +1,4 @@
-"""Means over runs, how sure they are, and how they differ."""
+"""Means over runs with their standard errors, and differences with t-tests."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import scipy.stats
 
-# Of the two-sided t-tests that say whether a difference is significant.
+# Level of the two-sided t-tests.
 SIGNIFICANCE = 0.05
 _SAME = 1e-9  # fractions that differ by rounding alone
 
@@ -21,21 +21,21 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate":
-        """The mean of some values, one at least."""
+        """The mean of at least one value."""
         error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return cls(statistics.fmean(values), error)
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """By how much the runs of one row are above those of another.
+    """The difference between the runs of two rows.
 
     Attributes:
         estimate: of the difference.
-        paired: whether it is the mean over pairs of runs with the same seed, with that mean's standard error; else it
-            is between the two means, whose errors add up as those of independent runs.
-        significant: whether a two-sided t-test at `SIGNIFICANCE` says that it is not zero: over the pairs, or Welch's.
-            Where nothing varies there is no test.
+        paired: True: the mean over pairs of runs with the same seed, and its standard error. False: the difference of
+            the two means, with the standard error of independent runs.
+        significant: whether it is significantly different from zero in a two-sided t-test at `SIGNIFICANCE`, over the
+            pairs or Welch's. False without variance, where there is no test.
     """
 
     estimate: Estimate
@@ -44,17 +44,17 @@ class Difference:
 
     @classmethod
     def between(cls, ours: Mapping[Hashable, float], theirs: Mapping[Hashable, float]) -> "Difference":
-        """The difference of values by seed, None for an unknown one.
+        """The difference of values by seed; the seed None is unknown.
 
-        Runs are paired where two seeds at least are common to both, or where both have the same one.
+        Runs are paired if they share at least two seeds, or if both rows have the same single seed.
         """
         common = [seed for seed in ours if seed in theirs and seed is not None]
         if len(common) > 1 or (common and ours.keys() == theirs.keys()):
             pairs = [ours[seed] - theirs[seed] for seed in common]
             return cls(Estimate.of(pairs), paired=True, significant=is_not_zero(pairs))
         one, other = list(ours.values()), list(theirs.values())
-        mine, its = Estimate.of(one), Estimate.of(other)
-        estimate = Estimate(mine.mean - its.mean, math.hypot(mine.standard_error, its.standard_error))
+        first, second = Estimate.of(one), Estimate.of(other)
+        estimate = Estimate(first.mean - second.mean, math.hypot(first.standard_error, second.standard_error))
         significant = False
         if min(len(one), len(other)) > 1 and max(_spread(one), _spread(other)) > _SAME:
             significant = bool(scipy.stats.ttest_ind(one, other, equal_var=False).pvalue < SIGNIFICANCE)
@@ -62,7 +62,7 @@ class Difference:
 
 
 def is_not_zero(values: Sequence[float]) -> bool:
-    """Whether the mean of some values over seeds is significantly different from zero."""
+    """Whether the mean of values over seeds is significantly different from zero in a two-sided t-test."""
     if len(values) < 2 or _spread(values) < _SAME:  # runs that happen to agree prove nothing
         return False
     return bool(scipy.stats.ttest_1samp(values, 0.0).pvalue < SIGNIFICANCE)

@@ -2,9 +2,9 @@
 
 Source: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations" (ICLR
 2019), and the README of hendrycks/robustness for AlexNet's errors. A corruption's error is the mean over five
-severities; CE is that over AlexNet's, mCE the mean of the CEs of 15 corruptions. The four extra corruptions are for
-choosing settings and never part of it. A mean over all 19 without AlexNet, as the repository's own test script prints,
-is no mCE.
+severities. Its CE is this error divided by AlexNet's. mCE is the mean of the CEs of 15 corruptions. The four extra
+corruptions are for choosing settings and not part of mCE. The repository's test script prints a mean over all 19
+without AlexNet, which is not mCE.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ from efficientnet_advprop.recipes import (
 )
 
 SEVERITIES = (1, 2, 3, 4, 5)
-# The setting of passes over images corrupted on the fly that says which corruptions there are: ImageNet-C's fifteen, or
-# their names.
+# A setting of passes over images corrupted on the fly: their corruptions. `ALL` are ImageNet-C's fifteen; others are
+# listed.
 CORRUPTIONS, ALL = "corruptions", "all"
 
 # Top-1 errors of AlexNet, means over the severities: of the fifteen, then of the extra ones.
@@ -49,8 +49,8 @@ ALEXNET_ERRORS = {
     "saturate": 0.658248,
 }
 _GROUP_OF = {name: group for group, names in {**GROUPS, EXTRA: EXTRA_CORRUPTIONS}.items() for name in names}
-# Where corruptions are made on the fly, images below this side get CIFAR-10-C's strengths: ImageNet-C's leave nothing
-# of an image of 32 px.
+# Images with a side below this are corrupted with CIFAR-10-C's strengths: ImageNet-C's would leave nothing of an image
+# of 32 px.
 CIFAR_STRENGTHS_BELOW_PX = 96
 
 
@@ -61,9 +61,9 @@ class CorruptionError:
     Attributes:
         group: "noise", "blur", "weather", "digital" or "extra".
         name: of the corruption.
-        errors: top-1 error by severity, for those that were measured.
-        error: mean over the five severities; None where one is missing.
-        ce: error over AlexNet's, a ratio (1 is AlexNet); None as `error`.
+        errors: top-1 error by severity, without missing severities.
+        error: mean over the five severities; None if one is missing.
+        ce: `error` divided by AlexNet's (AlexNet has 1); None if `error` is None.
     """
 
     group: str
@@ -75,15 +75,14 @@ class CorruptionError:
 
 @dataclasses.dataclass(frozen=True)
 class CorruptionScore:
-    """All rows and what they come to.
+    """All corruptions and their means.
 
     Attributes:
-        rows: in ImageNet-C's order, its extra ones last; only corruptions of which something was measured.
-        names: of the corruptions that the means are over.
-        mean_error: plain mean error over these; None unless the mean error of each is known.
+        rows: of the measured corruptions, in ImageNet-C's order, the extra ones last.
+        names: of the corruptions that the means include.
+        mean_error: mean error over these; None unless the error of each is known.
         mce: mean of their CEs; None likewise.
-        extra_mean_error: plain mean error over the four extra corruptions, where the means leave these out; None
-            likewise.
+        extra_mean_error: mean error over the four extra corruptions if they are not in `names`; None likewise.
     """
 
     rows: tuple[CorruptionError, ...]
@@ -93,7 +92,7 @@ class CorruptionScore:
     extra_mean_error: float | None
 
     def group_errors(self) -> dict[str, float]:
-        """Plain mean error over the corruptions of each of the four groups that is whole."""
+        """Mean error over the corruptions of each complete group."""
         means = {
             group: _mean([row.error for row in self.rows if row.group == group], len(names))
             for group, names in GROUPS.items()
@@ -101,22 +100,27 @@ class CorruptionScore:
         return {group: mean for group, mean in means.items() if mean is not None}
 
     def missing(self) -> list[str]:
-        """What the means lack, in words; empty if nothing."""
-        rows = {row.name: row for row in self.rows}
-        lacking = [name for name in self.names if name not in rows or rows[name].error is None]
-        return [_lacking_in_words(name, rows.get(name)) for name in lacking]
+        """Corruptions and severities that are missing from the means, in words; empty if none is."""
+        rows, words = {row.name: row for row in self.rows}, []
+        for name in self.names:
+            if name not in rows:
+                words.append(name)
+            elif rows[name].error is None:
+                missing = (str(severity) for severity in SEVERITIES if severity not in rows[name].errors)
+                words.append(f"{name} at severity {', '.join(missing)}")
+        return words
 
 
 def corruption_score(
     errors: Mapping[tuple[str, int | str], float], names: Sequence[str] = IMAGENET_C_CORRUPTIONS
 ) -> CorruptionScore:
-    """The score of a set of corrupted images, whole or in part.
+    """The score of a complete or partial set of corrupted images.
 
-    The division comes after the mean over severities: the mean of the five ratios to AlexNet is another number.
+    Errors are averaged over severities before they are divided by AlexNet's: the mean of the five ratios differs.
 
     Args:
-        errors: top-1 error by (corruption, severity); instead of the severities their `MEAN`, if nothing else is known.
-        names: of the corruptions that the means are over.
+        errors: top-1 error by (corruption, severity), or by (corruption, `MEAN`) if only the mean is known.
+        names: of the corruptions that the means include.
     """
     measured = {corruption for corruption, _ in errors}
     rows = tuple(_row(name, errors) for name in ALEXNET_ERRORS if name in measured)
@@ -132,13 +136,7 @@ def corruption_score(
 
 
 def score_of(results: RunResults, benchmark: str, branch: str) -> CorruptionScore:
-    """The score of an evaluation's corrupted images; where they were made on the fly, CE and mCE mean nothing.
-
-    Args:
-        results: of the run.
-        benchmark: of corrupted images.
-        branch: that they went through.
-    """
+    """The score of a run on a benchmark of corrupted images; CE and mCE have no meaning for images made on the fly."""
     top1 = results.scores_of(benchmark, branch, "top1")
     chosen = next((part.settings.get(CORRUPTIONS) for part in results.parts_of(benchmark).values()), None)
     names = IMAGENET_C_CORRUPTIONS if chosen in (None, ALL) else tuple(chosen.split(", "))
@@ -146,12 +144,12 @@ def score_of(results: RunResults, benchmark: str, branch: str) -> CorruptionScor
 
 
 def chosen_in_settings(names: Sequence[str]) -> dict[str, str]:
-    """The setting that says which corruptions were made on the fly."""
+    """The setting that lists the corruptions made on the fly."""
     return {CORRUPTIONS: ALL if tuple(names) == IMAGENET_C_CORRUPTIONS else ", ".join(names)}
 
 
 def incomplete_parts(results: RunResults, benchmark: str) -> list[str]:
-    """Parts without all images of their set, of which a score is not the benchmark's; none of one's own images."""
+    """Parts that do not include all images of their test set; empty for the network's own images."""
     if BENCHMARKS[benchmark].takes_own_images:
         return []
     whole = BENCHMARKS[benchmark].num_images
@@ -166,14 +164,8 @@ def _row(name: str, errors: Mapping[tuple[str, int | str], float]) -> Corruption
     )
 
 
-def _lacking_in_words(name: str, row: CorruptionError | None) -> str:
-    if row is None:
-        return name
-    return f"{name} at severity {', '.join(str(severity) for severity in SEVERITIES if severity not in row.errors)}"
-
-
 def _mean(values: list[float | None], number: int) -> float | None:
-    """The mean of so many values; None when one is missing."""
+    """The mean of `number` values; None if one is missing."""
     if len(values) < number or None in values:
         return None
     return statistics.fmean(values)

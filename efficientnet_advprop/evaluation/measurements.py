@@ -1,4 +1,4 @@
-"""What of a run's results is compared with other runs': numbers, and the settings that each depends on."""
+"""The numbers of a run that can be compared with other runs, and the settings that each depends on."""
 
 import dataclasses
 import hashlib
@@ -22,10 +22,10 @@ from efficientnet_advprop.recipes import (
 )
 from efficientnet_advprop.recipes.attack_spec import NORMS
 
-# By how much the main branch is above the auxiliary one.
+# Metric: top-1 of the main branch minus top-1 of the auxiliary one.
 BRANCH_GAP = "main_over_auxiliary"
 _ERRORS = {"mce": "mCE", "mean_error": "mean error"}
-# How a network wants its images, and what a run's random numbers start from, make no other task.
+# Settings that may differ between compared runs: how a network takes its images, and the seed.
 _OF_THE_RUN = ("input_image_size", "eval_crop", "interpolation", "seed")
 
 Found = dict["Column", "Measurement"]
@@ -33,12 +33,12 @@ Found = dict["Column", "Measurement"]
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A number that networks are compared by.
+    """A number by which networks are compared.
 
     Attributes:
-        part: a part's name; the benchmark's where it takes all of its parts, BENCHMARK/CORRUPTION where it takes all
-            severities.
-        branch: that the images went through.
+        part: key of a part; the benchmark's name for a number over all of its parts, BENCHMARK/CORRUPTION for a mean
+            over the severities.
+        branch: of the network.
         metric: "top1", "top1_of_N", "mce", "mean_error" or `BRANCH_GAP`, all of them fractions.
     """
 
@@ -53,7 +53,7 @@ class Column:
 
     @property
     def benchmark(self) -> Benchmark:
-        """That it is of."""
+        """Its benchmark."""
         return benchmark_of(self.part)
 
     @property
@@ -74,27 +74,27 @@ class Column:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether it is an error."""
+        """Whether it is an error rate."""
         return self.metric in _ERRORS
 
     @property
     def is_gap(self) -> bool:
-        """Whether it sets two branches of one network against each other."""
+        """Whether it is the difference between two branches of one network."""
         return self.metric == BRANCH_GAP
 
     @property
     def strength(self) -> tuple[str, float] | None:
-        """Norm and epsilon in pixels of an attack; None of anything else."""
+        """Norm and epsilon in pixels of an attack; None without an attack."""
         return attack_of(self.part)[:2] if self.benchmark.kind == ATTACKED else None
 
     @property
     def corruption(self) -> str | None:
-        """The one that it is about; None where it is about none or all."""
+        """The single corruption; None for all of them and for other benchmarks."""
         return self.part.partition("/")[2] or None if self.benchmark.kind == CORRUPTED else None
 
     @property
     def place(self) -> tuple[Any, ...]:
-        """What sorts columns: benchmarks, single corruptions, strengths, main branch first, headline first."""
+        """Sort key: benchmark, corruption, strength, branch (main first), metric (headline first)."""
         norm, epsilon = self.strength or (NORMS[0], 0.0)
         corruption = -1 if self.corruption is None else MADE_CORRUPTIONS.index(self.corruption)
         order = (list(BENCHMARKS).index(self.benchmark.name), corruption, NORMS.index(norm), epsilon)
@@ -104,13 +104,13 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """A number, and the settings that it shares with all that it may be compared with, by part and name."""
+    """A number, and its settings by part and name; numbers with other settings cannot be compared with it."""
 
     value: float
     settings: dict[str, dict[str, Any]]
 
     def differences(self, other: "Measurement") -> list[str]:
-        """Settings that are not the other's, in words; empty when the two numbers are about the same thing."""
+        """Settings that differ, in words; empty if the two numbers can be compared."""
         found: dict[str, str] = {}
         for part in self.settings | other.settings:
             found = differences_in_words(self.settings.get(part, {}), other.settings.get(part, {})) | found
@@ -118,7 +118,7 @@ class Measurement:
 
 
 def measurements(results: RunResults) -> tuple[Found, list[str]]:
-    """All numbers of a run that can be compared, and what keeps others from it."""
+    """All numbers of a run that can be compared, and notes on those that cannot."""
     found: Found = {}
     notes: list[str] = []
     for benchmark in BENCHMARKS.values():
@@ -133,14 +133,14 @@ def measurements(results: RunResults) -> tuple[Found, list[str]]:
 
 
 def in_words(value: Any) -> str:
-    """One setting."""
+    """The value of a setting as text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return "none" if value is None else str(value)
 
 
 def differences_in_words(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, str]:
-    """By name, the settings that are not the same, such as `images`: "images 1,000 against 50,000"."""
+    """The settings that differ, by name, such as `images`: "images 1,000 against 50,000"."""
     found = {}
     for name in dict.fromkeys((*ours, *theirs)):
         mine, other = ours.get(name), theirs.get(name)
@@ -150,7 +150,7 @@ def differences_in_words(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
 
 
 def _add_plain(found: Found, results: RunResults, benchmark: Benchmark) -> None:
-    """Of one pass: each metric through each branch that is compared, and what lies between two branches."""
+    """Of one pass: each metric of each branch, and the gap between main and auxiliary branch."""
     part = results.parts[benchmark.name]
     settings = _compared_settings(results, {benchmark.name: part})
     for branch in benchmark.branches:
@@ -166,7 +166,7 @@ def _add_plain(found: Found, results: RunResults, benchmark: Benchmark) -> None:
 
 
 def _add_corrupted(found: Found, results: RunResults, benchmark: Benchmark) -> list[str]:
-    """Each corruption by its mean over the severities, and the score of all."""
+    """Of corrupted images: the mean over the severities of each corruption, and the score over all corruptions."""
     name, parts = benchmark.name, results.parts_of(benchmark.name)
     score = score_of(results, name, MAIN_BRANCH)
     *_, metric = benchmark.metrics  # the one that a single corruption has too
@@ -187,32 +187,33 @@ def _add_corrupted(found: Found, results: RunResults, benchmark: Benchmark) -> l
 
 
 def _add_attacked(found: Found, results: RunResults, benchmark: Benchmark) -> list[str]:
-    """Top-1 at each strength, through the main branch."""
+    """Of attacks: top-1 of the main branch at each strength."""
     notes = []
     for point in (point for points in attack_curves(results).values() for point in points):
-        if benchmark_of(point.key) != benchmark or point.pgd is None:
+        top1 = point.top1("pgd")
+        if benchmark_of(point.key) != benchmark or top1 is None:
             continue
         if point.branch != MAIN_BRANCH:
             notes.append(f"{point.key} went through the {point.branch} branch: it is not compared")
             continue
-        settings = _compared_settings(results, {point.key: results.parts[point.key]})
-        found[Column(point.key, MAIN_BRANCH, "top1")] = Measurement(point.pgd, settings)
+        settings = _compared_settings(results, {point.key: point.part})
+        found[Column(point.key, MAIN_BRANCH, "top1")] = Measurement(top1, settings)
     return notes
 
 
 def _compared_settings(
     results: RunResults, parts: Mapping[str, Part], without: str | None = None
 ) -> dict[str, dict[str, Any]]:
-    """All that has to be equal in another number: settings of the passes, by what they are about."""
+    """The settings that have to be equal in a number to compare with, by part and name."""
     common: dict[str, Any] = {}
     if names := results.evaluated.class_names:
         digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
         common = {"number of classes": len(names), "names of classes": digest}
     compared: dict[str, dict[str, list[Any]]] = {}
     for key, part in parts.items():
-        settings = {name: value for name, value in part.settings.items() if not _is_the_runs(key, name)}
+        settings = {name: value for name, value in part.settings.items() if not _may_differ(key, name)}
         settings.pop(without, None)
-        # A corruption's severities together: of results of an older version nothing but their mean was kept.
+        # The severities of a corruption together: older versions kept only their mean.
         about = "/".join(key.split("/")[:2]) if benchmark_of(key).kind == CORRUPTED else key
         for name, value in {**settings, "images counted": part.images, **common}.items():
             values = compared.setdefault(about, {}).setdefault(name, [])
@@ -223,13 +224,12 @@ def _compared_settings(
     }
 
 
-def _is_the_runs(key: str, setting: str) -> bool:
-    """Whether a setting may differ between runs.
+def _may_differ(key: str, setting: str) -> bool:
+    """Whether a setting may differ between compared runs.
 
-    Where the network's own input is changed, its size is the task's: corruptions have strengths in pixels of it, and an
-    L2 ball of one radius is weaker the more pixels there are.
+    The input size may not where it decides how hard the task is: corruptions made on the fly have strengths in pixels
+    of the input, and an L2 ball of one radius is weaker in an image of more pixels.
     """
     benchmark = benchmark_of(key)
-    is_made = benchmark.kind == CORRUPTED and benchmark.takes_own_images
-    sized = is_made or (benchmark.kind == ATTACKED and attack_of(key)[0] == "l2")
+    sized = benchmark.is_made_on_the_fly or (benchmark.kind == ATTACKED and attack_of(key)[0] == "l2")
     return setting in _OF_THE_RUN and not (sized and setting == "input_image_size")

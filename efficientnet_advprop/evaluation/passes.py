@@ -1,4 +1,4 @@
-"""Which passes over which images a set of benchmarks takes."""
+"""The passes over images that benchmarks consist of."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,15 +41,15 @@ class BenchmarkPass:
     """One pass over images.
 
     Attributes:
-        key: of the part of the results.
-        benchmark: that the part belongs to.
-        settings: all that decides its outcome beside the network and what the key says; equal in all passes of a
+        key: of its part of the results.
+        benchmark: of this part.
+        settings: everything that determines the result beside the network and the key; equal in all passes of a
             benchmark.
-        source: of the images; opened when its turn comes.
-        recipe: by which they are cropped and resized.
-        num_images: at most so many, evenly spaced; None is all.
-        branches: that they go through; empty: all that the network has.
-        corruption: and its severity, where images are corrupted on the fly.
+        source: opens the source of the images, when the pass starts.
+        recipe: determines how images are cropped and resized.
+        num_images: maximum number of images, evenly spaced; None: all.
+        branches: of the network; empty: all branches.
+        corruption: name and severity, if images are corrupted on the fly.
         attack: on the images.
     """
 
@@ -65,19 +65,13 @@ class BenchmarkPass:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Passes of one kind are made by one graph."""
+        """Passes of the same kind share a graph."""
         attacked = self.benchmark.name if self.attack else None
         return attacked, self.benchmark.classes, self.branches, self.recipe.network.input_image_size
 
 
 def collector_for(strategy: tf.distribute.Strategy, model: tf.keras.Model, one: BenchmarkPass) -> PredictionCollector:
-    """What collects the predictions of this pass, and of all others of its kind.
-
-    Args:
-        strategy: whose replicas share each batch.
-        model: evaluated in inference mode.
-        one: the pass.
-    """
+    """A collector of predictions for all passes of this kind; the model is evaluated in inference mode."""
     if one.attack is None:
         predict = through_branches(model, one.branches or model.branches)
         return PredictionCollector(strategy, predict, one.benchmark.classes)
@@ -86,20 +80,20 @@ def collector_for(strategy: tf.distribute.Strategy, model: tf.keras.Model, one: 
 
 
 def find_sets(spec: BenchmarkSpec, classes: Sequence[str]) -> dict[str, Any]:
-    """Find ImageNet's test sets that are asked for, and what corruptions need, without touching a device.
+    """Find ImageNet's test sets and the libraries of the corruptions, without using a device.
 
     Args:
-        spec: what is measured.
+        spec: the benchmarks.
         classes: names of the network's classes, in label order.
 
     Returns:
-        By name a source, or of ImageNet-C what opens the source of each (corruption, severity).
+        A source by the benchmark's name; for ImageNet-C, functions that open the source of a (corruption, severity).
 
     Raises:
-        RecipeError: saying what was looked for and where, or that the network has other classes.
+        RecipeError: when a set is not found or has other classes than the network, or a library is missing.
     """
     benchmarks = [BENCHMARKS[name] for name in spec.names]
-    if any(benchmark.kind == CORRUPTED and benchmark.takes_own_images for benchmark in benchmarks):
+    if any(benchmark.is_made_on_the_fly for benchmark in benchmarks):
         require_libraries(spec.made_corruptions)
     with_sets = [benchmark for benchmark in benchmarks if not benchmark.takes_own_images]
     if with_sets:
@@ -128,13 +122,13 @@ def _find_set(benchmark: Benchmark, folder: str | None) -> Any:
 def plan_passes(
     recipe: Recipe, own: Source | None, spec: BenchmarkSpec, sets: Mapping[str, Any]
 ) -> list[BenchmarkPass]:
-    """The passes of an evaluation, in their order.
+    """The passes of an evaluation in their order.
 
     Args:
-        recipe: of the network's own data.
-        own: source of its evaluation images; None where no benchmark needs them.
-        spec: what is measured.
-        sets: of `find_sets`.
+        recipe: of the network.
+        own: source of its own evaluation images; None if no benchmark needs it.
+        spec: the benchmarks.
+        sets: the result of `find_sets`.
     """
     return [one for name in spec.names for one in _passes_of(BENCHMARKS[name], recipe, own, spec, sets)]
 
@@ -143,12 +137,15 @@ def _passes_of(
     benchmark: Benchmark, recipe: Recipe, own: Source | None, spec: BenchmarkSpec, sets: Mapping[str, Any]
 ) -> Iterator[BenchmarkPass]:
     """The passes of one benchmark."""
-    name, is_made = benchmark.name, benchmark.kind == CORRUPTED and benchmark.takes_own_images
+    name = benchmark.name
     if benchmark.cropped_px:
         size = benchmark.cropped_px if spec.resize == "native" else recipe.network.input_image_size
         recipe = override(recipe, {"data.eval_crop": "none", "network.input_image_size": size})
     num_images = spec.num_images
-    if is_made and (spec.most_corrupted_images or recipe.data.num_eval_images) < recipe.data.num_eval_images:
+    if (
+        benchmark.is_made_on_the_fly
+        and (spec.most_corrupted_images or recipe.data.num_eval_images) < recipe.data.num_eval_images
+    ):
         num_images = min(num_images or spec.most_corrupted_images, spec.most_corrupted_images)
     settings = {
         **_set_of(benchmark, recipe, own, sets),
@@ -163,7 +160,7 @@ def _passes_of(
     def one_pass(key: str, source: Callable[[], Source], **more: Any) -> BenchmarkPass:
         return BenchmarkPass(key, benchmark, settings, source, recipe, num_images, **more)
 
-    if is_made:
+    if benchmark.is_made_on_the_fly:
         settings |= chosen_in_settings(spec.made_corruptions)
         for corruption in spec.made_corruptions:
             for severity in SEVERITIES:
@@ -183,7 +180,7 @@ def _passes_of(
 
 
 def _set_of(benchmark: Benchmark, recipe: Recipe, own: Source | None, sets: Mapping[str, Any]) -> dict[str, Any]:
-    """Which images a benchmark takes, wherever they are."""
+    """Settings that identify the images of a benchmark, independent of their location."""
     if benchmark.takes_own_images:
         source, settings = own, {"dataset": recipe.data.dataset, "num_eval_images": recipe.data.num_eval_images}
         if recipe.data.holdout_shards:
@@ -195,7 +192,7 @@ def _set_of(benchmark: Benchmark, recipe: Recipe, own: Source | None, sets: Mapp
 
 
 def _require_imagenet_classes(asked: str, classes: Sequence[str]) -> None:
-    """Refuse test sets of ImageNet for a network of other classes."""
+    """Refuse test sets of ImageNet for a network with other classes."""
     imagenet = class_names(IMAGENET_CLASSES)
     if len(classes) != len(imagenet):
         raise RecipeError(f"{asked} shows classes of ImageNet, this network knows {len(classes)} others")
@@ -204,9 +201,9 @@ def _require_imagenet_classes(asked: str, classes: Sequence[str]) -> None:
 
 
 def _require_cropped(benchmark: Benchmark, source: Source) -> None:
-    """Refuse whole images in a set that is cropped to squares: they would be squeezed into one.
+    """Refuse uncropped images in a set of square images: they would be distorted.
 
-    Only the first image is looked at; whether one can be read at all is found out later.
+    Only the first image is checked. Bad images are found later.
     """
     if not benchmark.cropped_px or not isinstance(source, ImagenetFiles):
         return
@@ -219,7 +216,7 @@ def _require_cropped(benchmark: Benchmark, source: Source) -> None:
 
 
 def _require_classes_of(benchmark: Benchmark, source: Source) -> None:
-    """Refuse images of classes that a set of 200 does not have: its rule would count them as wrong."""
+    """Refuse images of classes outside of the benchmark's subset: all of them would count as wrong."""
     shown = getattr(source, "labels", ())
     if benchmark.classes and (others := np.setdiff1d(shown, benchmark.classes)).size:
         raise RecipeError(

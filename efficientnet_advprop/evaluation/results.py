@@ -1,4 +1,4 @@
-"""What evaluations found, kept where the next start, a study's report and `--mode=compare` find it."""
+"""Results of evaluations in `results.json`, which the next start, a study's report and `--mode=compare` read."""
 
 import collections
 import dataclasses
@@ -19,18 +19,18 @@ RESULTS_FILE = "results.json"
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """The network that was evaluated; None for what is not known.
+    """The network that was evaluated; unknown values are None.
 
     Attributes:
         model: name of the network.
-        scheme: it was trained with.
-        dataset: it was trained on.
+        scheme: of its training.
+        dataset: of its training.
         seed: of its training.
-        step: updates that made the weights.
-        weights: "averaged" or "raw", and where from.
+        step: number of updates of the weights.
+        weights: "averaged" or "raw", and their origin.
         input_image_size: side of its input in pixels.
         class_names: in label order.
-        recipe: digest of all that decided its training but the seed, so that runs over seeds can be told.
+        recipe: digest of its recipe without the seed, which is equal in runs over seeds.
         digest: of the weights.
     """
 
@@ -48,14 +48,14 @@ class Evaluated:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What a study knows of a run's training.
+    """The training of a study's run.
 
     Attributes:
-        row: what the run is called in tables; the runs of one model's row differ in their seed alone.
-        passes: forward and backward passes over the training images, naively counted, over the whole run.
-        seconds: of training, on the wall.
+        row: name of the run's row in tables; runs of a model in one row differ only in their seed.
+        passes: forward and backward passes over the training images in the whole run, as the scheme counts them.
+        seconds: wall time of the training.
         precision: of the computation, such as "float32".
-        diverged: where a loss, a gradient or a weight was no longer finite, and the run ended; None for a whole run.
+        diverged: where a loss, a gradient or a weight was not finite and the run ended; None for a finished run.
     """
 
     row: str
@@ -67,17 +67,17 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one pass over images found; None for numbers that an older version did not keep.
+    """The result of one pass over images; numbers that an older version did not keep are None.
 
     Attributes:
-        settings: what the pass was about, beside the network: which images, how many, how they were made fit for the
-            network, the attack. A pass is not repeated while they are the same.
-        images: images counted.
-        bad_images: images that could not be read, not among those.
-        scores: metrics by branch, for attacks by kind of image, and by name: `top1` and `top5` (fractions), `loss`
-            (mean cross-entropy) and, where the set shows 200 classes, `top1_of_200`.
-        confusions: by the same, the most frequent (class, taken for, times), by names.
-        seconds: that the pass took.
+        settings: of the pass: the images, their number, crop and size, the attack. A pass is repeated only if they
+            change.
+        images: number of images evaluated.
+        bad_images: number of images that could not be read; not part of `images`.
+        scores: metrics by branch, or under attack by kind of image: `top1` and `top5` (fractions), `loss` (mean
+            cross-entropy) and, if the benchmark has a subset of N classes, `top1_of_N`.
+        confusions: likewise, the most frequent (class, predicted class, times).
+        seconds: wall time of the pass.
     """
 
     settings: dict[str, Any]
@@ -94,12 +94,12 @@ class Part:
 
 @dataclasses.dataclass
 class RunResults:
-    """What is known of one run.
+    """The results of one run.
 
     Attributes:
-        evaluated: whose weights these are.
-        training: how they came about, where a study trained them; None for all others.
-        parts: by their keys, which `part_keys` explains.
+        evaluated: the network.
+        training: of a study's run; None for other networks.
+        parts: by their keys; see `part_keys`.
     """
 
     evaluated: Evaluated
@@ -107,21 +107,15 @@ class RunResults:
     parts: dict[str, Part] = dataclasses.field(default_factory=dict)
 
     def has(self, key: str, settings: dict[str, Any]) -> bool:
-        """Whether this pass was made, with these settings."""
+        """Whether there is a result of this pass with these settings."""
         return key in self.parts and self.parts[key].settings == json.loads(json.dumps(settings))
 
     def parts_of(self, benchmark: str) -> dict[str, Part]:
-        """The parts of a benchmark such as "imagenet_c", by their whole names."""
+        """The parts of a benchmark such as "imagenet_c", by their keys."""
         return {key: part for key, part in self.parts.items() if benchmark_of(key).name == benchmark}
 
     def scores_of(self, benchmark: str, branch: str, metric: str) -> dict[str, float]:
-        """One metric of all parts of a benchmark that have it, by the parts' names.
-
-        Args:
-            benchmark: such as "imagenet_c".
-            branch: or kind of image, as in `Part.scores`.
-            metric: likewise.
-        """
+        """A metric of the parts of a benchmark that have it, by their keys; branch and metric as in `Part.scores`."""
         return {
             key: part.scores[branch][metric]
             for key, part in self.parts_of(benchmark).items()
@@ -130,14 +124,14 @@ class RunResults:
 
 
 class ResultsFile:
-    """`results.json` of an evaluation, which is of one run, or of a study, which has one for each trial.
+    """`results.json` of an evaluation, with a single run, or of a study, with a run for each finished trial.
 
     Args:
-        folder: that it is in.
+        folder: of the file, which may not exist yet.
 
     Attributes:
         path: of the file.
-        runs: by name; of a study by the trials' keys.
+        runs: by name; in a study by the trial's key.
 
     Raises:
         RecipeError: when the file cannot be read.
@@ -151,14 +145,14 @@ class ResultsFile:
 
     @property
     def is_study(self) -> bool:
-        """Whether its runs are a study's trials."""
+        """Whether its runs are trials of a study."""
         return any(run.training is not None for run in self.runs.values())
 
     def start(self, evaluated: Evaluated) -> RunResults:
-        """The results of these weights, empty where there are none yet.
+        """The results of these weights; empty in a new file.
 
         Raises:
-            RecipeError: when the file is of other weights.
+            RecipeError: when the file holds a study, or results of other weights.
         """
         if self.is_study:
             raise RecipeError(f"{self.path} is of a study: --evaluation_dir names another folder")
@@ -173,26 +167,26 @@ class ResultsFile:
         return run
 
     def write(self, runs: dict[str, RunResults]) -> None:
-        """Record runs, beside those that another process may have recorded meanwhile."""
+        """Write these runs, and keep those that another process has written since the file was read."""
         self.runs = {**_read(self.path), **runs}
         text = ",\n".join(f"{json.dumps(name)}: {_as_text(run)}" for name, run in self.runs.items())
         write_atomic(self.path, f'{{"version": {VERSION},\n"runs": {{\n{text}\n}}}}\n')
 
 
 def digest_over_seeds(recipe: Recipe) -> str:
-    """A short name for all that decides what a run computes but its seed."""
+    """The digest of a recipe without its seed, which is equal in runs over seeds."""
     return digest(override(recipe, {"seed": 0}))
 
 
 def most_frequent_confusions(parts: Iterable[Part], most: int) -> dict[str, list[tuple[str, str, int]]]:
-    """(class, taken for, times) by branch or kind of image, the most frequent first.
+    """(class, predicted class, times) by branch or kind of image, the most frequent first.
 
-    A part keeps its most frequent confusions alone, so that a sum over several parts is the least that it can be.
-    Attacks of several strengths start from the same clean images, which count once.
+    A part keeps only its most frequent confusions: a sum over several parts is a lower bound. Attacks of several
+    strengths share their clean images, which count once.
 
     Args:
-        parts: of one benchmark; of one curve, where it attacks.
-        most: pairs of each.
+        parts: of one benchmark; under attack, of one curve.
+        most: maximum number of pairs for each branch or kind of image.
     """
     times: dict[str, collections.Counter[tuple[str, str]]] = {}
     for part in parts:
@@ -206,7 +200,7 @@ def most_frequent_confusions(parts: Iterable[Part], most: int) -> dict[str, list
 
 
 def _as_text(run: RunResults) -> str:
-    """A line for each part: there may be a hundred, with many numbers each."""
+    """JSON with a line for each part; there may be a hundred parts with many numbers each."""
     values = dataclasses.asdict(run)
     parts = ",\n".join(f"{json.dumps(key)}: {json.dumps(part)}" for key, part in values["parts"].items())
     parts = f"{{\n{parts}\n}}" if parts else "{}"
@@ -231,7 +225,7 @@ def _run(values: dict[str, Any]) -> RunResults:
     names = evaluated["class_names"]
     parts = {key: Part(**part) for key, part in values["parts"].items()}
     for key in parts:
-        benchmark_of(key)  # a part that no report would show is refused, not passed over
+        benchmark_of(key)  # raises an error: no report would show this part
     return RunResults(
         Evaluated(**{**evaluated, "class_names": None if names is None else tuple(names)}),
         None if training is None else Training(**training),

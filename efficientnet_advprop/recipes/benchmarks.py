@@ -86,6 +86,11 @@ class Benchmark:
         """Whether it reads the evaluation images of the network's own data set."""
         return self.num_images is None
 
+    @property
+    def is_made_on_the_fly(self) -> bool:
+        """Whether it corrupts the network's own evaluation images."""
+        return self.kind == CORRUPTED and self.takes_own_images
+
 
 _ALL_BRANCHES = (MAIN_BRANCH, AUXILIARY_BRANCH, AUGMENTED_BRANCH)
 _VALIDATION = ("val", "validation")

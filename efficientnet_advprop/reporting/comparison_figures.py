@@ -1,15 +1,13 @@
 """The figures of a comparison, of evaluated networks or of a study's runs, as PNG."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
+import matplotlib.figure
 import matplotlib.patches
-import tensorflow as tf
 
 from efficientnet_advprop.evaluation import Column, Comparison, NetworkRow
-from efficientnet_advprop.reporting.figures import FIGURES_FOLDER, in_percent, legend_below, panels, save
+from efficientnet_advprop.reporting.figures import ReportFigures, in_percent, legend_below, panels
 
 _ERRORS = "Thin lines are standard errors over seeds."
 _OTHER_TASK = "are about other images or another attack than the first network's."
@@ -17,38 +15,28 @@ _BAR_INCHES = 0.16
 
 
 def write_comparison_figures(folder: str, comparison: Comparison, name: str = "comparison") -> list[tuple[str, str]]:
-    """Draw what there is to draw; returns (path inside the folder, caption) of each figure.
+    """Draw a comparison into its folder; returns (path inside the folder, caption) of each figure.
 
     Args:
-        folder: of the comparison.
-        comparison: of one row at least.
-        name: what the files' names begin with.
+        folder: of the report.
+        comparison: of at least one row.
+        name: prefix of the files' names.
     """
-    tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
-    figures = []
+    figures = ReportFigures(folder)
     columns = [column for column in comparison.columns if not column.corruption]
     norms = [column.strength[0] for column in columns if column.strength]
     curves = [column for column in columns if column.strength and norms.count(column.strength[0]) > 1]
     if bars := [column for column in columns if column not in curves]:
-        path = f"{FIGURES_FOLDER}/{name}-benchmarks.png"
-        write_benchmark_bars(os.path.join(folder, path), comparison, bars)
-        figures.append((path, f"Networks on benchmarks. {_ERRORS} Hatched bars {_OTHER_TASK}"))
+        caption = f"Networks on benchmarks. {_ERRORS} Hatched bars {_OTHER_TASK}"
+        figures.add(f"{name}-benchmarks", _benchmark_bars(comparison, bars), caption)
     if curves:
-        path = f"{FIGURES_FOLDER}/{name}-attacks.png"
-        write_attack_comparison(os.path.join(folder, path), comparison, curves)
         caption = "Networks under PGD, main branch: top-1 against the radius of the ball."
-        figures.append((path, f"{caption} {_ERRORS} Crosses {_OTHER_TASK}"))
-    return figures
+        figures.add(f"{name}-attacks", _attack_lines(comparison, curves), f"{caption} {_ERRORS} Crosses {_OTHER_TASK}")
+    return figures.captions
 
 
-def write_benchmark_bars(path: str, comparison: Comparison, columns: Sequence[Column]) -> None:
-    """Draw a group of bars for each benchmark, one for each network; a panel for each unit.
-
-    Args:
-        path: of the PNG.
-        comparison: of the networks.
-        columns: the benchmarks.
-    """
+def _benchmark_bars(comparison: Comparison, columns: Sequence[Column]) -> matplotlib.figure.Figure:
+    """A group of bars for each benchmark, a bar for each network; a panel for each unit."""
     groups = {
         "top-1, % (higher is better)": [one for one in columns if not one.lower_is_better and not one.is_gap],
         "errors, % (lower is better)": [one for one in columns if one.lower_is_better],
@@ -65,7 +53,7 @@ def write_benchmark_bars(path: str, comparison: Comparison, columns: Sequence[Co
         _draw_groups(axis, comparison, group)
         axis.set_xlabel(title)
     legend_below(figure, _patches(comparison.rows))
-    save(figure, path)
+    return figure
 
 
 def _draw_groups(axis: Any, comparison: Comparison, columns: Sequence[Column]) -> None:
@@ -88,14 +76,8 @@ def _draw_groups(axis: Any, comparison: Comparison, columns: Sequence[Column]) -
     axis.margins(x=0.08)
 
 
-def write_attack_comparison(path: str, comparison: Comparison, columns: Sequence[Column]) -> None:
-    """Draw top-1 under PGD against epsilon: a line for each network, a panel for each norm.
-
-    Args:
-        path: of the PNG.
-        comparison: of the networks.
-        columns: the attacks.
-    """
+def _attack_lines(comparison: Comparison, columns: Sequence[Column]) -> matplotlib.figure.Figure:
+    """Top-1 under PGD against epsilon: a line for each network, a panel for each norm."""
     rows = comparison.rows
     norms = list(dict.fromkeys(column.strength[0] for column in columns))
     figure, axes = panels(1, len(norms), "networks under PGD", height=4.0, sharey=True)
@@ -112,7 +94,7 @@ def write_attack_comparison(path: str, comparison: Comparison, columns: Sequence
         axis.set_xlabel("epsilon, px")
     axes[0][0].set(ylabel="top-1, %", ylim=(0, 100))
     legend_below(figure, _patches(rows))
-    save(figure, path)
+    return figure
 
 
 def _is_other_task(row: NetworkRow, column: Column, comparison: Comparison) -> bool:

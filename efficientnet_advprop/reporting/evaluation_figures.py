@@ -1,34 +1,32 @@
 """The figures of an evaluation on benchmarks, as PNG."""
 
 import math
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib.figure
 import matplotlib.patches
-import tensorflow as tf
 
 from efficientnet_advprop.evaluation import (
+    CLEAN_IMAGES,
     SEVERITIES,
     AttackPoint,
     CorruptionError,
     CorruptionScore,
-    Part,
     RunResults,
     attack_curves,
     most_frequent_confusions,
-    score_of,
 )
-from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, EXTRA, GROUPS, Benchmark
+from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, EXTRA, GROUPS
 from efficientnet_advprop.reporting.evaluation_tables import (
     ATTACKS,
     KINDS,
-    branches_of,
     main_first,
     measured_benchmarks,
+    scores_by_branch,
 )
-from efficientnet_advprop.reporting.figures import FIGURES_FOLDER, legend_below, panels, save
+from efficientnet_advprop.reporting.figures import ReportFigures, legend_below, panels
 
 _GROUP_COLORS = dict(zip((*GROUPS, EXTRA), ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:grey"), strict=True))
 _ATTACK_COLORS = {"noise": "tab:green", "one_step": "tab:orange", "pgd": "tab:red"}
@@ -37,86 +35,55 @@ _LONGEST_NAME = 32
 
 
 def write_evaluation_figures(folder: str, results: RunResults) -> list[tuple[str, str]]:
-    """Draw what there is to draw; returns (path inside the folder, caption) of each figure.
-
-    Args:
-        folder: of the evaluation.
-        results: of its benchmarks.
-    """
-    tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
-    figures = []
-
-    def draw(name: str, write: Callable[..., None], *values: Any, caption: str) -> None:
-        path = f"{FIGURES_FOLDER}/{name}.png"
-        write(os.path.join(folder, path), *values)
-        figures.append((path, caption))
-
-    model = results.evaluated.model
+    """Draw an evaluation into its folder; returns (path inside the folder, caption) of each figure."""
+    figures, model = ReportFigures(folder), results.evaluated.model
     measured = measured_benchmarks(results)
     for benchmark in (benchmark for benchmark in measured if benchmark.kind == CORRUPTED):
-        scores = {branch: score_of(results, benchmark.name, branch) for branch in branches_of(results, benchmark)}
+        scores = scores_by_branch(results, benchmark)
         title, name = f"{model}, {benchmark.title}", benchmark.name.replace("_", "-")
         if any(row.error is not None for score in scores.values() for row in score.rows):
             caption = f"{title}: top-1 error of each corruption, mean over its five severities; lower is better."
-            draw(f"{name}-errors", write_corruption_bars, scores, title, caption=caption)
+            figures.add(f"{name}-errors", _corruption_bars(scores, title), caption)
         caption = f"{title}: top-1 error against severity."
-        draw(f"{name}-severities", write_severity_curves, scores, title, caption=caption)
-    if curves := attack_curves(results):
+        figures.add(f"{name}-severities", _severity_curves(scores, title), caption)
+    curves = attack_curves(results)
+    if curves:
         caption = f"{model}: top-1 of attacked images against the radius of the ball; dashed: unattacked."
-        draw("attacks", write_attack_curves, curves, f"{model} under attack", caption=caption)
+        figures.add("attacks", _attack_curves(curves, f"{model} under attack"), caption)
     for benchmark in measured:
-        for curve, parts in _counted_together(results, benchmark).items():
-            confusions = most_frequent_confusions(parts, _PAIRS_SHOWN)
-            if confusions:
+        series = {"": results.parts_of(benchmark.name).values()}
+        if benchmark.kind == ATTACKED:
+            series = {f" {curve}": [point.part for point in points] for curve, points in curves.items()}
+        for curve, parts in series.items():
+            if confusions := most_frequent_confusions(parts, _PAIRS_SHOWN):
                 title = f"{model}, {benchmark.title}{curve}"
                 caption = f"{title}: the most frequent confusions, at most {_PAIRS_SHOWN} a panel."
                 name = re.sub("[^a-z0-9]+", "-", f"{benchmark.name}{curve}")
-                draw(f"{name}-confusions", write_confusions, confusions, title, caption=caption)
-    return figures
+                figures.add(f"{name}-confusions", _confusion_bars(confusions, title), caption)
+    return figures.captions
 
 
-def _counted_together(results: RunResults, benchmark: Benchmark) -> dict[str, list[Part]]:
-    """The parts of a benchmark, by what has to be added to its name: for attacks the curve."""
-    if benchmark.kind != ATTACKED:
-        return {"": list(results.parts_of(benchmark.name).values())}
-    curves = attack_curves(results)
-    return {f" {curve}": [results.parts[point.key] for point in points] for curve, points in curves.items()}
-
-
-def write_corruption_bars(path: str, scores: Mapping[str, CorruptionScore], title: str) -> None:
-    """Draw every corruption's mean error: a bar each, coloured by group, a panel for each branch.
-
-    Args:
-        path: of the PNG.
-        scores: by branch.
-        title: above all.
-    """
+def _corruption_bars(scores: Mapping[str, CorruptionScore], title: str) -> matplotlib.figure.Figure:
+    """Mean error of every corruption: bars coloured by group, a panel for each branch."""
     names = list(dict.fromkeys(row.name for score in scores.values() for row in score.rows if row.error is not None))
     figure, axes = panels(1, len(scores), title, height=0.27 * len(names) + 1.6, sharex=True, sharey=True)
-    groups = {}
+    groups = dict.fromkeys(row.group for score in scores.values() for row in score.rows if row.error is not None)
     for axis, (branch, score) in zip(axes[0], scores.items(), strict=True):
         for row in score.rows:
             if row.error is not None:
                 bar = axis.barh(names.index(row.name), 100 * row.error, color=_GROUP_COLORS[row.group])
                 axis.bar_label(bar, fmt="%.1f", padding=2, fontsize=7)
-                groups[row.group] = _GROUP_COLORS[row.group]
         axis.set_title(f"{branch} branch", fontsize=9)
         axis.set_xlabel("top-1 error, %")
         axis.margins(x=0.12, y=0.02)
     axes[0][0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes[0][0].invert_yaxis()  # shared by all
-    legend_below(figure, [matplotlib.patches.Patch(color=color, label=group) for group, color in groups.items()])
-    save(figure, path)
+    legend_below(figure, [matplotlib.patches.Patch(color=_GROUP_COLORS[group], label=group) for group in groups])
+    return figure
 
 
-def write_severity_curves(path: str, scores: Mapping[str, CorruptionScore], title: str) -> None:
-    """Draw errors against severity: a line for each corruption, a column for each group, a row for each branch.
-
-    Args:
-        path: of the PNG.
-        scores: by branch.
-        title: above all.
-    """
+def _severity_curves(scores: Mapping[str, CorruptionScore], title: str) -> matplotlib.figure.Figure:
+    """Errors against severity: a line for each corruption, a column for each group, a row for each branch."""
     groups = list(dict.fromkeys(row.group for score in scores.values() for row in score.rows))
     figure, axes = panels(len(scores), len(groups), title, height=2.6 * len(scores) + 1.2, sharex=True, sharey=True)
     for panels_of_branch, (branch, score) in zip(axes, scores.items(), strict=True):
@@ -129,7 +96,7 @@ def write_severity_curves(path: str, scores: Mapping[str, CorruptionScore], titl
         axis.set_xlabel("severity")
         if axis.lines:
             axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))  # below, where no line is
-    save(figure, path)
+    return figure
 
 
 def _draw_group(axis: Any, rows: Sequence[CorruptionError]) -> None:
@@ -139,37 +106,25 @@ def _draw_group(axis: Any, rows: Sequence[CorruptionError]) -> None:
     axis.set(xticks=SEVERITIES, ylim=(0, 100))
 
 
-def write_attack_curves(path: str, curves: Mapping[str, Sequence[AttackPoint]], title: str) -> None:
-    """Draw top-1 against epsilon: noise, one step, PGD; a panel for each curve.
-
-    Args:
-        path: of the PNG.
-        curves: points in the order of their epsilon, by what to call them.
-        title: above all.
-    """
+def _attack_curves(curves: Mapping[str, Sequence[AttackPoint]], title: str) -> matplotlib.figure.Figure:
+    """Top-1 against epsilon under noise, one step and PGD: a panel for each curve."""
     figure, axes = panels(1, len(curves), title, height=3.6, sharey=True)
     for axis, (name_of_curve, points) in zip(axes[0], curves.items(), strict=True):
         for kind, name in ATTACKS.items():
-            top1 = {point.epsilon_px: getattr(point, kind) for point in points}
-            percents = [math.nan if value is None else 100 * value for value in top1.values()]
-            axis.plot(list(top1), percents, marker="o", color=_ATTACK_COLORS[kind], label=name)
-        if points[0].clean is not None:
-            axis.axhline(100 * points[0].clean, color="grey", linestyle="--", label="clean")
+            percents = [math.nan if point.top1(kind) is None else 100 * point.top1(kind) for point in points]
+            epsilons = [point.epsilon_px for point in points]
+            axis.plot(epsilons, percents, marker="o", color=_ATTACK_COLORS[kind], label=name)
+        if (clean := points[0].top1(CLEAN_IMAGES)) is not None:
+            axis.axhline(100 * clean, color="grey", linestyle="--", label="clean")
         axis.set_title(name_of_curve, fontsize=9)
         axis.set_xlabel("epsilon, px")
     axes[0][0].set(ylabel="top-1, %", ylim=(0, 100))
     legend_below(figure, axes[0][0].get_legend_handles_labels()[0])
-    save(figure, path)
+    return figure
 
 
-def write_confusions(path: str, confusions: Mapping[str, Sequence[tuple[str, str, int]]], title: str) -> None:
-    """Draw the most frequent confusions: a bar each, a panel for each branch or kind of image, the main branch first.
-
-    Args:
-        path: of the PNG.
-        confusions: (class, taken for, times) by branch, under attack by kind of image.
-        title: above all.
-    """
+def _confusion_bars(confusions: Mapping[str, Sequence[tuple[str, str, int]]], title: str) -> matplotlib.figure.Figure:
+    """The most frequent confusions: a panel for each branch or kind of image, the main branch first."""
     ordered = {name: confusions[name] for name in main_first(confusions)}
     heights = [0.2 * len(pairs) + 0.2 for pairs in ordered.values()]
     height = sum(heights) + 0.6 * len(heights) + 0.4
@@ -183,7 +138,7 @@ def write_confusions(path: str, confusions: Mapping[str, Sequence[tuple[str, str
         axis.set_ylim(len(pairs) - 0.4, -0.6)
         axis.margins(x=0.08)
     axes[-1][0].set_xlabel("images")
-    save(figure, path)
+    return figure
 
 
 def _shortened(name: str) -> str:

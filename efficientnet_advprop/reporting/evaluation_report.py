@@ -13,24 +13,23 @@ from efficientnet_advprop.evaluation import (
     in_words,
     incomplete_parts,
     masked_gradient_warnings,
-    score_of,
 )
 from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, Benchmark
 from efficientnet_advprop.reporting.evaluation_tables import (
     about_resizing,
     attack_table,
     benchmark_table,
-    branches_of,
     confusion_table,
     corruption_table,
     group_table,
     input_size,
     measured_benchmarks,
+    scores_by_branch,
 )
 from efficientnet_advprop.reporting.markdown import bullets, percent, with_captions, write_report
 
 REPORT_FILE = "report.md"
-_IMAGES = "images"  # what confusions under attack are by, where it is not branches
+_IMAGES = "images"  # header of confusions under attack, which are counted by kind of image
 _MOST_PARTS_LISTED = 8
 
 
@@ -39,8 +38,8 @@ def write_evaluation_report(folder: str, results: RunResults, command: str, figu
 
     Args:
         folder: of the evaluation.
-        results: theirs, of one benchmark at least.
-        command: what made them.
+        results: of at least one benchmark.
+        command: that measured them.
         figures: (path inside the folder, caption).
     """
     parts = [
@@ -67,7 +66,7 @@ def write_evaluation_report(folder: str, results: RunResults, command: str, figu
 
 
 def _evaluated_in_words(evaluated: Evaluated) -> str:
-    """What was evaluated, one value a line; what is not known is said to be so."""
+    """What was evaluated, one value a line."""
     values = {
         "model": evaluated.model,
         "scheme": evaluated.scheme,
@@ -83,7 +82,7 @@ def _evaluated_in_words(evaluated: Evaluated) -> str:
 
 
 def settings_in_words(parts: Mapping[str, Part]) -> list[str]:
-    """Settings of a benchmark's passes; where passes differ, each one's as long as they are few."""
+    """Settings of a benchmark's passes; values that differ are listed by pass if the passes are few."""
     lines = []
     for name in dict.fromkeys(name for part in parts.values() for name in part.settings):
         texts = {key: in_words(part.settings[name]) for key, part in parts.items() if name in part.settings}
@@ -100,7 +99,7 @@ def settings_in_words(parts: Mapping[str, Part]) -> list[str]:
 
 
 def _about_subsets(results: RunResults) -> str:
-    """How sets of some classes are scored, where there are any."""
+    """How test sets of a subset of the classes are scored."""
     benchmarks = [benchmark for benchmark in measured_benchmarks(results) if benchmark.classes]
     return bullets(
         [
@@ -121,8 +120,7 @@ def _about_corruptions(results: RunResults, benchmark: Benchmark) -> list[str]:
             f"**Not the whole set**: {len(incomplete)} of {len(results.parts_of(benchmark.name))} parts have other "
             f"than {benchmark.num_images:,} images. What is called mCE below cannot be compared with mCE elsewhere."
         )
-    for branch in branches_of(results, benchmark):
-        score = score_of(results, benchmark.name, branch)
+    for branch, score in scores_by_branch(results, benchmark).items():
         texts += [
             f"### {benchmark.title}, {branch} branch",
             "Top-1 errors in percent; a corruption's mean error is over its five severities"
@@ -143,7 +141,7 @@ def _about_corruptions(results: RunResults, benchmark: Benchmark) -> list[str]:
 
 
 def _score_in_words(score: CorruptionScore, normalized: bool) -> str:
-    """What the 15 corruptions come to, or why they come to nothing."""
+    """The mean error and mCE, or why there are none."""
     missing, number = score.missing(), len(score.names)
     if missing:
         nothing = "no mCE and no mean error" if normalized else "no mean error"
@@ -166,15 +164,15 @@ def _about_made_corruptions(results: RunResults, benchmark: Benchmark) -> str:
 
 
 def _about_attacks(results: RunResults) -> list[str]:
-    """Tables of every curve, and what speaks against the attacks."""
+    """Tables of every curve, and warnings about masked gradients."""
     texts = [
         "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean image (FGSM). "
         "PGD: where `success` is any, images that no restart and no iterate turns; where it is last, at the last point "
         "of one attack. clean: the same images as they are."
     ]
     for name, points in attack_curves(results).items():
-        parts = [results.parts[point.key] for point in points]
-        texts += [f"### {name}", attack_table(results, points), *_about_confusions(parts, _IMAGES)]
+        parts = [point.part for point in points]
+        texts += [f"### {name}", attack_table(points), *_about_confusions(parts, _IMAGES)]
     warnings = masked_gradient_warnings(results)
     return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
 

@@ -29,7 +29,7 @@ from efficientnet_advprop.recipes import (
 from efficientnet_advprop.reporting.markdown import MARKDOWN, PLAIN, percent, table
 
 ATTACKS = {"noise": "noise", "one_step": "one step", "pgd": "PGD"}
-# Kinds of images, where an attack was made through one branch.
+# Kinds of images in the scores of a part under attack.
 KINDS = {CLEAN_IMAGES: "clean", **ATTACKS}
 _CONFUSIONS_SHOWN = 10
 _RESIZES = {
@@ -51,7 +51,7 @@ _SUMMARY_HEADERS = (
 
 
 def evaluation_table(results: RunResults) -> str:
-    """The last thing an evaluation prints: every benchmark through every branch, and what has to be known beside it."""
+    """What an evaluation prints at its end: every benchmark through every branch, notes and warnings."""
     notes = [
         f"{benchmark.title}: {note}"
         for benchmark in measured_benchmarks(results)
@@ -62,41 +62,38 @@ def evaluation_table(results: RunResults) -> str:
 
 
 def benchmark_table(results: RunResults, style: str = MARKDOWN) -> str:
-    """A line for each benchmark and branch; for attacks one for each strength.
-
-    Args:
-        results: of the evaluation.
-        style: as `markdown.table` takes it.
-    """
+    """A line for each benchmark and branch; for attacks one for each strength."""
     rows = []
     for benchmark in measured_benchmarks(results):
         if benchmark.kind == CORRUPTED:
-            rows += [_corrupted_row(results, benchmark, branch) for branch in branches_of(results, benchmark)]
+            for branch, score in scores_by_branch(results, benchmark).items():
+                rows.append(_corrupted_row(results, benchmark, branch, score))
         elif benchmark.kind == ATTACKED:
-            rows += [_attacked_row(results, point) for points in attack_curves(results).values() for point in points]
+            rows += [_attacked_row(point) for points in attack_curves(results).values() for point in points]
         else:
             rows += _plain_rows(benchmark, results.parts[benchmark.name])
     return table(rows, _SUMMARY_HEADERS, style)
 
 
 def measured_benchmarks(results: RunResults) -> list[Benchmark]:
-    """Those of which there is something, in the order of reports."""
+    """The benchmarks with results, in the order of reports."""
     return [benchmark for benchmark in BENCHMARKS.values() if results.parts_of(benchmark.name)]
 
 
-def branches_of(results: RunResults, benchmark: Benchmark) -> list[str]:
-    """The branches that a benchmark was measured through, the main one first; for attacks the kinds of images."""
-    return main_first(branch for part in results.parts_of(benchmark.name).values() for branch in part.scores)
+def scores_by_branch(results: RunResults, benchmark: Benchmark) -> dict[str, CorruptionScore]:
+    """The score of a benchmark of corrupted images through each branch, the main one first."""
+    branches = main_first(branch for part in results.parts_of(benchmark.name).values() for branch in part.scores)
+    return {branch: score_of(results, benchmark.name, branch) for branch in branches}
 
 
 def main_first(branches: Iterable[str]) -> list[str]:
-    """Each once: main, auxiliary, others as they come."""
+    """The distinct branches: main, auxiliary, then the others in their order."""
     known = (MAIN_BRANCH, AUXILIARY_BRANCH)
     return sorted(dict.fromkeys(branches), key=lambda branch: known.index(branch) if branch in known else len(known))
 
 
 def about_resizing(results: RunResults, benchmark: Benchmark) -> list[str]:
-    """How images of one size reached a network of another, where that was a choice."""
+    """How images of a fixed size were resized for the network, where `resize` is a setting."""
     chosen = {
         (part.settings["resize"], input_size(results, part))
         for part in results.parts_of(benchmark.name).values()
@@ -106,7 +103,7 @@ def about_resizing(results: RunResults, benchmark: Benchmark) -> list[str]:
 
 
 def input_size(results: RunResults, part: Part) -> int:
-    """Side of the images that the network was shown, in pixels."""
+    """Side of the network's input in this pass, in pixels."""
     return part.settings.get("input_image_size", results.evaluated.input_image_size)
 
 
@@ -115,8 +112,8 @@ def corruption_table(score: CorruptionScore, extra: bool, normalized: bool) -> s
 
     Args:
         score: of all of them.
-        extra: those that the score leaves out, instead of those that it is made of.
-        normalized: with the error over AlexNet's (CE), which is about ImageNet-C alone.
+        extra: only the corruptions that the score leaves out, instead of those that it includes.
+        normalized: with the error over AlexNet's (CE), which is defined for ImageNet-C only.
     """
     rows = [
         (
@@ -134,18 +131,16 @@ def corruption_table(score: CorruptionScore, extra: bool, normalized: bool) -> s
 
 
 def group_table(score: CorruptionScore) -> str:
-    """Mean error of each group that is whole; empty if none is."""
+    """Mean error of each complete group; empty if there is none."""
     rows = [(group, percent(error)) for group, error in score.group_errors().items()]
     return table(rows, ("group", "mean error, %")) if rows else ""
 
 
-def attack_table(results: RunResults, points: Sequence[AttackPoint]) -> str:
+def attack_table(points: Sequence[AttackPoint]) -> str:
     """Top-1 in percent and loss under the attacks of one curve: a column for each epsilon."""
-    rows = [("clean, top-1 %", *(percent(point.clean) for point in points))]
+    rows = [(f"{title}, top-1 %", *(percent(point.top1(kind)) for point in points)) for kind, title in KINDS.items()]
     for kind, title in ATTACKS.items():
-        rows.append((f"{title}, top-1 %", *(percent(getattr(point, kind)) for point in points)))
-    for kind, title in ATTACKS.items():
-        losses = [results.parts[point.key].scores.get(kind, {}).get("loss") for point in points]
+        losses = [point.part.scores.get(kind, {}).get("loss") for point in points]
         if losses != [None] * len(points):
             rows.append((f"{title}, loss", *("" if loss is None else f"{loss:.4f}" for loss in losses)))
     return table(rows, ("", *(f"epsilon {point.epsilon_px:g} px" for point in points)))
@@ -156,7 +151,7 @@ def confusion_table(parts: Iterable[Part], by: str) -> str:
 
     Args:
         parts: whose confusions are counted together.
-        by: what there are several of, "branch" or "images".
+        by: header of the first column, "branch" or "images".
     """
     confusions = most_frequent_confusions(parts, _CONFUSIONS_SHOWN)
     rows = [
@@ -168,7 +163,7 @@ def confusion_table(parts: Iterable[Part], by: str) -> str:
 
 
 def _plain_rows(benchmark: Benchmark, part: Part) -> list[tuple[str, ...]]:
-    """A benchmark of one part; where it shows some classes, top-1 is among these."""
+    """The branches of a benchmark of one pass; where it shows a subset of the classes, top-1 is among these."""
     rows = []
     for branch in main_first(part.scores):
         scores = part.scores[branch]
@@ -180,9 +175,8 @@ def _plain_rows(benchmark: Benchmark, part: Part) -> list[tuple[str, ...]]:
     return rows
 
 
-def _corrupted_row(results: RunResults, benchmark: Benchmark, branch: str) -> tuple[str, ...]:
-    """Means over corruptions and five severities, if all are there."""
-    score = score_of(results, benchmark.name, branch)
+def _corrupted_row(results: RunResults, benchmark: Benchmark, branch: str, score: CorruptionScore) -> tuple[str, ...]:
+    """Means over corruptions and five severities, if none is missing."""
     missing, number = len(score.missing()), len(score.names)
     extent = f"partial ({number - missing} of {number})" if missing else f"mean of {number}"
     means = []
@@ -198,10 +192,10 @@ def _corrupted_row(results: RunResults, benchmark: Benchmark, branch: str) -> tu
     return _row(f"{benchmark.title}, {extent}", branch, parts, *means, mce=mce)
 
 
-def _attacked_row(results: RunResults, point: AttackPoint) -> tuple[str, ...]:
-    part = results.parts[point.key]
+def _attacked_row(point: AttackPoint) -> tuple[str, ...]:
     title = f"{benchmark_of(point.key).title} {point.norm}, epsilon {point.epsilon_px:g} px"
-    return _row(title, point.branch, [part], point.pgd, None, part.scores.get("pgd", {}).get("loss"))
+    loss = point.part.scores.get("pgd", {}).get("loss")
+    return _row(title, point.branch, [point.part], point.top1("pgd"), None, loss)
 
 
 def _row(

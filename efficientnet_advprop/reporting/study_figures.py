@@ -1,50 +1,38 @@
 """The figures of a study, as PNG: those of a comparison for each model, and what was observed in single runs."""
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 import matplotlib.figure
 import numpy as np
-import tensorflow as tf
 
 from efficientnet_advprop.evaluation import IMAGES, Column, Comparison, NetworkRow, RunResults, read_observations
 from efficientnet_advprop.recipes import BASELINE, MAIN_BRANCH, Trial, scheme_named
 from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures
-from efficientnet_advprop.reporting.figures import FIGURES_FOLDER, in_percent, panels, save
+from efficientnet_advprop.reporting.figures import ReportFigures, in_percent, panels
 from efficientnet_advprop.reporting.study_report import comparison_of
 
 
 def write_study_figures(folder: str, trials: Sequence[Trial], runs: Mapping[str, RunResults]) -> list[tuple[str, str]]:
-    """Draw what there is to draw; returns (path inside the folder, caption) of each figure.
+    """Draw a study into its folder; returns (path inside the folder, caption) of each figure.
 
     Args:
-        folder: of the study, which holds what was observed in its runs.
+        folder: of the study, with the observations of its runs.
         trials: all of them.
         runs: the finished ones by their trials' keys.
     """
-    tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
-    figures = []
+    figures = ReportFigures(folder)
     for model in dict.fromkeys(trial.model for trial in trials):
         comparison = comparison_of(runs, model)
         of_model = [trial for trial in trials if trial.model == model]
         if comparison.rows:
             found = write_comparison_figures(folder, comparison, model)
-            figures += [(path, f"{model}: {caption}") for path, caption in found]
-            figures += _figure_of_strengths(folder, model, of_model, comparison)
-        figures += _figures_of_runs(folder, model, read_observations(folder, of_model))
-    return figures
-
-
-def _figure_of_strengths(
-    folder: str, model: str, trials: Sequence[Trial], comparison: Comparison
-) -> list[tuple[str, str]]:
-    """Top-1 against the strength of the training attack, where schemes were trained with several."""
-    by_scheme = _rows_by_strength(trials, comparison.rows)
-    if not by_scheme:
-        return []
-    name = f"{FIGURES_FOLDER}/{model}-attack-strength.png"
-    write_attack_strengths(os.path.join(folder, name), by_scheme, comparison, model)
-    return [(name, f"{model}: top-1 against the strength of the training attack; axes do not start at 0.")]
+            figures.captions += [(path, f"{model}: {caption}") for path, caption in found]
+            if by_scheme := _rows_by_strength(of_model, comparison.rows):
+                caption = f"{model}: top-1 against the strength of the training attack; axes do not start at 0."
+                figures.add(f"{model}-attack-strength", _attack_strengths(by_scheme, comparison, model), caption)
+        _add_observations(figures, model, read_observations(folder, of_model))
+    return figures.captions
 
 
 def _rows_by_strength(trials: Sequence[Trial], rows: Sequence[NetworkRow]) -> dict[str, list[tuple[float, NetworkRow]]]:
@@ -58,53 +46,33 @@ def _rows_by_strength(trials: Sequence[Trial], rows: Sequence[NetworkRow]) -> di
     return {scheme: sorted(found.items()) for scheme, found in by_scheme.items() if len(found) > 1}
 
 
-def _figures_of_runs(
-    folder: str, model: str, observed: Mapping[Trial, Mapping[str, np.ndarray]]
-) -> list[tuple[str, str]]:
-    """Gradients of the runs that were looked at, and running statistics of the first that has two branches."""
-    figures = []
+def _add_observations(figures: ReportFigures, model: str, observed: Mapping[Trial, Mapping[str, np.ndarray]]) -> None:
+    """Gradients of the observed runs, and running statistics of the first one with two branches."""
     gradients = {
         f"{trial.row}, {branch}" if len(trial.recipe.branches) > 1 else trial.row: seen[f"gradients/{branch}"]
         for trial, seen in observed.items()
         for branch in trial.recipe.branches
     }
     if gradients:
-        name = f"{FIGURES_FOLDER}/{model}-gradients.png"
         images = next(iter(observed.values()))[IMAGES]
-        write_gradients(os.path.join(folder, name), images, gradients, model)
-        figures.append(
-            (
-                name,
-                f"{model}: gradients of the loss with respect to the image, runs of seed {_seeds(observed)}; each "
-                "clipped to its mean +- 3 standard deviations and rescaled.",
-            )
+        seeds = ", ".join(dict.fromkeys(str(trial.recipe.seed) for trial in observed))
+        caption = (
+            f"{model}: gradients of the loss with respect to the image, runs of seed {seeds}; each clipped to its mean "
+            "+- 3 standard deviations and rescaled."
         )
-    for trial, seen in observed.items():
-        if len(trial.recipe.branches) > 1:
-            name = f"{FIGURES_FOLDER}/{model}-running-statistics.png"
-            statistics = {place: values for place, values in seen.items() if place.count("/") == 2}
-            write_running_statistics(os.path.join(folder, name), statistics, f"{model}, {trial.row}")
-            run = f"{trial.row}, seed {trial.recipe.seed}"
-            figures.append((name, f"{model}: running means and variances of a few batch norms, {run}."))
-            break
-    return figures
+        figures.add(f"{model}-gradients", _gradient_images(images, gradients, model), caption)
+    two_branches = (trial for trial in observed if len(trial.recipe.branches) > 1)
+    for trial in itertools.islice(two_branches, 1):
+        statistics = {place: values for place, values in observed[trial].items() if place.count("/") == 2}
+        run = f"{trial.row}, seed {trial.recipe.seed}"
+        caption = f"{model}: running means and variances of a few batch norms, {run}."
+        figures.add(f"{model}-running-statistics", _histograms(statistics, f"{model}, {trial.row}"), caption)
 
 
-def _seeds(trials: Iterable[Trial]) -> str:
-    return ", ".join(str(seed) for seed in dict.fromkeys(trial.recipe.seed for trial in trials))
-
-
-def write_attack_strengths(
-    path: str, by_scheme: Mapping[str, Sequence[tuple[float, NetworkRow]]], comparison: Comparison, title: str
-) -> None:
-    """Draw top-1 against the strength of the training attack, a panel for each benchmark.
-
-    Args:
-        path: of the PNG.
-        by_scheme: (epsilon in pixels, row) of each scheme.
-        comparison: of the rows; its baseline is drawn across, as it knows no attack.
-        title: above all.
-    """
+def _attack_strengths(
+    by_scheme: Mapping[str, Sequence[tuple[float, NetworkRow]]], comparison: Comparison, title: str
+) -> matplotlib.figure.Figure:
+    """Top-1 of each scheme's (epsilon in pixels, row), a panel for each benchmark; vanilla is a horizontal line."""
     columns = [column for column in comparison.columns if _is_shown(column)]
     baseline = next((row for row in comparison.rows if row.name == BASELINE), None)
     figure, axes = panels(1, len(columns), title, height=3.2)
@@ -118,7 +86,7 @@ def write_attack_strengths(
         axis.set_title(column.title, fontsize=8)
         axis.set(xlabel="epsilon of the training attack, px", ylabel="top-1, %")
     axes[0][0].legend(fontsize=8)
-    save(figure, path)
+    return figure
 
 
 def _is_shown(column: Column) -> bool:
@@ -126,13 +94,12 @@ def _is_shown(column: Column) -> bool:
     return column.metric == "top1" and column.branch == MAIN_BRANCH and not column.corruption
 
 
-def write_running_statistics(path: str, statistics: Mapping[str, np.ndarray], title: str) -> None:
-    """Draw how the running means and variances of a layer's channels are spread, branch beside branch.
+def _histograms(statistics: Mapping[str, np.ndarray], title: str) -> matplotlib.figure.Figure:
+    """Histograms over the channels of a layer, both branches in one panel.
 
     Args:
-        path: of the PNG.
         statistics: [C] each, by `LAYER/BRANCH/moving_mean` and `LAYER/BRANCH/moving_variance`.
-        title: above all.
+        title: of the figure.
     """
     layers: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for name, values in statistics.items():
@@ -146,17 +113,16 @@ def write_running_statistics(path: str, statistics: Mapping[str, np.ndarray], ti
                 axis.hist(values, bins, alpha=0.5, label=branch)
             axis.set_title(f"{layer}, {statistic.replace('_', ' ')}", fontsize=8)
     axes[0][0].legend(fontsize=8)
-    save(figure, path)
+    return figure
 
 
-def write_gradients(path: str, images: np.ndarray, gradients: Mapping[str, np.ndarray], title: str) -> None:
-    """Draw the same images' loss gradients under several networks or branches, a column each.
+def _gradient_images(images: np.ndarray, gradients: Mapping[str, np.ndarray], title: str) -> matplotlib.figure.Figure:
+    """Loss gradients of the same images under several networks or branches, a column each.
 
     Args:
-        path: of the PNG.
         images: uint8 [N, H, W, 3].
         gradients: [N, H, W, 3] each, by name.
-        title: above all.
+        title: of the figure.
     """
     columns = {"image": images, **{name: [rescaled(one) for one in values] for name, values in gradients.items()}}
     figure = matplotlib.figure.Figure(figsize=(1.5 * len(columns), 1.5 * len(images) + 0.8), layout="constrained")
@@ -167,7 +133,7 @@ def write_gradients(path: str, images: np.ndarray, gradients: Mapping[str, np.nd
         for row, image in enumerate(shown):
             axes[row][column].imshow(image)
             axes[row][column].set(xticks=[], yticks=[])
-    save(figure, path)
+    return figure
 
 
 def rescaled(gradient: np.ndarray) -> np.ndarray:
