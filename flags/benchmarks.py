@@ -1,4 +1,4 @@
-"""From flags to the benchmarks of an evaluation, or of a study's runs."""
+"""Flags to the benchmarks of an evaluation or of a study's runs."""
 
 import dataclasses
 from typing import Any
@@ -7,24 +7,21 @@ from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import BENCHMARKS, STUDY_BENCHMARKS, BenchmarkSpec, RecipeError
 from flags.command import given_flags
-from flags.flag import is_cropped, is_own
+from flags.flag import is_cropped
 
 
 def asked_benchmarks(values: absl_flags.FlagValues) -> tuple[str, ...]:
-    """The names that --benchmarks gives, or those that a study has without it; empty where none are measured."""
+    """The names in --benchmarks, or a study's default; empty without benchmarks."""
     if values.benchmarks is None:
         return STUDY_BENCHMARKS.names if values.mode == "study" else ()
     return tuple(values.benchmarks)
 
 
 def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None:
-    """The benchmarks that `--mode=eval` or a study is asked for; None where none are measured.
-
-    Args:
-        values: the flags.
+    """The benchmarks of `--mode=eval` or a study; None without benchmarks.
 
     Raises:
-        RecipeError: for values that cannot be measured, or that nothing would read.
+        RecipeError: for invalid values, or values without effect.
     """
     for name in ("benchmarks", "corruptions"):
         if values[name].value == []:
@@ -37,7 +34,7 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
     }
     given = {field: tuple(value) if isinstance(value, list) else value for field, value in given.items()}
     if given.get("norm", STUDY_BENCHMARKS.norm) != STUDY_BENCHMARKS.norm:
-        given.setdefault("epsilons_px", ())  # those of a study are of its norm
+        given.setdefault("epsilons_px", ())  # the study's default is of its norm
     base = STUDY_BENCHMARKS if is_study else BenchmarkSpec(names)
     spec = dataclasses.replace(base, names=names, folders=_folders(values.benchmark_dir or ()), **given)
     spec.validate()
@@ -52,8 +49,8 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
 
 
 def _refuse_in_a_study(names: tuple[str, ...]) -> None:
-    """Its runs are compared on their own images, and clean accuracy says which of them diverged."""
-    own = [name for name, benchmark in BENCHMARKS.items() if is_own(benchmark)]
+    """A study compares runs on their own images, and detects divergence by the clean loss."""
+    own = [name for name, benchmark in BENCHMARKS.items() if benchmark.takes_own_images]
     for name in names:
         if name not in own:
             raise RecipeError(f"benchmark {name} of a study: its runs are measured on {', '.join(own)}")

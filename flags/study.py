@@ -1,4 +1,4 @@
-"""From flags to the runs of a study."""
+"""Flags to the trials of a study."""
 
 import dataclasses
 import os
@@ -23,31 +23,26 @@ from flags.checks import NO_BALL, refuse_unread
 from flags.new_recipe import changes_of, dataset_of, recipe_on_data, with_own_provenance
 from flags.settings import run_options
 
-_DEFAULT_SEEDS = 3  # the fewest whose spread says something
+_DEFAULT_SEEDS = 3  # the fewest for a meaningful standard error
 
 
 @dataclasses.dataclass(frozen=True)
 class StudySettings:
-    """What the command line of a study asks for.
-
-    Attributes:
-        trials: the runs, in their order.
-        options: where and how; the study's folder is `model_dir`.
-    """
+    """A study: its trials in their order, and options whose `model_dir` is the study's folder."""
 
     trials: tuple[Trial, ...]
     options: RunOptions
 
 
 def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySettings:
-    """Read the flags of `--mode=study`. Flags of the recipe hold for every run that reads them.
+    """Read the flags of `--mode=study`. Flags of the recipe apply to every run that reads them.
 
     Args:
         values: the flags.
-        data: what was found.
+        data: facts about the data set.
 
     Raises:
-        RecipeError: for values that cannot be run, or that no run would read.
+        RecipeError: for invalid values, or values that no run reads.
     """
     changes, dataset = changes_of(values), dataset_of(values)
 

@@ -12,14 +12,14 @@ from efficientnet_advprop.recipes import IMAGES_VIEW
 def corrupted_dataset(
     batches: tf.data.Dataset, context: tf.distribute.InputContext, name: str, severity: int
 ) -> tf.data.Dataset:
-    """Evaluation batches of this host with every image corrupted, as the network would have got it.
+    """Evaluation batches of this host with every image corrupted, after it was cropped and resized for the network.
 
-    An image is rounded to whole pixel values first. Its seed is its place among those of the pass, so that hosts and
-    batches change nothing.
+    Images are rounded to whole pixel values first. The seed of an image is its position in the pass: the number of
+    hosts and the batch size change nothing.
 
     Args:
-        batches: of `data.eval_dataset`, or what `kept_in_memory` made of them.
-        context: that they were made for.
+        batches: of `data.eval_dataset` or `kept_in_memory`.
+        context: of this host.
         name: of the corruption.
         severity: 1 to 5.
     """
@@ -35,16 +35,12 @@ def corrupted_dataset(
         changed = tf.numpy_function(corrupt_all, [number, images], tf.float32)
         return {**batch, IMAGES_VIEW: tf.ensure_shape(changed, images.shape)}
 
-    # One call at a time: some corruptions draw from NumPy's global state. The next batch is made meanwhile.
+    # No parallel calls: some corruptions draw from NumPy's global state.
     return batches.enumerate().map(corrupted).prefetch(tf.data.AUTOTUNE)
 
 
 def kept_in_memory(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Evaluation batches for many passes of `corrupted_dataset`, read once; in whole pixels, a byte each.
-
-    Args:
-        batches: of `data.eval_dataset`.
-    """
+    """Batches of `data.eval_dataset` in whole pixel values, a byte each, cached for many passes."""
 
     def rounded(batch: Batch) -> Batch:
         pixels = tf.clip_by_value(tf.round(batch[IMAGES_VIEW]), 0.0, 255.0)

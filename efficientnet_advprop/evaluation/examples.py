@@ -1,4 +1,4 @@
-"""A few adversarial images to look at."""
+"""Adversarial examples to look at."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,14 @@ from efficientnet_advprop.recipes import AttackSpec
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialExamples:
-    """Clean images and what an attack made of them; images are float32 [N, H, W, 3] in [0, 255].
+    """Clean and adversarial images, float32 [N, H, W, 3] in [0, 255].
 
     Attributes:
-        clean: as the network gets them.
-        adversarial: moved by the attack.
+        clean: the network's input.
+        adversarial: the attacked images.
         labels: int [N].
-        clean_classes: what the attacked branch says of the clean images, int [N].
-        adversarial_classes: what it says of the adversarial ones, int [N].
+        clean_classes: predictions of the attacked branch for clean images, int [N].
+        adversarial_classes: its predictions for adversarial images, int [N].
     """
 
     clean: np.ndarray
@@ -38,20 +38,13 @@ def adversarial_examples(
     count: int,
     seed: int,
 ) -> AdversarialExamples:
-    """Attack the first images of a pass, through one branch, in inference mode.
+    """Attack the first images of a pass through one branch in inference mode.
 
-    Args:
-        strategy: the first replica's part of the first batch is used.
-        model: attacked.
-        batches: distributed evaluation batches.
-        branch: attacked.
-        spec: the attack.
-        count: number of images; fewer when that part is smaller.
-        seed: of the attack.
+    Images are those of the first replica's part of the first batch, at most `count`.
     """
 
     def attack(batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        # As the attack does: official evaluation images overshoot the range, and the strip shows what was moved.
+        # As the attack does: official evaluation images overshoot the range.
         images = tf.clip_by_value(batch["images"][:count], 0.0, 255.0)
         labels = batch["labels"][:count]
 

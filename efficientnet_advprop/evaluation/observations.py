@@ -1,6 +1,6 @@
-"""What figures show of single runs: loss gradients and running statistics, in small files beside a study's results.
+"""Observations of single runs for figures: loss gradients and running statistics.
 
-Weights are not kept.
+They are small files beside a study's results, since weights are not kept.
 """
 
 import io
@@ -16,40 +16,35 @@ from efficientnet_advprop.recipes import Trial, digest
 
 IMAGES = "images"
 OBSERVATIONS_FOLDER = "observations"
-_RECIPE = "recipe"  # digest of what was looked at
+_RECIPE = "recipe"  # its digest
 _OBSERVED_SCHEMES = ("vanilla", "adversarial", "advprop")
 _STATISTICS = ("moving_mean", "moving_variance")
 _BATCH_NORM = re.compile(r"(?P<layer>.+)\.norms\.(?P<branch>\w+)\.moving_mean")
 
 
 def loss_gradients(model: tf.keras.Model, images: np.ndarray, labels: np.ndarray, branch: str) -> np.ndarray:
-    """The cross-entropy's gradient with respect to each image, float32 [N, H, W, 3], in inference mode.
+    """The gradient of the cross-entropy with respect to each image, float32 [N, H, W, 3], in inference mode.
 
     Args:
         model: called outside of replicas.
         images: [N, H, W, 3] in [0, 255].
         labels: int [N].
-        branch: that the images go through.
+        branch: of the model.
     """
     pixels = tf.constant(images, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(pixels)
         logits = model(pixels, training=False, branch=branch)
-        # Summed: no image's gradient depends on the others then.
+        # A sum: the gradient of an image does not depend on the other images.
         loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
     return tape.gradient(loss, pixels).numpy()
 
 
 def running_statistics(model: tf.keras.Model, branches: Sequence[str], num_layers: int) -> dict[str, np.ndarray]:
-    """Running means and variances of a few batch norms, evenly spaced from the first to the last.
-
-    Args:
-        model: that holds them.
-        branches: whose.
-        num_layers: how many batch norms; all where there are fewer.
+    """Running means and variances of at most `num_layers` batch norms, evenly spaced from stem to head.
 
     Returns:
-        `LAYER/BRANCH/moving_mean` and `LAYER/BRANCH/moving_variance`, float32 [C] each, from stem to head.
+        float32 [C] each, by `LAYER/BRANCH/moving_mean` and `LAYER/BRANCH/moving_variance`.
     """
     variables = model.weights_by_path()
     matches = (_BATCH_NORM.fullmatch(path) for path in variables)
@@ -64,43 +59,26 @@ def running_statistics(model: tf.keras.Model, branches: Sequence[str], num_layer
 
 
 def has_to_be_observed(folder: str, trial: Trial, trials: Sequence[Trial]) -> bool:
-    """Whether a run that was just trained has to be looked at: no other of its kind was, and its kind is shown.
-
-    Args:
-        folder: of the study.
-        trial: of the run.
-        trials: all of the study.
-    """
+    """Whether figures show a run of this kind, and the study's folder has no observation of one yet."""
     return _is_shown(trial) and all(_read(folder, other) is None for other in trials if _kind(other) == _kind(trial))
 
 
 def kinds_not_observed(folder: str, trials: Sequence[Trial]) -> list[tuple[str, str]]:
-    """(model, scheme) of these runs that should have been looked at, in a study whose files were not kept together."""
+    """(model, scheme) of the runs that figures show and whose observations are missing from the study's folder."""
     observed = {_kind(trial) for trial in read_observations(folder, trials)}
     kinds = dict.fromkeys(_kind(trial) for trial in trials if _is_shown(trial))
     return [kind for kind in kinds if kind not in observed]
 
 
 def write_observation(folder: str, trial: Trial, arrays: Mapping[str, np.ndarray]) -> None:
-    """Keep arrays of a run.
-
-    Args:
-        folder: of the study.
-        trial: of the run.
-        arrays: by name.
-    """
+    """Write the observed arrays of a run into the study's folder."""
     content = io.BytesIO()
     np.savez_compressed(content, **arrays, **{_RECIPE: np.array(digest(trial.recipe))})
     write_atomic(_path(folder, trial), content.getvalue())
 
 
 def read_observations(folder: str, trials: Sequence[Trial]) -> dict[Trial, dict[str, np.ndarray]]:
-    """What was kept of the runs that were looked at: of each kind the first, arrays by name.
-
-    Args:
-        folder: of the study.
-        trials: all of them; what is kept of other recipes is none of theirs.
-    """
+    """The observations in a study's folder: arrays by name, of the first observed trial of each kind."""
     first: dict[tuple[str, str], tuple[Trial, dict[str, np.ndarray]]] = {}
     for trial in trials:
         arrays = _read(folder, trial)
@@ -114,7 +92,7 @@ def _is_shown(trial: Trial) -> bool:
 
 
 def _kind(trial: Trial) -> tuple[str, str]:
-    """What runs share that differ in their seed, or in a strength or length that is not looked at."""
+    """Model and scheme: runs of one kind differ in seed, attack strength or length."""
     return trial.model, trial.recipe.scheme
 
 

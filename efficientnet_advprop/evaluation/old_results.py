@@ -1,7 +1,7 @@
-"""Results as older versions wrote them, in the form of today's.
+"""Converts results of older versions to the current version.
 
-Version 2 is `{"version": 2, "runs": {NAME: {"evaluated", "training", "parts"}}}`. Before it evaluations wrote
-`{"evaluated", "parts"}`, and studies `{"cells": {KEY: {..., "values"}}}` with means over severities alone.
+Version 2 is `{"version": 2, "runs": {NAME: {"evaluated", "training", "parts"}}}`. Before that, evaluations wrote
+`{"evaluated", "parts"}`, and studies `{"cells": {KEY: {..., "values"}}}` with only the means over severities.
 """
 
 import statistics
@@ -17,8 +17,8 @@ from efficientnet_advprop.recipes import (
 )
 
 VERSION = 2
-ONLY_RUN = "run"  # the name of an evaluation's run
-# What is evaluated of a study's runs.
+ONLY_RUN = "run"  # name of the single run of an evaluation
+# Description of the weights of a study's runs.
 WEIGHTS_OF_TRIALS = "averaged, of a study's run"
 
 # Keys of settings, old to new.
@@ -26,11 +26,11 @@ _RENAMED = {"pictures": "dataset", "of": "num_eval_images"}
 
 
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """The content of a results file in the form of `VERSION`.
+    """The content of a results file in the format of `VERSION`.
 
     Raises:
-        ValueError: when it is of a newer version.
-        KeyError: when it is of none.
+        ValueError: for a newer version.
+        KeyError: for something else than results.
     """
     if "version" in values:
         if values["version"] != VERSION:
@@ -43,7 +43,7 @@ def upgraded(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_evaluation(key: str, part: dict[str, Any]) -> dict[str, Any]:
-    """A part of an evaluation; what could not be chosen then is said now."""
+    """A part of an evaluation, with the settings that could not be chosen in older versions."""
     settings = {_RENAMED.get(name, name): value for name, value in part["settings"].items()}
     if key.startswith("pgd/"):
         settings["success"] = "any"
@@ -53,7 +53,7 @@ def _of_evaluation(key: str, part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trials(cells: dict[str, Any]) -> dict[str, Any]:
-    """The runs of a study. Its digests were with the seed: without it, a row's is that of its run with seed 0."""
+    """The runs of a study. Old digests include the seed: the one of seed 0 is the digest without a seed."""
     recipes = {(cell["model"], cell["row"]): cell["recipe"] for cell in cells.values() if cell["seed"] == 0}
     known = dict.fromkeys(("dataset", "step", "input_image_size", "class_names", "digest"))
     return {
@@ -96,7 +96,7 @@ def _parts_of_trial(values: dict[str, float], bad_images: int, seed: int) -> dic
     names = [name for name in MADE_CORRUPTIONS if f"top1_{name}" in values]
     for name in names:
         scores = {MAIN_BRANCH: {"top1": values[f"top1_{name}"]}}
-        # How many of the corrupted images were bad was not counted by itself.
+        # Bad images among the corrupted ones were not counted separately.
         bad = None if bad_images else 0
         parts[corruption_key("corruptions", name, MEAN)] = part(scores, bad, corruptions=", ".join(names))
     means = [values[f"top1_{name}"] for name in names]

@@ -1,4 +1,4 @@
-"""What a network predicts for every image of a pass, and what that comes to."""
+"""A network's predictions for every image of a pass, and their scores."""
 
 import collections
 import dataclasses
@@ -18,7 +18,7 @@ _LABELS, _MASK, _BAD = "labels", "mask", "bad"
 
 
 def through_branches(model: tf.keras.Model, branches: Sequence[str]) -> Predict:
-    """Logits of images as they are, in inference mode, by branch."""
+    """Logits of unchanged images in inference mode, by branch."""
 
     def predict(batch: Batch, number: tf.Tensor) -> dict[str, tf.Tensor]:
         del number
@@ -29,14 +29,14 @@ def through_branches(model: tf.keras.Model, branches: Sequence[str]) -> Predict:
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """For N images.
+    """Predictions for N images.
 
     Attributes:
         labels: the true classes, int [N].
-        ranked: the most likely classes, in their order, int [N, 5] (fewer where there are fewer classes); of equal
-            logits the lower class comes first.
+        ranked: the most likely classes in descending order, int [N, 5] or [N, K] for K < 5 classes; of equal logits
+            the lower class comes first.
         losses: cross-entropy, float [N].
-        of_subset: the most likely class among those of a subset, int [N]; None without one.
+        of_subset: the most likely class of a subset of the classes, int [N]; None without a subset.
     """
 
     labels: np.ndarray
@@ -45,7 +45,7 @@ class Predictions:
     of_subset: np.ndarray | None = None
 
     def scores(self) -> dict[str, float]:
-        """`top1` and `top5` (fractions), `loss` (mean), and `top1_of_SIZE` with a subset, which the caller names."""
+        """`top1` and `top5` (fractions), `loss` (mean) and, with a subset of the classes, `top1_of_subset`."""
         hits = self.ranked == self.labels[:, np.newaxis]
         scores = {"top1": hits[:, 0].mean(), "top5": hits.any(axis=1).mean(), "loss": self.losses.mean()}
         if self.of_subset is not None:
@@ -53,7 +53,7 @@ class Predictions:
         return {name: float(value) for name, value in scores.items()}
 
     def confusions(self, number: int) -> list[tuple[int, int, int]]:
-        """The most frequent mistakes: (true class, taken for, times), at most so many."""
+        """The `number` most frequent mistakes: (true class, predicted class, times)."""
         wrong = (self.ranked[:, 0] != self.labels) & (self.ranked[:, 0] >= 0)
         pairs = zip(self.labels[wrong].tolist(), self.ranked[wrong, 0].tolist(), strict=True)
         counts = collections.Counter(pairs).items()
@@ -61,15 +61,14 @@ class Predictions:
 
 
 class PredictionCollector:
-    """Passes over images and keeps the predictions for each.
+    """Collects the predictions for all images of a pass.
 
-    A graph is made for the first pass and serves all others, if images have the same size. Every worker gets the
-    predictions for all images.
+    Passes over images of the same size share one graph. Every worker gets the predictions for all images.
 
     Args:
-        strategy: whose replicas share each batch.
+        strategy: its replicas share each batch.
         predict: called in replicas.
-        subset: classes among which the most likely is looked for too.
+        subset: classes for `Predictions.of_subset`.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, predict: Predict, subset: Sequence[int] | None = None) -> None:
@@ -79,7 +78,7 @@ class PredictionCollector:
             labels = batch["labels"]
             values = {"": {_LABELS: labels, _MASK: batch["mask"], _BAD: batch["bad"]}}
             for name, logits in predict(batch, number, *arguments).items():
-                # A network that computes NaN predicts nothing: no class is -1.
+                # Logits that are not finite are no prediction: -1 is no class, and counts as wrong.
                 is_finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1, keepdims=True)
                 ranked = tf.math.top_k(logits, k=min(_TOP, logits.shape[-1])).indices
                 values[name] = {
@@ -104,19 +103,19 @@ class PredictionCollector:
     def collect(
         self, batches: Iterable[Batch], num_images: int, arguments: Sequence[tf.Tensor] = ()
     ) -> tuple[dict[str, Predictions], int]:
-        """One pass.
+        """Collect the predictions of one pass.
 
         Args:
             batches: distributed evaluation batches, padded and masked.
-            num_images: how many images have to be counted, or told to be bad.
+            num_images: expected number of images, bad ones included.
             arguments: of this pass, for `predict`.
 
         Returns:
-            The predictions by branch or kind of image, and the number of bad images, which are not among them.
+            The predictions by branch or kind of image without bad images, and the number of bad images.
 
         Raises:
             RecipeError: when all images are bad.
-            RuntimeError: when the pass held another number of images.
+            RuntimeError: when the pass holds another number of images.
         """
         collected: dict[tuple[str, str], list[np.ndarray]] = collections.defaultdict(list)
         num_bad = count = 0

@@ -1,7 +1,7 @@
-"""What the paper says its networks reach; nothing here was measured with this code.
+"""Results that the paper's authors published; nothing here was measured with this code.
 
-Only numbers that its authors show: in "Adversarial Examples Improve Image Recognition" (CVPR 2020, arXiv 1911.09665),
-its abstract and figures, and on the slides of its talk. Where they print a gain, a number is that gain added.
+Sources: "Adversarial Examples Improve Image Recognition" (CVPR 2020, arXiv 1911.09665), abstract and figures, and the
+slides of its talk. Where they print a gain, the number here is the baseline plus that gain.
 """
 
 import dataclasses
@@ -10,17 +10,17 @@ from collections.abc import Iterable, Iterator
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A network trained with a scheme; fractions, None where no number is known for sure.
+    """Results of a trained network, as fractions; unpublished numbers are None.
 
     Attributes:
-        model: the network.
-        scheme: it was trained with.
-        attack: of its training, in words; empty where there is none.
+        model: name of the network.
+        scheme: of its training.
+        attack: of its training, in words; empty without an attack.
         imagenet: top-1 on ImageNet.
         mce: on ImageNet-C.
         imagenet_a: top-1 on ImageNet-A.
         stylized: top-1 on Stylized-ImageNet.
-        source: where it stands.
+        source: figure or slides of the paper.
     """
 
     model: str
@@ -66,7 +66,7 @@ _DISTORTED = {
 
 
 def published_results(models: Iterable[str]) -> list[Published]:
-    """What is published of these networks, network by network in their order."""
+    """The published results of these networks, network by network in their order."""
     known = list(_all_results())
     return [result for model in models for result in known if result.model == model]
 

@@ -1,4 +1,4 @@
-"""The finished trials of a study in its results file: whether they are those of a plan, and what they leave unsaid."""
+"""Finished trials of a study: checks that they match the plan, and completes results of older versions."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,7 @@ from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, RecipeError, Trial
 
 
 def evaluated_trial(trial: Trial, scheme_and_dataset: tuple[str, str], class_names: tuple[str, ...]) -> Evaluated:
-    """What is evaluated of a trial that was trained to its end; its weights are not kept.
-
-    Args:
-        trial: the trial.
-        scheme_and_dataset: it is trained with and on.
-        class_names: in label order.
-    """
+    """The network of a trial at the end of its training. Its weights are not kept, so they have no digest."""
     recipe = trial.recipe
     return Evaluated(
         trial.model,
@@ -34,22 +28,22 @@ def evaluated_trial(trial: Trial, scheme_and_dataset: tuple[str, str], class_nam
 
 
 def recorded_success(file: ResultsFile) -> str | None:
-    """What counted as the success of an attack in a study's results; None where nothing was attacked."""
+    """The success criterion of the attacks in a study's results; None without attacks."""
     parts = (item for run in file.runs.values() for item in run.parts.items())
     return next((part.settings["success"] for key, part in parts if benchmark_of(key).kind == ATTACKED), None)
 
 
 def completed(file: ResultsFile, trial: Trial, evaluated: Evaluated, passes: Sequence[BenchmarkPass]) -> RunResults:
-    """A finished trial with all that its plan knows and an older version did not record.
+    """The results of a finished trial, with the values that an older version did not record.
 
     Args:
-        file: that holds it.
-        trial: the plan's.
-        evaluated: what a run of this trial says of itself.
-        passes: that a run of this trial makes.
+        file: with the results.
+        trial: of the plan.
+        evaluated: the network of this trial, by the plan.
+        passes: the evaluation of this trial, by the plan.
 
     Raises:
-        RecipeError: when it is of another recipe, or was evaluated in another way: its weights are gone.
+        RecipeError: when the trial has another recipe or evaluation; its weights are not kept.
     """
     run, where = file.runs[trial.key], f"{file.path} holds {trial.key}"
     if run.evaluated.recipe not in (None, evaluated.recipe):
@@ -72,7 +66,7 @@ def completed(file: ResultsFile, trial: Trial, evaluated: Evaluated, passes: Seq
 
 
 def _mean_key(key: str) -> str:
-    """Where an older version kept the mean over the severities of which this part is one."""
+    """The key of the mean over severities that an older version kept instead of this part."""
     if benchmark_of(key).kind != CORRUPTED:
         return key
     return corruption_key(benchmark_of(key).name, corruption_of(key)[0], MEAN)

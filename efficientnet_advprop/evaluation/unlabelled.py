@@ -13,11 +13,11 @@ TOP = 5
 def logits_of_batches(
     strategy: tf.distribute.Strategy, model: tf.keras.Model
 ) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-    """A function from some images, each [H, W, 3] in [0, 255], to their logits [N, K].
+    """A function from images, each [H, W, 3] in [0, 255], to their logits [N, K].
 
     Args:
-        strategy: whose replicas share the images; a few are added where their number does not divide.
-        model: called in inference mode, main branch.
+        strategy: its replicas share the images; a batch is padded to a multiple of their number.
+        model: called in inference mode through the main branch.
     """
     num_replicas = strategy.num_replicas_in_sync
 
@@ -39,7 +39,7 @@ def logits_of_batches(
 
 
 def top_classes(logits: np.ndarray, class_names: Sequence[str]) -> list[dict[str, float | int | str]]:
-    """The most likely classes of one image, in their order: label, name and probability of each.
+    """Label, name and probability of the most likely classes of one image, in descending order.
 
     Args:
         logits: [K].

@@ -1,4 +1,4 @@
-"""What is left of accuracy near each image: at a random point, one step away, at the last or the worst point of PGD."""
+"""Logits of attacked images: at a random point, after one step, at the last or the worst point of PGD."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,14 +19,14 @@ def under_attack(
 ) -> Predict:
     """Predictions for attacked images, by kind of image, for a `PredictionCollector`.
 
-    Its passes take the attack's `strength`, so that one graph serves all of them.
+    Passes take the attack's `strength` as arguments, so that all strengths share one graph.
 
     Args:
         model: attacked and evaluated in inference mode.
-        branch: likewise.
-        attack: all of it but epsilon and step size; untargeted.
-        success: "last": `pgd` is the last point of one attack, and nothing else is computed. "any": `pgd` is the worst
-            point of all restarts, and there are `clean`, `noise` and `one_step` to judge it by.
+        branch: attacked and evaluated.
+        attack: untargeted; its epsilon and step size are not read.
+        success: "last": `pgd` is the last point of one attack, the only kind of image. "any": `pgd` is the worst point
+            of all restarts, beside `clean`, `noise` and `one_step`.
         restarts: of the attack, for "any".
         seed: of its random starts.
     """
@@ -39,7 +39,7 @@ def under_attack(
 
         spec = dataclasses.replace(attack, epsilon_px=epsilon_px, step_size_px=step_size_px)
         images, labels = batch[IMAGES_VIEW], batch["labels"]
-        # Of targets, or of noise where there are none; and of starts.
+        # The first seed is of random targets, which untargeted attacks lack, or of noise.
         other_seed, start_seed = tf.unstack(tf.random.experimental.stateless_split(replica_seed(seed, number), 2))
         if success == "last":
             loss_fn = attack_loss(logits_fn, tf.one_hot(labels, model.num_classes), spec, other_seed)
@@ -56,14 +56,14 @@ def under_attack(
 
 
 def strength(attack: AttackSpec) -> tuple[tf.Tensor, tf.Tensor]:
-    """Epsilon and step size, as passes of `under_attack` take them."""
+    """Epsilon and step size: the arguments of a pass of `under_attack`."""
     return tf.constant(attack.epsilon_px), tf.constant(attack.step_size_px)
 
 
 def logits_at_random_point(
     logits_fn: LogitsFunction, images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Logits at a uniformly random point of each image's ball: noise of the attack's size, which knows no gradient.
+    """Logits at a uniformly random point of each image's ball: noise of the attack's size, without gradients.
 
     Arguments and result are those of `worst_logits`.
     """
@@ -74,7 +74,7 @@ def logits_at_random_point(
 def logits_after_one_step(
     logits_fn: LogitsFunction, images: tf.Tensor, labels: tf.Tensor, spec: AttackSpec
 ) -> tf.Tensor:
-    """Logits one step of length epsilon away from each image (FGSM, for L-infinity).
+    """Logits after one step of length epsilon from each image (FGSM for L-infinity).
 
     Arguments and result are those of `worst_logits`.
     """
@@ -87,17 +87,16 @@ def logits_after_one_step(
 def worst_logits(
     logits_fn: LogitsFunction, images: tf.Tensor, labels: tf.Tensor, spec: AttackSpec, restarts: int, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Logits at the point of all that an attack went through where the network does worst.
+    """Logits at the worst of all points that an attack visits: the clean image, all starts and all steps.
 
-    The image itself counts, and every start and step. "Worst" is the margin of the best wrong logit over the true one,
-    so an image is right here only where no point found fools the network; the steps themselves follow the gradient of
-    the cross-entropy, as PGD does.
+    The worst point has the largest margin of the best wrong logit over the true one: an image counts as correct only if
+    no visited point is misclassified. The steps follow the gradient of the cross-entropy, as in PGD.
 
     Args:
         logits_fn: images [B, H, W, 3] in [0, 255] -> logits [B, K].
         images: float32 [B, H, W, 3].
         labels: int32 [B].
-        spec: the attack, untargeted; epsilon and step size may be scalar tensors, so that one graph serves several.
+        spec: the attack, untargeted; epsilon and step size may be scalar tensors.
         restarts: number of starts; each costs `num_steps` forward and backward passes and one more forward pass.
         seed: int32 [2].
 
@@ -134,7 +133,7 @@ def worst_logits(
 def _gradient_and_logits(
     logits_fn: LogitsFunction, images: tf.Tensor, labels: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The cross-entropy's gradient with respect to each image, and the logits it comes from."""
+    """The gradient of the cross-entropy with respect to each image, and the logits."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = logits_fn(images)
@@ -143,13 +142,13 @@ def _gradient_and_logits(
 
 
 def _worse_of(one: tf.Tensor, other: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """For each image those logits [B, K] of two by which the network is more wrong."""
+    """For each image the logits [B, K] with the larger margin."""
     is_worse = _margin(other, labels) > _margin(one, labels)
     return tf.where(is_worse[:, tf.newaxis], other, one)
 
 
 def _margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """The best wrong logit over the true one [B]; above 0 where the network is wrong, no end where it computes NaN."""
+    """The best wrong logit minus the true one [B]; the largest float where logits are not finite."""
     is_true = tf.one_hot(labels, logits.shape[-1], on_value=True, off_value=False)
     true = tf.reduce_max(tf.where(is_true, logits, logits.dtype.min), axis=-1)
     margin = tf.reduce_max(tf.where(is_true, logits.dtype.min, logits), axis=-1) - true

@@ -1,4 +1,4 @@
-"""Passes over images, which evaluations and studies are made of."""
+"""Passes over images for evaluations and studies."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -27,10 +27,9 @@ _MOST_KEPT_IMAGES = 2000  # in memory, a byte a value: 2 GB at 600 px
 
 
 class PassMaker:
-    """Makes passes with one network; those of one kind share a graph, those that corrupt images read them once.
+    """Makes passes with the evaluated weights of a run.
 
-    Args:
-        run: whose evaluated weights predict.
+    Passes of one kind share a graph. Passes that corrupt images on the fly read the clean images once.
     """
 
     def __init__(self, run: Session) -> None:
@@ -39,14 +38,13 @@ class PassMaker:
         self._clean: tf.data.Dataset | None = None
 
     def make(self, one: BenchmarkPass) -> Part:
-        """Pass over the images."""
+        """Evaluate all images of the pass."""
         run = self._run
         if one.kind not in self._collectors:
             self._collectors[one.kind] = collector_for(run.strategy, run.evaluated_model, one)
         source = one.source()
-        # Nothing counts TFRecords on a remote disk.
-        uncounted = one.benchmark.num_images or one.recipe.data.num_eval_images
-        total = source.facts.num_eval_images or uncounted
+        # TFRecords on a remote disk are not counted.
+        total = source.facts.num_eval_images or one.benchmark.num_images or one.recipe.data.num_eval_images
         recipe = override(one.recipe, {"data.num_eval_images": total})
         num_images = min(one.num_images or total, total)
 
@@ -71,11 +69,11 @@ class PassMaker:
         )
 
     def _corrupted(self, clean: Any, num_images: int, corruption: str, severity: int) -> Any:
-        """Makes the images of a pass, by input context, of what makes clean ones."""
+        """The function that makes the corrupted images of an input context from its clean ones."""
         if num_images > _MOST_KEPT_IMAGES:
             return lambda context: corrupted_dataset(clean(context), context, corruption, severity)
         if self._clean is None:
-            # One host makes all images: others are refused.
+            # A single host makes all images: several are refused.
             whole = tf.distribute.InputContext(num_replicas_in_sync=self._run.strategy.num_replicas_in_sync)
             self._clean = kept_in_memory(clean(whole))
         return lambda context: corrupted_dataset(self._clean, context, corruption, severity)

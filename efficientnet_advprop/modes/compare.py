@@ -1,4 +1,4 @@
-"""A comparison of evaluated networks, from the files that their evaluations left; computes nothing on devices."""
+"""`--mode=compare`: compares evaluated networks by their results files, without a device."""
 
 import dataclasses
 import json
@@ -18,17 +18,17 @@ _EVALUATION_FOLDER = "evaluation"
 
 
 def run_comparison(folders: Sequence[str], folder: str, published: bool, command: str) -> str:
-    """Compare, print the table, write report, values and figures; returns the report's path.
+    """Compare, print the tables, write report, values and figures; returns the report's path.
 
     Args:
-        folders: of runs, of evaluations, or of studies, all of whose runs take part.
-        folder: for what is written.
-        published: with the paper's numbers of the models compared.
-        command: that asked for it, for the report.
+        folders: of runs, evaluations or studies; all runs of a study are compared.
+        folder: for the output.
+        published: whether to add the paper's numbers for the same models.
+        command: for the report.
 
     Raises:
-        RecipeError: when a folder has no evaluation that can be read, two are the same one, or the folder for the
-            results cannot take them.
+        RecipeError: when a folder has no readable evaluation, two folders have the same one, or the output folder is
+            a run's or not writable.
     """
     if run_folder.holds_run(folder):
         raise RecipeError(f"{folder} holds a run: a comparison needs another --model_dir")
@@ -48,7 +48,7 @@ def _evaluated(folders: Sequence[str]) -> list[EvaluatedRun]:
     """The evaluated runs of these folders.
 
     Raises:
-        RecipeError: naming the folder that has none, or the second that has the same.
+        RecipeError: naming the folder without an evaluation, or the second one with the same evaluation.
     """
     runs: list[EvaluatedRun] = []
     found: dict[str, str] = {}

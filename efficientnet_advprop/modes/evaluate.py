@@ -1,7 +1,7 @@
-"""`--mode=eval`: weights on their own kind of images, or on benchmarks with a report.
+"""`--mode=eval`: evaluates weights on their own data set, or on benchmarks with a report.
 
-An evaluation on benchmarks is a list of passes over images. Each is recorded when it is done, so that one that was
-stopped goes on behind it; tables, scores and figures are made of the records.
+An evaluation on benchmarks is a list of passes over images. Each pass is recorded when it is finished, so that an
+interrupted evaluation continues with the next one. Tables, scores and figures are made from the records.
 """
 
 import os
@@ -34,7 +34,7 @@ from efficientnet_advprop.training import run_folder
 
 
 def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Evaluate weights: their accuracies on their own kind of images, or on benchmarks with a report."""
+    """Evaluate weights on their own data set, or on benchmarks with a report."""
     benchmarks, source = options.benchmarks, None
     if benchmarks is None or benchmarks.needs_own_images:
         source = open_source(recipe.data, options.data_dir, evaluation_only=True)
@@ -54,14 +54,14 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
 
 
 def run_benchmarks(run: LoadedNetwork, sets: Mapping[str, Any]) -> str:
-    """Measure what the run's options ask for, and write `results.json`, `report.md` and figures; returns the report.
+    """Measure the benchmarks of the options, write `results.json`, `report.md` and figures; returns the report's path.
 
     Args:
-        run: with weights that were read, and a source if benchmarks need its own images.
-        sets: of `find_sets`.
+        run: with weights, and with a source if a benchmark needs it.
+        sets: the result of `find_sets`.
 
     Raises:
-        RecipeError: when the folder has results of other weights, or no image of a set can be read.
+        RecipeError: when the folder holds results of other weights, or no image of a set can be read.
     """
     spec, folder = run.options.benchmarks, run.options.evaluation_dir
     if "corruptions" in spec.names:
@@ -92,7 +92,7 @@ def run_benchmarks(run: LoadedNetwork, sets: Mapping[str, Any]) -> str:
 
 
 def _outdated(results: RunResults, passes: Sequence[BenchmarkPass]) -> list[str]:
-    """Parts of the passes' benchmarks with other settings: one score or curve must not be made of both."""
+    """Parts that were measured with other settings than the passes of the same score or curve."""
     settings = {series_of(one.key): one.settings for one in passes}
     of_passes = [key for key in results.parts if series_of(key) in settings]
     return [key for key in of_passes if not results.has(key, settings[series_of(key)])]

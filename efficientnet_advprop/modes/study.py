@@ -1,4 +1,4 @@
-"""A study from its first run to the report: trains and evaluates what has no result yet, then compares all."""
+"""`--mode=study`: trains and evaluates all trials without a result, then compares them."""
 
 import dataclasses
 import logging
@@ -43,7 +43,7 @@ _OBSERVED_LAYERS = 5
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What a trial is, and how it is evaluated."""
+    """A trial and its evaluation."""
 
     trial: Trial
     evaluated: Evaluated
@@ -51,22 +51,22 @@ class _Plan:
 
 
 def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> tuple[str, list[str]]:
-    """Run the trials that have no result yet, and write report and figures.
+    """Run the trials without a result, and write report and figures.
 
-    A finished run leaves what was measured in `results.json`, its recipe and metrics in `cells/KEY`, and what figures
-    show of it in `observations`; its checkpoints are removed. A run that was stopped goes on from its own. One that
-    diverges is recorded as such, and the others follow.
+    A finished run leaves its results in `results.json`, its recipe and metrics in `cells/KEY`, and observations for
+    figures in `observations`; its checkpoints are removed. An interrupted run resumes from its checkpoint. A run that
+    diverges is recorded, and the next one follows.
 
     Args:
-        trials: the runs, in their order.
-        options: where and how; `model_dir` is the study's folder, `benchmarks` what is measured of each run.
+        trials: in the order of the runs.
+        options: of the study; `model_dir` is its folder, `benchmarks` the evaluation of each run.
         source: of the images.
 
     Returns:
         The report's path, and the keys of the runs that diverged.
 
     Raises:
-        RecipeError: when the folder holds a run, or results or a run under way of other recipes.
+        RecipeError: when the folder holds a run, or results or an unfinished run of other recipes.
     """
     folder = options.model_dir
     if run_folder.holds_run(folder):
@@ -85,7 +85,7 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
         check_batches(plan.trial.recipe, strategy, training=True, evaluation=True)
     _require_precision(file, trials, tpu_utils.set_precision(options.use_bfloat16, strategy))
     for trial in trials:
-        if trial.key in file.runs:  # killed after its result was written
+        if trial.key in file.runs:  # of a process killed after it had written the result
             run_folder.remove_checkpoints(_trial_folder(folder, trial))
     print(f"study: {len(trials)} runs, {len(trials) - len(missing)} of them finished before", flush=True)
     tf.get_logger().addFilter(_is_not_about_retracing)
@@ -96,7 +96,7 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
         file.write({plan.trial.key: _run_trial(plan, options, source, strategy, is_observed)})
         run_folder.remove_checkpoints(_trial_folder(folder, plan.trial))
         tpu_utils.release_graphs(gradients_before)
-        report = _publish(trials, file, options)  # after every run, for who stops there
+        report = _publish(trials, file, options)  # after every run: the study may be interrupted
     if not missing:
         report = _publish(trials, file, options)
     finished = (trial.key for trial in trials if trial.key in file.runs)
@@ -104,7 +104,7 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
 
 
 def _plans(trials: Sequence[Trial], options: RunOptions, source: Source, file: ResultsFile) -> list[_Plan]:
-    """How every trial is evaluated: as the finished ones were, where that is open."""
+    """The evaluation of every trial; a success criterion that is not set is the one of the finished trials."""
     spec = options.benchmarks
     if spec.success is None:
         spec = dataclasses.replace(spec, success=recorded_success(file) or "last")
@@ -118,10 +118,10 @@ def _plans(trials: Sequence[Trial], options: RunOptions, source: Source, file: R
 
 
 def _complete(file: ResultsFile, plans: Sequence[_Plan]) -> list[_Plan]:
-    """The plans without a result; those with one are what was asked for, whole, and in today's form.
+    """Check and complete the results of finished trials; returns the plans without a result.
 
     Raises:
-        RecipeError: when a result is of another recipe, or of another evaluation.
+        RecipeError: when a result is of another recipe or another evaluation.
     """
     if file.runs and not file.is_study:
         raise RecipeError(f"{file.path} is of an evaluation: a study needs another --model_dir")
@@ -133,7 +133,7 @@ def _complete(file: ResultsFile, plans: Sequence[_Plan]) -> list[_Plan]:
 
 
 def _require_precision(file: ResultsFile, trials: Sequence[Trial], precision: str) -> None:
-    """Refuse to set runs of two precisions beside each other."""
+    """Refuse to compare runs of different precisions."""
     for trial in trials:
         run = file.runs.get(trial.key)
         if run is not None and run.training.precision != precision:
@@ -143,7 +143,7 @@ def _require_precision(file: ResultsFile, trials: Sequence[Trial], precision: st
 def _run_trial(
     plan: _Plan, options: RunOptions, source: Source, strategy: tf.distribute.Strategy, is_observed: bool
 ) -> RunResults:
-    """Train and evaluate one run; returns what it came to."""
+    """Train and evaluate one run."""
     trial, recipe = plan.trial, plan.trial.recipe
     folder = _trial_folder(options.model_dir, trial)
     run = TrainingRun(recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
@@ -167,10 +167,10 @@ def _run_trial(
 
 
 def _evaluate(run: TrainingRun, passes: Sequence[BenchmarkPass]) -> dict[str, Part]:
-    """What the passes find with the averaged weights.
+    """The results of the passes with the averaged weights.
 
     Raises:
-        FloatingPointError: when there is no loss, as the last steps of training left weights that are not finite.
+        FloatingPointError: when a loss is not finite, because weights became infinite or NaN in the last steps.
     """
     maker, parts = PassMaker(run), {}
     for one in passes:
@@ -183,13 +183,13 @@ def _evaluate(run: TrainingRun, passes: Sequence[BenchmarkPass]) -> dict[str, Pa
 
 
 def _clean_values(parts: Mapping[str, Part]) -> dict[str, float]:
-    """Accuracies and losses on clean images, by the names that a run's summary has for them."""
+    """Accuracies and losses on clean images, by their names in the summary of a run."""
     scores = parts["clean"].scores if "clean" in parts else {}
     return {f"{name}_{branch}": value for branch, of in scores.items() for name, value in of.items()}
 
 
 def _publish(trials: Sequence[Trial], file: ResultsFile, options: RunOptions) -> str:
-    """Write figures and report of the runs finished so far; returns the report's path."""
+    """Write figures and report of the finished runs; returns the report's path."""
     folder = options.model_dir
     runs = {trial.key: file.runs[trial.key] for trial in trials if trial.key in file.runs}
     figures = write_study_figures(folder, trials, runs)
@@ -201,19 +201,13 @@ def _trial_folder(folder: str, trial: Trial) -> str:
 
 
 def _observe(run: TrainingRun) -> dict[str, np.ndarray]:
-    """What figures show of a run: a few images, their gradients through each branch, running statistics."""
+    """Observations of a run for figures: a few images, their gradients through each branch, running statistics."""
     images, labels = evaluation_images(run.source, run.recipe, _OBSERVED_IMAGES, run.options.input)
-    gradients = {
-        f"gradients/{branch}": loss_gradients(run.evaluated_model, images, labels, branch)
-        for branch in run.recipe.branches
-    }
-    return {
-        IMAGES: images,
-        **gradients,
-        **running_statistics(run.evaluated_model, run.recipe.branches, _OBSERVED_LAYERS),
-    }
+    model, branches = run.evaluated_model, run.recipe.branches
+    gradients = {f"gradients/{branch}": loss_gradients(model, images, labels, branch) for branch in branches}
+    return {IMAGES: images, **gradients, **running_statistics(model, branches, _OBSERVED_LAYERS)}
 
 
 def _is_not_about_retracing(record: logging.LogRecord) -> bool:
-    """TensorFlow takes the steps of the sixth run for a function that is traced again and again by mistake."""
+    """Drop a warning: from the sixth run on, TensorFlow mistakes new steps for retracing of the same one."""
     return "triggered tf.function retracing" not in record.getMessage()

@@ -1,4 +1,4 @@
-"""What an evaluation measures beside the accuracy on its own images, as a value."""
+"""The benchmarks of an evaluation and their settings."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,31 +10,31 @@ from efficientnet_advprop.recipes.errors import RecipeError
 ROBUSTNESS_RESIZES = ("model", "native")
 SUCCESSES = ("any", "last")
 
-# Usual radii: up to 8 of 255 for every pixel, and up to one full pixel's range for an image as a whole.
+# Common radii: L-infinity up to 8 of 255; L2 up to the full range of one pixel value.
 _EPSILONS_PX = {"linf": (1.0, 2.0, 4.0, 8.0), "l2": (32.0, 64.0, 128.0, 255.0)}
-# Madry et al. (arXiv 1706.06083) let the steps reach beyond the ball's border by this factor.
+# Step size times steps, in epsilon (Madry et al., arXiv 1706.06083): steps can reach every point of the ball.
 _STEPS_REACH = 2.5
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkSpec:
-    """What is measured, and how.
+    """Benchmarks and their settings.
 
     Attributes:
         names: of `BENCHMARKS`.
-        folders: of ImageNet's test sets by name; those of TensorFlow Datasets need none.
-        resize: how images of 224 px reach a network made for another size: "model" (resized to its size) or "native"
-            (at their own size).
+        folders: of ImageNet's test sets by name; not needed for sets of TensorFlow Datasets.
+        resize: of images of 224 px for a network with another input size: "model" (to the network's size) or "native"
+            (their own size).
         norm: of the attack.
-        epsilons_px: its radii; empty: `_EPSILONS_PX` of the norm.
-        num_steps: its steps.
-        restarts: its starts.
-        success: what counts against a network under attack: "any" point of any restart, or the "last" point of one
-            attack, as in a run's `top1_pgd`. None leaves it to the study, which goes on with what its results hold.
+        epsilons_px: radii of the attack; empty: `_EPSILONS_PX` of the norm.
+        num_steps: of the attack.
+        restarts: of the attack.
+        success: an attack succeeds if "any" point of any restart is misclassified, or if the "last" point of a single
+            attack is, as in a run's `top1_pgd`. None: a study uses the criterion of its existing results.
         corruptions: of `MADE_CORRUPTIONS`, made on the fly; empty: ImageNet-C's fifteen.
-        corrupted_branches: through which images corrupted on the fly go; empty: all that the network has.
-        most_corrupted_images: images that are corrupted on the fly, evenly spaced, where there are more.
-        num_images: measure on so many evenly spaced images of each set; None is all.
+        corrupted_branches: evaluated on images corrupted on the fly; empty: all branches.
+        most_corrupted_images: maximum number of images corrupted on the fly, evenly spaced; None: no maximum.
+        num_images: maximum number of images of each set, evenly spaced; None: all.
     """
 
     names: tuple[str, ...]
@@ -74,14 +74,14 @@ class BenchmarkSpec:
         ]
 
     def attack_in_words(self) -> str:
-        """All that the attacks have in common, in a few words."""
+        """The settings that all attacks share, in a few words."""
         return (
             f"PGD-{self.num_steps} {self.norm}, steps of {_STEPS_REACH:g} epsilon / {self.num_steps}, random start, "
             "untargeted, running statistics"
         )
 
     def validate(self) -> None:
-        """Refuse what cannot be measured.
+        """Refuse invalid values.
 
         Raises:
             RecipeError: naming the value and what is allowed.

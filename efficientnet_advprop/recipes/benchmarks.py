@@ -1,12 +1,12 @@
-"""The benchmarks that a network can be evaluated on. Each is defined here alone, once, in the order of reports."""
+"""The benchmarks for networks, each defined once, in the order of reports."""
 
 import dataclasses
 
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import AUGMENTED_BRANCH, AUXILIARY_BRANCH, MAIN_BRANCH
 
-# ImageNet-C's corruptions, which its authors distribute by group. The extra ones are for choosing settings and no part
-# of any score.
+# ImageNet-C's corruptions, which its authors distribute by group. The extra ones are for choosing settings and not part
+# of a score.
 GROUPS = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
@@ -16,11 +16,10 @@ GROUPS = {
 EXTRA = "extra"
 EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 IMAGENET_C_CORRUPTIONS = tuple(name for names in GROUPS.values() for name in names)
-# Those that are made on the fly.
+# Corruptions that can be made on the fly.
 MADE_CORRUPTIONS = (*IMAGENET_C_CORRUPTIONS, "gaussian_blur")
 
-# What a benchmark's results are made of: one pass over images, one for each corruption and severity, one for each
-# attack.
+# Kinds of benchmarks: one pass over images, a pass for each corruption and severity, a pass for each attack.
 ONE, CORRUPTED, ATTACKED = "one", "corrupted", "attacked"
 
 # Labels, sorted, of the 200 classes that two of ImageNet's test sets show. Sources: `eval.py` of
@@ -57,17 +56,17 @@ class Benchmark:
     """A benchmark.
 
     Attributes:
-        name: in flags, and the first word of its parts' keys in results.
-        title: where people read.
+        name: in flags, and the first word of keys in results.
+        title: in reports.
         kind: `ONE`, `CORRUPTED` or `ATTACKED`.
-        num_images: of its test set of ImageNet's classes, or of each part of that; None: it takes the evaluation images
-            of the network's own data.
-        metrics: what of it is compared, headline first: "top1", "top1_of_N" (among `classes`), "mce", "mean_error".
-        branches: through which it is compared.
-        classes: labels of the classes that it shows, where they are not all of ImageNet's.
-        cropped_px: side of its images, where they are distributed as squares; they are not cropped again.
-        tfds_name: in TensorFlow Datasets; None where it is not there.
-        folders: inside its authors' archives, that hold the class folders; giving such a folder itself works too.
+        num_images: size of its test set of ImageNet's classes, or of each part of the set; None: it uses the evaluation
+            images of the network's own data set.
+        metrics: to compare, headline first: "top1", "top1_of_N" (among `classes`), "mce", "mean_error".
+        branches: to compare.
+        classes: labels of its classes, if they are a subset of ImageNet's.
+        cropped_px: side of its images, if they are distributed as squares; they are not cropped again.
+        tfds_name: in TensorFlow Datasets; None if it is not there.
+        folders: names of the folders with class folders in its authors' archives; their paths can be given too.
     """
 
     name: str
@@ -140,7 +139,7 @@ BENCHMARKS = {
 
 
 def benchmark_of(key: str) -> Benchmark:
-    """The benchmark that a part of results belongs to, by the first word of its key.
+    """The benchmark of a part of results, by the first word of its key.
 
     Raises:
         RecipeError: for an unknown benchmark; the message lists the known ones.

@@ -1,4 +1,4 @@
-"""A comparison of schemes as a value, and the runs that it is made of."""
+"""A study of schemes, and the trials that it consists of."""
 
 import dataclasses
 import math
@@ -12,10 +12,10 @@ from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.schemes import SCHEMES
 
 BASELINE = "vanilla"
-# What vanilla training of equal budget is for.
+# Vanilla training of equal budget makes as many passes as this scheme.
 BUDGET_SCHEME = "advprop"
-# What a study measures of each run. Its score under attack is a run's `top1_pgd`. The six corruptions need neither
-# OpenCV nor numba; they are made one image at a time, 30 of each: more images would take longer than the training.
+# The default evaluation of each run. Accuracy under attack is a run's `top1_pgd`. The six corruptions need neither
+# OpenCV nor numba. They are made one image at a time, 30 of each image: more images would take longer than training.
 STUDY_BENCHMARKS = BenchmarkSpec(
     ("clean", "pgd", "corruptions"),
     epsilons_px=(4.0,),
@@ -31,14 +31,14 @@ MakeRecipe = Callable[[str, str, Mapping[str, Any]], Recipe]
 
 @dataclasses.dataclass(frozen=True)
 class StudySpec:
-    """What is compared.
+    """The grid of a study.
 
     Attributes:
-        models: networks by name.
-        schemes: training schemes, "vanilla" among them: all others are compared with it.
-        seeds: number of runs of each, with the seeds from 0 on.
-        attack_epsilons_px: strengths to train the schemes that attack with; empty: the one of the recipe. A scheme
-            whose strength does not vary keeps its own.
+        models: names of networks.
+        schemes: training schemes; the others are compared with "vanilla", which is required.
+        seeds: number of runs of each row, with seeds from 0.
+        attack_epsilons_px: strengths of the training attack; empty: the recipe's. Schemes with a fixed strength keep
+            theirs.
     """
 
     models: tuple[str, ...]
@@ -47,7 +47,7 @@ class StudySpec:
     attack_epsilons_px: tuple[float, ...] = ()
 
     def validate(self) -> None:
-        """Refuse what cannot be run.
+        """Refuse invalid values.
 
         Raises:
             RecipeError: naming the value and what is allowed.
@@ -72,7 +72,7 @@ class Trial:
     """One run of a study.
 
     Attributes:
-        row: what it is called in tables; the runs of one model's row differ in their seed alone.
+        row: its name in tables; trials of a model in one row differ only in their seed.
         recipe: of the run.
     """
 
@@ -86,24 +86,24 @@ class Trial:
 
     @property
     def has_equal_budget(self) -> bool:
-        """Whether it is vanilla training with another scheme's number of passes."""
+        """Whether it is vanilla training with as many passes as `BUDGET_SCHEME`."""
         return self.recipe.scheme == BASELINE and self.row != BASELINE
 
     @property
     def key(self) -> str:
-        """Its name among all trials, fit for a folder."""
+        """Its unique name, which is a valid name of a folder."""
         row = self.row.replace(", ", "-").replace(" ", "-")
         return f"{self.model}-{row}-seed-{self.recipe.seed}"
 
 
 def plan(spec: StudySpec, make_recipe: MakeRecipe) -> list[Trial]:
-    """The trials of a study, all rows with the first seed first, so that a study cut short compares few runs of all.
+    """The trials of a study. All rows of a seed precede the next seed: an interrupted study compares all rows.
 
-    Where AdvProp is compared, vanilla gets a second row, with as many forward and backward passes as AdvProp has: one
-    for each number of passes, where AdvProp is trained with attacks of several lengths.
+    With AdvProp, vanilla has another row with as many forward and backward passes: one for each number of passes, if
+    AdvProp is trained with attacks of several lengths.
 
     Raises:
-        RecipeError: for values that cannot be run.
+        RecipeError: for invalid values.
     """
     spec.validate()
     return [
@@ -136,12 +136,12 @@ def _trials(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Trial]
 
 
 def equal_budget_row(recipe: Recipe) -> str:
-    """The row of vanilla training that makes as many passes as this recipe."""
+    """Name of the row of vanilla training with as many passes as this recipe."""
     return f"{BASELINE}, {recipe.passes_per_image():g} passes"
 
 
 def attack_of_strength(epsilon_px: float) -> dict[str, Any]:
-    """The paper's attacks by their strength: steps of 1 px, epsilon + 1 of them, but one for epsilon 1."""
+    """The paper's attack of this strength: epsilon + 1 steps of 1 px; one step for epsilon 1."""
     return {
         "attack.epsilon_px": float(epsilon_px),
         "attack.step_size_px": 1.0,

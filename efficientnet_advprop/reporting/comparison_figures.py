@@ -1,4 +1,4 @@
-"""The figures of a comparison, of evaluated networks or of a study's runs, as PNG."""
+"""Figures of a comparison of evaluated networks or of a study's runs, as PNG."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +57,7 @@ def _benchmark_bars(comparison: Comparison, columns: Sequence[Column]) -> matplo
 
 
 def _draw_groups(axis: Any, comparison: Comparison, columns: Sequence[Column]) -> None:
-    """Horizontal bars, the first network of each group at the top; a bar's place between two groups."""
+    """Horizontal bars, the first network of each group at the top, with space between groups."""
     place, middles = 0, []
     for column in columns:
         first = place

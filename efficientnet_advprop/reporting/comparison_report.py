@@ -1,4 +1,4 @@
-"""A comparison of runs as Markdown, and the tables that the report of a study has too."""
+"""A comparison of runs as Markdown, and its tables, which reports of studies share."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from efficientnet_advprop.evaluation import (
     Column,
     Comparison,
     Difference,
-    Published,
     in_words,
     published_results,
 )
@@ -19,7 +18,6 @@ from efficientnet_advprop.reporting.markdown import (
     marked,
     percent,
     table,
-    with_captions,
     write_report,
 )
 
@@ -38,9 +36,9 @@ def write_comparison_report(
 
     Args:
         folder: of the comparison.
-        comparison: of one row at least.
-        published: with the paper's numbers of the models compared.
-        command: what made it.
+        comparison: of at least one row.
+        published: whether to add the paper's numbers for the same models.
+        command: that made the comparison.
         figures: (path inside the folder, caption).
     """
     parts = [
@@ -56,22 +54,17 @@ def write_comparison_report(
         *(["## What to know", bullets(comparison.notes)] if comparison.notes else []),
         *(_about_published(comparison) if published else []),
     ]
-    return write_report(os.path.join(folder, REPORT_FILE), [*parts, *with_captions(figures)])
+    return write_report(os.path.join(folder, REPORT_FILE), parts, figures)
 
 
 def comparison_in_words(comparison: Comparison) -> str:
-    """What a comparison prints: results, differences and notes."""
+    """The comparison for a terminal: results, differences and notes."""
     tables = [*results_tables(comparison, PLAIN), *differences_tables(comparison, PLAIN)]
     return "\n\n".join([*tables, *(["\n".join(comparison.notes)] if comparison.notes else [])])
 
 
 def results_tables(comparison: Comparison, style: str = MARKDOWN) -> list[str]:
-    """Networks by benchmarks, in percent; then what lies between two branches, and single corruptions.
-
-    Args:
-        comparison: of one row at least.
-        style: as `markdown.table` takes it.
-    """
+    """Tables of networks by benchmarks, by gaps between branches, and by single corruptions, in percent."""
     tables = []
     for title, columns in _column_groups(comparison.columns).items():
         rows = [
@@ -90,7 +83,7 @@ def results_tables(comparison: Comparison, style: str = MARKDOWN) -> list[str]:
 
 
 def differences_tables(comparison: Comparison, style: str = MARKDOWN) -> list[str]:
-    """Points over the baseline, after a line that says how they came about; nothing where nothing can be subtracted."""
+    """An explanation, then tables of points over the baseline; empty without differences."""
     found = [difference for row in comparison.rows for difference in row.differences.values()]
     if not found:
         return []
@@ -106,50 +99,27 @@ def differences_tables(comparison: Comparison, style: str = MARKDOWN) -> list[st
     others = comparison.others
     for title, columns in _column_groups(comparison.columns).items():
         shown = [column for column in columns if any(column in row.differences for row in others)]
-        rows = [(row.name, *(_in_points(row.differences.get(column), style) for column in shown)) for row in others]
+        rows = [(row.name, *(in_points(row.differences.get(column), style) for column in shown)) for row in others]
         if shown:
             tables.append(_networks_by_benchmarks(f"{title}points over {comparison.baseline}", rows, shown, style))
     return tables
 
 
-def published_table(results: Sequence[Published]) -> str:
-    """The paper's numbers, in percent."""
-    rows = [
-        (
-            result.model,
-            result.scheme,
-            result.attack,
-            *(percent(value) for value in (result.imagenet, result.mce, result.imagenet_a, result.stylized)),
-            result.source,
-        )
-        for result in results
-    ]
-    headers = ("model", "scheme", "attack", "ImageNet top-1", "ImageNet-C mCE", "ImageNet-A", "Stylized-ImageNet")
-    return table(rows, (*headers, "source"))
-
-
 def _networks_table(comparison: Comparison) -> str:
-    """What the rows are."""
-    rows = [
-        (
-            row.name if place == 0 else "",
-            run.folder,
-            *_told(run.results.evaluated.dataset, run.results.evaluated.seed, run.results.evaluated.step),
-            run.results.evaluated.weights,
-            f"{run.results.evaluated.input_image_size} px",
-        )
-        for row in comparison.rows
-        for place, run in enumerate(row.runs)
-    ]
+    """The runs of each row."""
+    rows = []
+    for row in comparison.rows:
+        for place, run in enumerate(row.runs):
+            evaluated = run.results.evaluated
+            training = (evaluated.dataset, evaluated.seed, evaluated.step)
+            words = ("not known" if value is None else in_words(value) for value in training)
+            name, size = row.name if place == 0 else "", f"{evaluated.input_image_size} px"
+            rows.append((name, run.folder, *words, evaluated.weights, size))
     return table(rows, ("network", "run", "trained on", "seed", "step", "weights", "input"))
 
 
-def _told(*values: str | int | None) -> list[str]:
-    return ["not known" if value is None else in_words(value) for value in values]
-
-
 def _column_groups(columns: Sequence[Column]) -> dict[str, list[Column]]:
-    """The columns of each table, by what its corner begins with."""
+    """The columns of each table, by the beginning of the text in its corner."""
     groups: dict[str, list[Column]] = {"": []}
     for column in columns:
         name = f"{column.benchmark.title}, " if column.corruption else "main over auxiliary branch, "
@@ -158,7 +128,7 @@ def _column_groups(columns: Sequence[Column]) -> dict[str, list[Column]]:
 
 
 def _networks_by_benchmarks(corner: str, rows: Sequence[Sequence[str]], columns: Sequence[Column], style: str) -> str:
-    """A line for each network; on terminals one for each benchmark, since there are many of these."""
+    """A row for each network; on terminals a row for each of the many benchmarks."""
     titles = (_header(column) for column in columns)
     cells = [(corner, *titles), *rows]
     headers, *lines = zip(*cells, strict=True) if style == PLAIN else cells
@@ -166,13 +136,14 @@ def _networks_by_benchmarks(corner: str, rows: Sequence[Sequence[str]], columns:
 
 
 def _header(column: Column) -> str:
-    """A column's title without what its table's corner says."""
+    """A column's title without the text in its table's corner."""
     if column.corruption:
         return column.corruption.replace("_", " ")
     return column.benchmark.title if column.is_gap else column.title
 
 
-def _in_points(difference: Difference | None, style: str) -> str:
+def in_points(difference: Difference | None, style: str = MARKDOWN) -> str:
+    """A difference in points, bold if significant and with a mark if unpaired; empty for None."""
     if difference is None:
         return ""
     mark = "" if difference.paired else _UNPAIRED
@@ -180,13 +151,22 @@ def _in_points(difference: Difference | None, style: str) -> str:
 
 
 def _about_published(comparison: Comparison) -> list[str]:
-    """The paper's numbers of the models that are compared."""
+    """The paper's numbers for the compared models."""
     results = published_results(comparison.models)
-    without = [model for model in comparison.models if not published_results([model])]
+    rows = [
+        (
+            *(result.model, result.scheme, result.attack),
+            *(percent(value) for value in (result.imagenet, result.mce, result.imagenet_a, result.stylized)),
+            result.source,
+        )
+        for result in results
+    ]
+    headers = ("model", "scheme", "attack", "ImageNet top-1", "ImageNet-C mCE", "ImageNet-A", "Stylized-ImageNet")
+    without = [model for model in comparison.models if model not in {result.model for result in results}]
     return [
         "## Published, not measured here",
         'From "Adversarial Examples Improve Image Recognition" (CVPR 2020, arXiv 1911.09665), in percent: trained on '
         "ImageNet for the paper, by its authors, with code that was not published. Only numbers that the source shows.",
-        published_table(results) if results else "",
+        table(rows, (*headers, "source")) if rows else "",
         bullets([f"{model}: nothing is published" for model in without]),
     ]

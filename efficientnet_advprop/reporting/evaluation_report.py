@@ -26,7 +26,7 @@ from efficientnet_advprop.reporting.evaluation_tables import (
     measured_benchmarks,
     scores_by_branch,
 )
-from efficientnet_advprop.reporting.markdown import bullets, percent, with_captions, write_report
+from efficientnet_advprop.reporting.markdown import bullets, percent, write_report
 
 REPORT_FILE = "report.md"
 _IMAGES = "images"  # header of confusions under attack, which are counted by kind of image
@@ -62,7 +62,7 @@ def write_evaluation_report(folder: str, results: RunResults, command: str, figu
             parts += _about_attacks(results)
         else:
             parts += _about_confusions(results.parts_of(benchmark.name).values(), "branch")
-    return write_report(os.path.join(folder, REPORT_FILE), [*parts, *with_captions(figures)])
+    return write_report(os.path.join(folder, REPORT_FILE), parts, figures)
 
 
 def _evaluated_in_words(evaluated: Evaluated) -> str:

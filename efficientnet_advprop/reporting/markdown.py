@@ -1,4 +1,4 @@
-"""What reports in Markdown are made of: tables, numbers in percent, figures with captions."""
+"""Elements of reports in Markdown: tables, numbers in percent, lists, figures with captions."""
 
 import math
 import os
@@ -14,13 +14,7 @@ PLAIN = "simple"
 
 
 def table(rows: Sequence[Sequence[str | int]], headers: Sequence[str], style: str = MARKDOWN) -> str:
-    """A table; columns in which no row has anything are left out, except for the first.
-
-    Args:
-        rows: cells in the order of the headers.
-        headers: of the columns.
-        style: `MARKDOWN`, or `PLAIN` for terminals.
-    """
+    """A table in the style `MARKDOWN`, or `PLAIN` for terminals; empty columns except the first are left out."""
     escaped = [[_escaped(cell) if style == MARKDOWN else cell for cell in row] for row in rows]
     shown = [place for place in range(len(headers)) if place == 0 or any(row[place] != "" for row in escaped)]
     cells = [[row[place] for place in shown] for row in escaped]
@@ -28,7 +22,7 @@ def table(rows: Sequence[Sequence[str | int]], headers: Sequence[str], style: st
 
 
 def percent(value: float | Estimate | None, signed: bool = False) -> str:
-    """A fraction in percent, with its standard error where that is known; empty for None."""
+    """A fraction in percent, with its standard error if it is known; empty for None."""
     if value is None:
         return ""
     if not isinstance(value, Estimate):
@@ -39,7 +33,7 @@ def percent(value: float | Estimate | None, signed: bool = False) -> str:
 
 
 def marked(text: str, is_significant: bool, style: str = MARKDOWN) -> str:
-    """A difference in bold, on terminals with a star, where it is significant."""
+    """A significant difference in bold, or on terminals with a star."""
     if not is_significant:
         return text
     return f"**{text}**" if style == MARKDOWN else f"{text} *"
@@ -50,17 +44,19 @@ def bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def with_captions(figures: Sequence[tuple[str, str]]) -> list[str]:
-    """Figures as parts of a report, from (path inside the report's folder, caption)."""
-    return [f"![{os.path.basename(path)}]({path})\n\n{caption}" for path, caption in figures]
+def write_report(path: str, parts: Sequence[str], figures: Sequence[tuple[str, str]]) -> str:
+    """Write the parts of a report that are not empty, then its figures; whole or not at all. Returns the path.
 
-
-def write_report(path: str, parts: Sequence[str]) -> str:
-    """Write the parts of a report, the empty ones left out; whole or not at all. Returns the path."""
-    write_atomic(path, "\n\n".join(part for part in parts if part) + "\n")
+    Args:
+        path: of the report.
+        parts: paragraphs, tables and headings.
+        figures: (path inside the report's folder, caption).
+    """
+    shown = [f"![{os.path.basename(file)}]({file})\n\n{caption}" for file, caption in figures]
+    write_atomic(path, "\n\n".join(part for part in (*parts, *shown) if part) + "\n")
     return path
 
 
 def _escaped(cell: str | int) -> str | int:
-    """Names of classes may hold what Markdown takes for the end of a cell."""
+    """Names of classes may contain the character that ends a cell in Markdown."""
     return cell.replace("|", "\\|") if isinstance(cell, str) else cell

@@ -1,4 +1,4 @@
-"""The figures of a study, as PNG: those of a comparison for each model, and what was observed in single runs."""
+"""Figures of a study, as PNG: a comparison for each model, and observations of single runs."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ def write_study_figures(folder: str, trials: Sequence[Trial], runs: Mapping[str,
 
 
 def _rows_by_strength(trials: Sequence[Trial], rows: Sequence[NetworkRow]) -> dict[str, list[tuple[float, NetworkRow]]]:
-    """(epsilon in pixels, row) of the schemes that were trained with several strengths."""
+    """(epsilon in pixels, row) of each scheme that was trained with several strengths."""
     row_of_name = {row.name: row for row in rows}
     by_scheme: dict[str, dict[float, NetworkRow]] = {}
     for trial in trials:
@@ -90,7 +90,7 @@ def _attack_strengths(
 
 
 def _is_shown(column: Column) -> bool:
-    """Whether it is the accuracy on images as they are, corrupted or attacked."""
+    """Whether it is an accuracy on clean, attacked or all corrupted images."""
     return column.metric == "top1" and column.branch == MAIN_BRANCH and not column.corruption
 
 
@@ -137,7 +137,7 @@ def _gradient_images(images: np.ndarray, gradients: Mapping[str, np.ndarray], ti
 
 
 def rescaled(gradient: np.ndarray) -> np.ndarray:
-    """An image's gradient [H, W, 3] for the eye: clipped to mean +- 3 standard deviations, rescaled to [0, 1]."""
+    """A gradient [H, W, 3] as an image: clipped to mean +- 3 standard deviations, rescaled to [0, 1]."""
     mean, deviation = gradient.mean(), gradient.std()
     if deviation == 0:
         return np.full_like(gradient, 0.5)

@@ -1,4 +1,4 @@
-"""A study as Markdown: the standard comparison of its runs, model by model, and what they cost."""
+"""A study as Markdown: the standard comparison of its runs, model by model, and their cost."""
 
 import os
 import statistics
@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from efficientnet_advprop.evaluation import (
     Column,
     Comparison,
-    Estimate,
     EvaluatedRun,
     RunResults,
     compare,
     kinds_not_observed,
 )
 from efficientnet_advprop.recipes import BASELINE, BUDGET_SCHEME, MAIN_BRANCH, Recipe, Trial, equal_budget_row
-from efficientnet_advprop.reporting.comparison_report import SIGNIFICANT, differences_tables, results_tables
+from efficientnet_advprop.reporting.comparison_report import SIGNIFICANT, differences_tables, in_points, results_tables
 from efficientnet_advprop.reporting.evaluation_report import settings_in_words
 from efficientnet_advprop.reporting.evaluation_tables import measured_benchmarks
-from efficientnet_advprop.reporting.markdown import bullets, marked, percent, table, with_captions, write_report
+from efficientnet_advprop.reporting.markdown import bullets, percent, table, write_report
 
 _REPORT_FILE = "report.md"
 _CLEAN = Column("clean", MAIN_BRANCH, "top1")
@@ -36,8 +35,8 @@ def write_study_report(
     Args:
         folder: of the study.
         trials: all of them.
-        runs: the finished ones by their trials' keys, one at least.
-        command: what makes the study.
+        runs: the finished ones by their trials' keys, at least one.
+        command: that makes the study.
         figures: (path inside the folder, caption).
     """
     parts = [
@@ -45,58 +44,54 @@ def write_study_report(
         f"```\n{command}\n```",
         bullets(_notes(folder, trials, runs)),
     ]
-    by_model = {model: comparison_of(runs, model) for model in _models(runs)}
+    models = dict.fromkeys(run.evaluated.model for run in runs.values())
+    by_model = {model: comparison_of(runs, model) for model in models}
     for model, comparison in by_model.items():
         recipe = next(trial.recipe for trial in trials if trial.model == model and trial.row == BASELINE)
         parts.append(f"## {model}\n\n{_training_in_words(recipe)}")
         if comparison.rows:
-            compared = [row.name for row in comparison.rows if _scheme(row.name) == BUDGET_SCHEME]
+            compared = [row.name for row in comparison.rows if row.name.partition(", ")[0] == BUDGET_SCHEME]
             others = [comparison_of(runs, model, baseline) for baseline in compared]
             parts += [*results_tables(comparison), cost_table(comparison)]
             parts += [text for one in (comparison, *others) for text in differences_tables(one)]
         parts.append(bullets(comparison.notes))
     if len(by_model) > 1:
         parts.append(f"## Models beside each other\n\n{_MODELS_CAPTION}\n\n{models_table(by_model)}")
-    return write_report(os.path.join(folder, _REPORT_FILE), [*parts, *with_captions(figures)])
+    return write_report(os.path.join(folder, _REPORT_FILE), parts, figures)
 
 
 def comparison_of(runs: Mapping[str, RunResults], model: str, baseline: str = BASELINE) -> Comparison:
-    """The runs of one model, row by row, against one of the rows."""
+    """The comparison of one model's runs, by row, with one of the rows."""
     of_model = {key: run for key, run in runs.items() if run.evaluated.model == model}
     return compare([EvaluatedRun(key, run, run.training.row) for key, run in of_model.items()], baseline)
 
 
 def cost_table(comparison: Comparison) -> str:
-    """Runs, passes in those of the baseline with the same seed, and seconds of each row."""
+    """Of each row: the number of runs, the passes relative to the baseline's of the same seed, and the seconds."""
     trained = {row.name: {run.seed: run.results.training for run in row.runs} for row in comparison.rows}
     baseline = trained.get(BASELINE, {})
     rows = []
     for name, by_seed in trained.items():
         costs = [run.passes / baseline[seed].passes for seed, run in by_seed.items() if seed in baseline]
-        seconds = Estimate.of([run.seconds for run in by_seed.values()])
-        rows.append((name, len(by_seed), f"{statistics.fmean(costs):.2f}" if costs else "", f"{seconds.mean:.0f}"))
+        seconds = statistics.fmean(run.seconds for run in by_seed.values())
+        rows.append((name, len(by_seed), f"{statistics.fmean(costs):.2f}" if costs else "", f"{seconds:.0f}"))
     return table(rows, ("", "runs", "cost", "seconds a run"))
 
 
 def models_table(by_model: Mapping[str, Comparison]) -> str:
-    """Points over each model's own vanilla on clean images, a line a model: what strength suits what capacity."""
+    """Points over the same model's vanilla training on clean images: a line for each model."""
     names = list(dict.fromkeys(row.name for comparison in by_model.values() for row in comparison.others))
     cells = []
     for model, comparison in by_model.items():
         rows = {row.name: row for row in comparison.rows}
-        differences = [rows[name].differences.get(_CLEAN) if name in rows else None for name in names]
-        cells.append(
-            (
-                model,
-                percent(rows[BASELINE].values.get(_CLEAN)) if BASELINE in rows else "",
-                *(marked(percent(one.estimate, signed=True), one.significant) if one else "" for one in differences),
-            )
-        )
+        baseline = percent(rows[BASELINE].values.get(_CLEAN)) if BASELINE in rows else ""
+        points = (in_points(rows[name].differences.get(_CLEAN)) if name in rows else "" for name in names)
+        cells.append((model, baseline, *points))
     return table(cells, ("", BASELINE, *names))
 
 
 def _notes(folder: str, trials: Sequence[Trial], runs: Mapping[str, RunResults]) -> list[str]:
-    """What has to be known to read the tables."""
+    """Notes on how to read the tables."""
     notes = [
         f"{len(runs)} of {len(trials)} runs are finished. Numbers are means over runs with different seeds, with "
         "the standard error behind ±. All seeds train and are evaluated on the same images: the error is that of "
@@ -117,7 +112,7 @@ def _notes(folder: str, trials: Sequence[Trial], runs: Mapping[str, RunResults])
 
 
 def _about_evaluation(runs: Mapping[str, RunResults]) -> list[str]:
-    """On what the runs were measured; all of them alike, but for the seed."""
+    """The evaluation, which all runs share except for the seed."""
     whole = [run for run in runs.values() if run.parts]
     if not whole:
         return []
@@ -136,7 +131,7 @@ def _about_evaluation(runs: Mapping[str, RunResults]) -> list[str]:
 
 
 def _training_in_words(recipe: Recipe) -> str:
-    """How long the rows of a model are trained, but for that of an equal budget."""
+    """Length of the training and size of the network; equal in all rows but those of equal budget."""
     epochs = recipe.total_steps / recipe.steps_per_epoch
     network = recipe.network
     return (
@@ -144,11 +139,3 @@ def _training_in_words(recipe: Recipe) -> str:
         f"{recipe.data.num_train_images:,} images) at {network.input_image_size} px, width "
         f"{network.width_coefficient:g}, depth {network.depth_coefficient:g}."
     )
-
-
-def _models(runs: Mapping[str, RunResults]) -> list[str]:
-    return list(dict.fromkeys(run.evaluated.model for run in runs.values()))
-
-
-def _scheme(row: str) -> str:
-    return row.partition(", ")[0]
