@@ -101,7 +101,7 @@ def test_an_evaluation_that_was_stopped_goes_on_behind_what_it_has(digits_run, t
     first = parts_in(tmp_path)
     assert list(first) == made
     evaluate(*few, "--benchmarks=corruptions,clean", TWO_CORRUPTIONS)
-    assert "11 passes over images, 2 of them made before" in capsys.readouterr().out
+    assert "11 passes over images, 2 of them finished before" in capsys.readouterr().out
     parts = parts_in(tmp_path)
     assert len(parts) == 11
     assert {key: parts[key] for key in first} == first
@@ -243,7 +243,7 @@ def test_imagenets_classes_are_not_those_of_digits(digits_run, tmp_path, capsys)
     (tmp_path / SYNSETS[6] / "a.jpeg").write_bytes(b"never read")
     with pytest.raises(SystemExit):
         evaluate(f"--model_dir={digits_run}", "--benchmarks=imagenet_a", f"--benchmark_dir=imagenet_a={tmp_path}")
-    assert "imagenet_a shows classes of ImageNet, this network knows 10 others" in capsys.readouterr().err
+    assert "imagenet_a has the 1,000 classes of ImageNet, this network has 10 others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -206,8 +206,8 @@ def test_confusions_under_attack_are_by_curve(tmp_path):
             ("clean", "3", "8", "5"),
             ("PGD", "3", "8", times),
         ]
-    assert "least they can be" in of_main
-    assert "least they can be" not in of_auxiliary
+    assert "lower bounds" in of_main
+    assert "lower bounds" not in of_auxiliary
     figures = [path for path, _ in write_evaluation_figures(str(tmp_path), results)]
     assert figures[1:] == ["figures/pgd-linf-confusions.png", "figures/pgd-linf-auxiliary-branch-confusions.png"]
 

@@ -56,7 +56,7 @@ def test_the_same_set_elsewhere_is_the_same_and_another_set_is_not(imagenet_run,
             f"--benchmark_dir=imagenet_sketch={tmp_path / folder}",
             f"--evaluation_dir={tmp_path / 'evaluation'}",
         )
-        assert f"1 passes over images, {made} of them made before" in capsys.readouterr().out
+        assert f"1 passes over images, {made} of them finished before" in capsys.readouterr().out
 
 
 def test_a_missing_folder_is_named(imagenet_run, capsys):
@@ -73,7 +73,7 @@ def test_whole_images_are_refused_where_cropped_ones_belong(imagenet_run, tmp_pa
     with pytest.raises(SystemExit) as stopped:
         evaluate(f"--model_dir={imagenet_run}", "--benchmarks=stylized", f"--benchmark_dir=stylized={tmp_path}")
     assert stopped.value.code == 2
-    assert "stylized shows squares of 224 px; " in capsys.readouterr().err
+    assert "stylized has square images of 224 px; " in capsys.readouterr().err
 
 
 def write_sets(folder: Path, images: dict[int, bytes]) -> dict[str, Path]:

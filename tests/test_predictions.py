@@ -65,7 +65,7 @@ def test_the_200_way_rule_looks_at_the_columns_of_the_200_classes_alone(strategy
     predictions, _ = collector.collect(batches(strategy, said, [inside] * 6, 4)(), 6)
     scores = predictions["main"].scores()
     assert scores["top1"] == pytest.approx(2 / 6)
-    assert scores["top1_of_subset"] == pytest.approx(5 / 6)
+    assert scores["top1_of_200"] == pytest.approx(5 / 6)
 
 
 def test_arguments_of_a_pass_reach_the_network_without_another_graph():

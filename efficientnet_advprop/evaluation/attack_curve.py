@@ -13,8 +13,8 @@ from efficientnet_advprop.evaluation.results import Part, RunResults
 from efficientnet_advprop.recipes import ATTACKED, MAIN_BRANCH, benchmark_of
 
 _MEANING = (
-    "gradients may be masked or vanish, or the steps be too few; accuracy under this attack then overstates how robust "
-    "the network is (or, where larger balls leave little, the network is nearly linear in this one)"
+    "gradients may be masked or vanish, or there are too few steps; accuracy under this attack then overstates how "
+    "robust the network is (unless larger balls leave little: then the network is nearly linear in this one)"
 )
 
 

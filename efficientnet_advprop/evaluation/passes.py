@@ -195,7 +195,7 @@ def _require_imagenet_classes(asked: str, classes: Sequence[str]) -> None:
     """Refuse test sets of ImageNet for a network with other classes."""
     imagenet = class_names(IMAGENET_CLASSES)
     if len(classes) != len(imagenet):
-        raise RecipeError(f"{asked} shows classes of ImageNet, this network knows {len(classes)} others")
+        raise RecipeError(f"{asked} has the 1,000 classes of ImageNet, this network has {len(classes)} others")
     if named_synsets(tuple(classes)) != imagenet:
         refuse_other_classes("the network", classes, asked, imagenet)
 
@@ -210,7 +210,7 @@ def _require_cropped(benchmark: Benchmark, source: Source) -> None:
     width, height = source.first_size() or (0, 0)
     if width != height:
         raise RecipeError(
-            f"{benchmark.name} shows squares of {benchmark.cropped_px} px; {source.facts.where} has one of "
+            f"{benchmark.name} has square images of {benchmark.cropped_px} px; {source.facts.where} has one of "
             f"{width}x{height}"
         )
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,6 @@ Batch = Mapping[str, tf.Tensor]
 Predict = Callable[..., dict[str, tf.Tensor]]
 
 _TOP = 5
-_LABELS, _MASK, _BAD = "labels", "mask", "bad"
 
 
 def through_branches(model: tf.keras.Model, branches: Sequence[str]) -> Predict:
@@ -37,19 +37,21 @@ class Predictions:
             the lower class comes first.
         losses: cross-entropy, float [N].
         of_subset: the most likely class of a subset of the classes, int [N]; None without a subset.
+        subset_size: number of classes in the subset.
     """
 
     labels: np.ndarray
     ranked: np.ndarray
     losses: np.ndarray
     of_subset: np.ndarray | None = None
+    subset_size: int | None = None
 
     def scores(self) -> dict[str, float]:
-        """`top1` and `top5` (fractions), `loss` (mean) and, with a subset of the classes, `top1_of_subset`."""
+        """`top1` and `top5` (fractions), `loss` (mean) and, with a subset of N classes, `top1_of_N`."""
         hits = self.ranked == self.labels[:, np.newaxis]
         scores = {"top1": hits[:, 0].mean(), "top5": hits.any(axis=1).mean(), "loss": self.losses.mean()}
         if self.of_subset is not None:
-            scores["top1_of_subset"] = (self.of_subset == self.labels).mean()
+            scores[f"top1_of_{self.subset_size}"] = (self.of_subset == self.labels).mean()
         return {name: float(value) for name, value in scores.items()}
 
     def confusions(self, number: int) -> list[tuple[int, int, int]]:
@@ -72,31 +74,28 @@ class PredictionCollector:
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, predict: Predict, subset: Sequence[int] | None = None) -> None:
-        columns = None if subset is None else tf.constant(subset, tf.int32)
+        self._subset_size = None if subset is None else len(subset)
 
-        def predictions(batch: Batch, number: tf.Tensor, *arguments: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
-            labels = batch["labels"]
-            values = {"": {_LABELS: labels, _MASK: batch["mask"], _BAD: batch["bad"]}}
+        def predictions(batch: Batch, number: tf.Tensor, *arguments: tf.Tensor) -> dict[str, Any]:
+            labels, predicted = batch["labels"], {}
             for name, logits in predict(batch, number, *arguments).items():
                 # Logits that are not finite are no prediction: -1 is no class, and counts as wrong.
                 is_finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1, keepdims=True)
                 ranked = tf.math.top_k(logits, k=min(_TOP, logits.shape[-1])).indices
-                values[name] = {
+                predicted[name] = {
                     "ranked": tf.where(is_finite, ranked, -1),
                     "losses": tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits),
                 }
-                if columns is not None:
+                if subset is not None:
+                    columns = tf.constant(subset, tf.int32)
                     best = tf.argmax(tf.gather(logits, columns, axis=-1), axis=-1)
-                    values[name]["of_subset"] = tf.where(is_finite[:, 0], tf.gather(columns, best), -1)
-            return values
+                    predicted[name]["of_subset"] = tf.where(is_finite[:, 0], tf.gather(columns, best), -1)
+            return {"labels": labels, "mask": batch["mask"], "bad": batch["bad"], "predicted": predicted}
 
         @tf.function(autograph=False)
-        def on_replicas(batch: Batch, number: tf.Tensor, *arguments: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
+        def on_replicas(batch: Batch, number: tf.Tensor, *arguments: tf.Tensor) -> dict[str, Any]:
             on_each = strategy.run(predictions, args=(batch, number, *arguments))
-            return {
-                name: {field: strategy.gather(value, axis=0) for field, value in values.items()}
-                for name, values in on_each.items()
-            }
+            return tf.nest.map_structure(lambda value: strategy.gather(value, axis=0), on_each)
 
         self._on_replicas = on_replicas
 
@@ -117,24 +116,22 @@ class PredictionCollector:
             RecipeError: when all images are bad.
             RuntimeError: when the pass holds another number of images.
         """
-        collected: dict[tuple[str, str], list[np.ndarray]] = collections.defaultdict(list)
+        collected: list[dict[str, Any]] = []
         num_bad = count = 0
         for number, batch in enumerate(batches):
-            values = self._on_replicas(batch, tf.constant(number), *arguments)
-            frame = values.pop("")
-            kept = frame[_MASK].numpy() > 0
-            num_bad += round(float(tf.reduce_sum(frame[_BAD])))
+            gathered = self._on_replicas(batch, tf.constant(number), *arguments)
+            values = tf.nest.map_structure(lambda value: value.numpy(), gathered)
+            kept = values["mask"] > 0
+            num_bad += round(float(values["bad"].sum()))
             count += int(kept.sum())
-            collected["", _LABELS].append(frame[_LABELS].numpy()[kept])
-            for name, fields in values.items():
-                for field, value in fields.items():
-                    collected[name, field].append(value.numpy()[kept])
+            collected.append(tf.nest.map_structure(lambda value, kept=kept: value[kept], values))
         if num_bad == num_images:
             raise RecipeError(f"none of the {num_images} images could be read")
         if count + num_bad != num_images:
             raise RuntimeError(f"evaluation counted {count} images and {num_bad} bad ones instead of {num_images}")
-        labels = np.concatenate(collected.pop(("", _LABELS)))
-        by_name: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
-        for (name, field), arrays in collected.items():
-            by_name[name][field] = np.concatenate(arrays)
-        return {name: Predictions(labels, **fields) for name, fields in by_name.items()}, num_bad
+        values = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *collected)
+        predictions = {
+            name: Predictions(values["labels"], **fields, subset_size=self._subset_size)
+            for name, fields in values["predicted"].items()
+        }
+        return predictions, num_bad

@@ -63,7 +63,7 @@ class PassMaker:
             settings=one.settings,
             images=num_images - num_bad,
             bad_images=num_bad,
-            scores={name: _named_scores(one, predicted) for name, predicted in predictions.items()},
+            scores={name: predicted.scores() for name, predicted in predictions.items()},
             confusions={name: _named_confusions(predicted, run.class_names) for name, predicted in predictions.items()},
             seconds=round(time.monotonic() - started, 1),
         )
@@ -77,13 +77,6 @@ class PassMaker:
             whole = tf.distribute.InputContext(num_replicas_in_sync=self._run.strategy.num_replicas_in_sync)
             self._clean = kept_in_memory(clean(whole))
         return lambda context: corrupted_dataset(self._clean, context, corruption, severity)
-
-
-def _named_scores(one: BenchmarkPass, predictions: Predictions) -> dict[str, float]:
-    scores = predictions.scores()
-    if one.benchmark.classes is not None:
-        scores[f"top1_of_{len(one.benchmark.classes)}"] = scores.pop("top1_of_subset")
-    return scores
 
 
 def _named_confusions(predictions: Predictions, names: Sequence[str]) -> list[tuple[str, str, int]]:

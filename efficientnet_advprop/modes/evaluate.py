@@ -72,11 +72,11 @@ def run_benchmarks(run: LoadedNetwork, sets: Mapping[str, Any]) -> str:
     passes = plan_passes(recipe, run.source, spec, sets)
     missing = [one for one in passes if not results.has(one.key, one.settings)]
     if tpu_utils.number_of_chief(run.strategy, len(missing)) != len(missing):
-        raise RecipeError(f"this worker finds other results in {folder} than the chief: share it")
+        raise RecipeError(f"this worker finds other results in {folder} than the chief: use a shared folder")
     for key in _outdated(results, passes):
         run.say(f"{key} was measured with other settings: dropped")
         del results.parts[key]
-    run.say(f"benchmarks: {len(passes)} passes over images, {len(passes) - len(missing)} of them made before")
+    run.say(f"benchmarks: {len(passes)} passes over images, {len(passes) - len(missing)} of them finished before")
     maker = PassMaker(run)
     for one in missing:
         results.parts[one.key] = maker.make(one)

@@ -110,23 +110,25 @@ def plan(spec: StudySpec, make_recipe: MakeRecipe) -> list[Trial]:
         trial
         for seed in range(spec.seeds)
         for model in spec.models
-        for trial in _trials(spec, model, lambda *args, seed=seed: make_recipe(*args[:2], {**args[2], "seed": seed}))
+        for trial in _trials(spec, model, seed, make_recipe)
     ]
 
 
-def _trials(spec: StudySpec, model: str, make_recipe: MakeRecipe) -> list[Trial]:
+def _trials(spec: StudySpec, model: str, seed: int, make_recipe: MakeRecipe) -> list[Trial]:
     """The trials of one model and seed."""
+
+    def make(scheme: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+        return make_recipe(model, scheme, {**(changes or {}), "seed": seed})
+
     trials = []
     for scheme in spec.schemes:
-        recipe = make_recipe(model, scheme, {})
+        recipe = make(scheme)
         if recipe.attacking_terms and spec.attack_epsilons_px and SCHEMES[scheme].varies_strength:
-            trials.extend(
-                Trial(f"{scheme}, epsilon {epsilon:g}", make_recipe(model, scheme, attack_of_strength(epsilon)))
-                for epsilon in spec.attack_epsilons_px
-            )
+            for epsilon in spec.attack_epsilons_px:
+                trials.append(Trial(f"{scheme}, epsilon {epsilon:g}", make(scheme, attack_of_strength(epsilon))))
         else:
             trials.append(Trial(scheme, recipe))
-    baseline = make_recipe(model, BASELINE, {})
+    baseline = make(BASELINE)
     budgets = {
         equal_budget_row(trial.recipe): lengthened(baseline, trial.recipe.passes_per_image())
         for trial in trials

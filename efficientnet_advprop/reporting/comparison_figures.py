@@ -1,5 +1,6 @@
 """Figures of a comparison of evaluated networks or of a study's runs, as PNG."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,18 +11,12 @@ from efficientnet_advprop.evaluation import Column, Comparison, NetworkRow
 from efficientnet_advprop.reporting.figures import ReportFigures, in_percent, legend_below, panels
 
 _ERRORS = "Thin lines are standard errors over seeds."
-_OTHER_TASK = "are about other images or another attack than the first network's."
+_OTHER_TASK = "were measured on other images or with another attack than the baseline's."
 _BAR_INCHES = 0.16
 
 
 def write_comparison_figures(folder: str, comparison: Comparison, name: str = "comparison") -> list[tuple[str, str]]:
-    """Draw a comparison into its folder; returns (path inside the folder, caption) of each figure.
-
-    Args:
-        folder: of the report.
-        comparison: of at least one row.
-        name: prefix of the files' names.
-    """
+    """Draw a comparison as `NAME-*.png`; returns (path inside the report's folder, caption) of each figure."""
     figures = ReportFigures(folder)
     columns = [column for column in comparison.columns if not column.corruption]
     norms = [column.strength[0] for column in columns if column.strength]
@@ -61,7 +56,7 @@ def _draw_groups(axis: Any, comparison: Comparison, columns: Sequence[Column]) -
     place, middles = 0, []
     for column in columns:
         first = place
-        for row, color in zip(comparison.rows, _colors(len(comparison.rows)), strict=True):
+        for row, color in _colored(comparison.rows):
             if column in row.values:
                 (mean,), errors = in_percent([row.values[column]])
                 hatch = "////" if _is_other_task(row, column, comparison) else None
@@ -83,7 +78,7 @@ def _attack_lines(comparison: Comparison, columns: Sequence[Column]) -> matplotl
     figure, axes = panels(1, len(norms), "networks under PGD", height=4.0, sharey=True)
     for axis, norm in zip(axes[0], norms, strict=True):
         of_norm = [column for column in columns if column.strength[0] == norm]
-        for row, color in zip(rows, _colors(len(rows)), strict=True):
+        for row, color in _colored(rows):
             of_row = [column for column in of_norm if column in row.values]
             others = [column for column in of_row if _is_other_task(row, column, comparison)]
             of_row = [column for column in of_row if column not in others]
@@ -103,14 +98,11 @@ def _is_other_task(row: NetworkRow, column: Column, comparison: Comparison) -> b
     return row is not baseline and not column.is_gap and column in baseline.values and column not in row.differences
 
 
-def _colors(number: int) -> list[Any]:
-    """One for each network; they repeat from the 21st on."""
-    colors = matplotlib.colormaps["tab10" if number <= 10 else "tab20"].colors
-    return [colors[place % len(colors)] for place in range(number)]
+def _colored(rows: Sequence[NetworkRow]) -> list[tuple[NetworkRow, Any]]:
+    """Every row with its color; colors repeat from the 21st row on."""
+    colors = matplotlib.colormaps["tab10" if len(rows) <= 10 else "tab20"].colors
+    return list(zip(rows, itertools.cycle(colors)))
 
 
 def _patches(rows: Sequence[NetworkRow]) -> list[matplotlib.patches.Patch]:
-    return [
-        matplotlib.patches.Patch(color=color, label=row.name)
-        for row, color in zip(rows, _colors(len(rows)), strict=True)
-    ]
+    return [matplotlib.patches.Patch(color=color, label=row.name) for row, color in _colored(rows)]

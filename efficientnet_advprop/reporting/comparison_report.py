@@ -24,7 +24,7 @@ from efficientnet_advprop.reporting.markdown import (
 REPORT_FILE = "comparison.md"
 SIGNIFICANT = (
     "In bold: significantly different from zero in a two-sided t-test over the seeds "
-    f"({100 * SIGNIFICANCE:g} %, each by itself: of twenty without an effect one is bold)."
+    f"({100 * SIGNIFICANCE:g} %, without correction for multiple tests: one of twenty without an effect is bold)."
 )
 _UNPAIRED = " (u)"
 
@@ -32,26 +32,21 @@ _UNPAIRED = " (u)"
 def write_comparison_report(
     folder: str, comparison: Comparison, published: bool, command: str, figures: Sequence[tuple[str, str]]
 ) -> str:
-    """Write the report; returns its path.
+    """Write the report with the figures of `write_comparison_figures`; returns its path.
 
-    Args:
-        folder: of the comparison.
-        comparison: of at least one row.
-        published: whether to add the paper's numbers for the same models.
-        command: that made the comparison.
-        figures: (path inside the folder, caption).
+    With `published` it contains the paper's numbers for the same models.
     """
     parts = [
         "# Networks compared",
         f"```\n{command}\n```",
         _networks_table(comparison),
         "## Results",
-        "In percent, through the main branch unless it says otherwise; mCE and errors are better the lower they are. "
-        "Behind ± is the standard error of a mean over runs with different seeds; a single run has none. "
+        "In percent, through the main branch unless another one is named; lower mCE and errors are better. After ± is "
+        "the standard error of a mean over runs with different seeds; a single run has none. "
         f"{SIGNIFICANT}",
         *results_tables(comparison),
         *(["## Differences", *differences] if (differences := differences_tables(comparison)) else []),
-        *(["## What to know", bullets(comparison.notes)] if comparison.notes else []),
+        *(["## Notes", bullets(comparison.notes)] if comparison.notes else []),
         *(_about_published(comparison) if published else []),
     ]
     return write_report(os.path.join(folder, REPORT_FILE), parts, figures)
@@ -92,7 +87,7 @@ def differences_tables(comparison: Comparison, style: str = MARKDOWN) -> list[st
         how.append("Differences are paired: means, with their standard errors, over pairs of runs with the same seed.")
     if not all(difference.paired for difference in found):
         how.append(
-            f"Those marked{_UNPAIRED} are unpaired, as the rows' seeds are not the same: between the two means, with "
+            f"Those marked{_UNPAIRED} are unpaired, as the rows have different seeds: of the two means, with "
             "sqrt(se1² + se2²) as standard error, and Welch's t-test."
         )
     tables = [" ".join([f"Points over {comparison.baseline}.", *how])] if style == MARKDOWN else []

@@ -34,20 +34,13 @@ _MOST_PARTS_LISTED = 8
 
 
 def write_evaluation_report(folder: str, results: RunResults, command: str, figures: Sequence[tuple[str, str]]) -> str:
-    """Write the report of the benchmarks finished so far; returns its path.
-
-    Args:
-        folder: of the evaluation.
-        results: of at least one benchmark.
-        command: that measured them.
-        figures: (path inside the folder, caption).
-    """
+    """Write the report of the finished benchmarks with the figures of `write_evaluation_figures`; returns its path."""
     parts = [
         f"# {results.evaluated.model} evaluated",
         _evaluated_in_words(results.evaluated),
         f"```\n{command}\n```",
-        "Accuracies are in percent, `one image` is what one image of a pass is worth in points, loss the mean "
-        "cross-entropy. Where a benchmark has many passes, a line is their mean.",
+        "Accuracies are in percent, `one image` is the weight of one image of a pass in points, loss the mean "
+        "cross-entropy. A line of a benchmark with many passes is their mean.",
         benchmark_table(results),
         _about_subsets(results),
     ]
@@ -104,8 +97,8 @@ def _about_subsets(results: RunResults) -> str:
     return bullets(
         [
             f"{benchmark.title}: {len(benchmark.classes)} classes. Top-1 is the most likely class among these, as the "
-            f"set's authors score ({len(benchmark.classes)}-way); beside it the strict top-1 among all 1,000 classes, "
-            "to which top-5 and loss belong too."
+            f"set's authors score ({len(benchmark.classes)}-way). Strict top-1, top-5 and loss are over all 1,000 "
+            "classes."
             for benchmark in benchmarks
         ]
     )
@@ -133,7 +126,7 @@ def _about_corruptions(results: RunResults, benchmark: Benchmark) -> list[str]:
         if extra:
             mean = score.extra_mean_error
             texts += [
-                "The four extra corruptions, which are for choosing settings and no part of any mean above"
+                "The four extra corruptions, which are for choosing settings and not part of the means above"
                 + ("." if mean is None else f"; mean error {percent(mean)} %."),
                 extra,
             ]
@@ -167,8 +160,8 @@ def _about_attacks(results: RunResults) -> list[str]:
     """Tables of every curve, and warnings about masked gradients."""
     texts = [
         "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean image (FGSM). "
-        "PGD: where `success` is any, images that no restart and no iterate turns; where it is last, at the last point "
-        "of one attack. clean: the same images as they are."
+        "PGD: with `success` any, at the worst iterate of all restarts; with last, at the last point of one attack. "
+        "clean: the same images without an attack."
     ]
     for name, points in attack_curves(results).items():
         parts = [point.part for point in points]
@@ -183,6 +176,6 @@ def _about_confusions(parts: Collection[Part], by: str) -> list[str]:
         return []
     sums = ""
     if len(parts) > 1:
-        shared = " Those of clean images, which all passes share, are counted once." if by == _IMAGES else ""
-        sums = f" Each pass keeps its most frequent alone, so that sums over passes are the least they can be.{shared}"
+        shared = " Confusions of clean images, which all passes share, count once." if by == _IMAGES else ""
+        sums = f" Each pass keeps only its most frequent ones, so sums over passes are lower bounds.{shared}"
     return [f"The most frequent confusions.{sums}", table]

@@ -14,13 +14,7 @@ from efficientnet_advprop.reporting.study_report import comparison_of
 
 
 def write_study_figures(folder: str, trials: Sequence[Trial], runs: Mapping[str, RunResults]) -> list[tuple[str, str]]:
-    """Draw a study into its folder; returns (path inside the folder, caption) of each figure.
-
-    Args:
-        folder: of the study, with the observations of its runs.
-        trials: all of them.
-        runs: the finished ones by their trials' keys.
-    """
+    """Draw the finished runs of a study; returns (path inside the study's folder, caption) of each figure."""
     figures = ReportFigures(folder)
     for model in dict.fromkeys(trial.model for trial in trials):
         comparison = comparison_of(runs, model)

@@ -30,15 +30,7 @@ def write_study_report(
     command: str,
     figures: Sequence[tuple[str, str]],
 ) -> str:
-    """Write the report of the runs finished so far; returns its path.
-
-    Args:
-        folder: of the study.
-        trials: all of them.
-        runs: the finished ones by their trials' keys, at least one.
-        command: that makes the study.
-        figures: (path inside the folder, caption).
-    """
+    """Write the report of at least one finished run with the figures of `write_study_figures`; returns its path."""
     parts = [
         f"# Schemes compared on {trials[0].recipe.data.dataset}",
         f"```\n{command}\n```",
@@ -94,12 +86,12 @@ def _notes(folder: str, trials: Sequence[Trial], runs: Mapping[str, RunResults])
     """Notes on how to read the tables."""
     notes = [
         f"{len(runs)} of {len(trials)} runs are finished. Numbers are means over runs with different seeds, with "
-        "the standard error behind ±. All seeds train and are evaluated on the same images: the error is that of "
-        "initial weights, order, augmentation and attacks alone.",
+        "the standard error after ±. All seeds train and are evaluated on the same images: the error includes only "
+        "initial weights, order, augmentation and attacks.",
         SIGNIFICANT,
         *_about_evaluation(runs),
-        "`cost`: forward and backward passes in those of vanilla, an attack step counted as one; seconds are those of "
-        "training on the clock, tracing included.",
+        "`cost`: forward and backward passes relative to vanilla, where an attack step counts as one; seconds are wall "
+        "time of training, tracing included.",
     ]
     like = {equal_budget_row(trial.recipe): trial.row for trial in trials if trial.recipe.scheme == BUDGET_SCHEME}
     notes += [f"`{row}`: vanilla at equal budget, as many passes as {other} makes." for row, other in like.items()]
@@ -120,8 +112,8 @@ def _about_evaluation(runs: Mapping[str, RunResults]) -> list[str]:
     images, bad_images = min(part.images for part in clean), max(part.bad_images for part in clean)
     notes = [
         f"Evaluated on {images:,} images, of which one is {100 / images:.2f} points, with the averaged weights of the "
-        "last step. Where `success` is last, the last point of one attack counts; corruptions made on the fly are not "
-        "ImageNet-C, and their mean is no mCE."
+        "last step. With `success` last, the last point of one attack counts; corruptions made on the fly are not "
+        "ImageNet-C, and their mean is not mCE."
     ]
     if bad_images:
         notes.append(f"{bad_images:,} evaluation images could not be read and are left out.")
