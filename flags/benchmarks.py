@@ -7,7 +7,6 @@ from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import BENCHMARKS, STUDY_BENCHMARKS, BenchmarkSpec, RecipeError
 from flags.command import given_flags
-from flags.flag import is_cropped
 
 
 def asked_benchmarks(values: absl_flags.FlagValues) -> tuple[str, ...]:
@@ -40,11 +39,9 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
     spec.validate()
     if is_study:
         _refuse_in_a_study(names)
-    native = spec.resize == "native" and all(is_cropped(BENCHMARKS[name]) for name in names)
+    native = spec.resize == "native" and all(BENCHMARKS[name].cropped_px for name in names)
     if values.input_image_size is not None and native:
-        raise RecipeError(
-            "--input_image_size would have no effect: --robustness_resize=native shows images as they are"
-        )
+        raise RecipeError("--input_image_size would have no effect: --robustness_resize=native keeps images' own size")
     return spec
 
 

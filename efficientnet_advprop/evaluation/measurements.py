@@ -2,11 +2,9 @@
 
 import dataclasses
 import hashlib
-import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from efficientnet_advprop.evaluation.attack_curve import attack_curves
 from efficientnet_advprop.evaluation.imagenet_c import CORRUPTIONS, score_of
 from efficientnet_advprop.evaluation.part_keys import attack_of, corruption_of
 from efficientnet_advprop.evaluation.results import Part, RunResults
@@ -170,17 +168,15 @@ def _add_corrupted(found: Found, results: RunResults, benchmark: Benchmark) -> l
     name, parts = benchmark.name, results.parts_of(benchmark.name)
     score = score_of(results, name, MAIN_BRANCH)
     *_, metric = benchmark.metrics  # the one that a single corruption has too
-    top1 = []
     for row in (row for row in score.rows if row.name in score.names and row.error is not None):
         own = {key: part for key, part in parts.items() if corruption_of(key)[0] == row.name}
-        top1.append(statistics.fmean(part.scores[MAIN_BRANCH]["top1"] for part in own.values()))
-        settings = _compared_settings(results, own, without=CORRUPTIONS)  # which others there are decides the mean
-        value = row.error if metric == "mean_error" else top1[-1]
+        settings = _compared_settings(results, own, without=CORRUPTIONS)  # the others matter only for the mean
+        value = row.error if metric == "mean_error" else 1 - row.error
         found[Column(f"{name}/{row.name}", MAIN_BRANCH, metric)] = Measurement(value, settings)
     if score.missing():
         return [f"{benchmark.title} is partial, without {'; '.join(score.missing())}: not compared"]
     own = {key: part for key, part in parts.items() if corruption_of(key)[0] in score.names}
-    values = {"mce": score.mce, "mean_error": score.mean_error, "top1": statistics.fmean(top1)}
+    values = {"mce": score.mce, "mean_error": score.mean_error, "top1": 1 - score.mean_error}
     for metric in benchmark.metrics:
         found[Column(name, MAIN_BRANCH, metric)] = Measurement(values[metric], _compared_settings(results, own))
     return []
@@ -189,15 +185,13 @@ def _add_corrupted(found: Found, results: RunResults, benchmark: Benchmark) -> l
 def _add_attacked(found: Found, results: RunResults, benchmark: Benchmark) -> list[str]:
     """Of attacks: top-1 of the main branch at each strength."""
     notes = []
-    for point in (point for points in attack_curves(results).values() for point in points):
-        top1 = point.top1("pgd")
-        if benchmark_of(point.key) != benchmark or top1 is None:
-            continue
-        if point.branch != MAIN_BRANCH:
-            notes.append(f"{point.key} went through the {point.branch} branch: it is not compared")
-            continue
-        settings = _compared_settings(results, {point.key: point.part})
-        found[Column(point.key, MAIN_BRANCH, "top1")] = Measurement(top1, settings)
+    for key, part in results.parts_of(benchmark.name).items():
+        *_, branch = attack_of(key)
+        if branch != MAIN_BRANCH:
+            notes.append(f"{key} went through the {branch} branch: it is not compared")
+        elif "pgd" in part.scores:
+            settings = _compared_settings(results, {key: part})
+            found[Column(key, MAIN_BRANCH, "top1")] = Measurement(part.scores["pgd"]["top1"], settings)
     return notes
 
 

@@ -141,12 +141,9 @@ def _passes_of(
     if benchmark.cropped_px:
         size = benchmark.cropped_px if spec.resize == "native" else recipe.network.input_image_size
         recipe = override(recipe, {"data.eval_crop": "none", "network.input_image_size": size})
-    num_images = spec.num_images
-    if (
-        benchmark.is_made_on_the_fly
-        and (spec.most_corrupted_images or recipe.data.num_eval_images) < recipe.data.num_eval_images
-    ):
-        num_images = min(num_images or spec.most_corrupted_images, spec.most_corrupted_images)
+    num_images, most = spec.num_images, spec.most_corrupted_images
+    if benchmark.is_made_on_the_fly and most and most < recipe.data.num_eval_images:
+        num_images = min(num_images or most, most)
     settings = {
         **_set_of(benchmark, recipe, own, sets),
         "images": "all" if num_images is None else f"{num_images} evenly spaced",
