@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -168,15 +169,17 @@ def _add_corrupted(found: Found, results: RunResults, benchmark: Benchmark) -> l
     name, parts = benchmark.name, results.parts_of(benchmark.name)
     score = score_of(results, name, MAIN_BRANCH)
     *_, metric = benchmark.metrics  # the one that a single corruption has too
+    top1 = []  # not 1 - error, which rounds otherwise
     for row in (row for row in score.rows if row.name in score.names and row.error is not None):
         own = {key: part for key, part in parts.items() if corruption_of(key)[0] == row.name}
+        top1.append(statistics.fmean(part.scores[MAIN_BRANCH]["top1"] for part in own.values()))
         settings = _compared_settings(results, own, without=CORRUPTIONS)  # the others matter only for the mean
-        value = row.error if metric == "mean_error" else 1 - row.error
+        value = row.error if metric == "mean_error" else top1[-1]
         found[Column(f"{name}/{row.name}", MAIN_BRANCH, metric)] = Measurement(value, settings)
     if score.missing():
         return [f"{benchmark.title} is partial, without {'; '.join(score.missing())}: not compared"]
     own = {key: part for key, part in parts.items() if corruption_of(key)[0] in score.names}
-    values = {"mce": score.mce, "mean_error": score.mean_error, "top1": 1 - score.mean_error}
+    values = {"mce": score.mce, "mean_error": score.mean_error, "top1": statistics.fmean(top1)}
     for metric in benchmark.metrics:
         found[Column(name, MAIN_BRANCH, metric)] = Measurement(values[metric], _compared_settings(results, own))
     return []
