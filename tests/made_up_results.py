@@ -1,4 +1,4 @@
-"""Results of evaluations that never were, plausible in their numbers."""
+"""Made-up results of evaluations."""
 
 import dataclasses
 import os
@@ -32,7 +32,7 @@ ANIMALS = (
 
 
 def part(scores, images=50_000, bad_images=0, confusions=None, **settings):
-    """One pass; `scores` is a main branch's top1, or all of them."""
+    """One pass; `scores` is top1 of the main branch, or all scores."""
     if isinstance(scores, float):
         scores = {"main": {"top1": scores, "top5": min(1.0, scores + 0.1), "loss": 3 * (1 - scores)}}
     settings = {"dataset": "imagenet", "set": "0123456789", "images": "all", **settings}
@@ -40,7 +40,7 @@ def part(scores, images=50_000, bad_images=0, confusions=None, **settings):
 
 
 def results_in(folder, parts, **evaluated):
-    """Results as an evaluation leaves them."""
+    """Results written and read again."""
     os.makedirs(folder, exist_ok=True)
     file = ResultsFile(str(folder))
     results = file.start(dataclasses.replace(EVALUATED, **evaluated))

@@ -39,7 +39,7 @@ def keyed(results):
 
 
 def finished(trial, **training):
-    """A run of a plan, with made-up numbers that tell trials apart."""
+    """A finished run of a trial, with made-up numbers that differ between trials."""
     recipe = trial.recipe
     number = int.from_bytes(trial.key.encode(), "little") % 97 / 970
     parts = {}

@@ -1,4 +1,7 @@
-"""Benchmarks through the command line: passes, resumption, SavedModels, refusals; ImageNet's sets have a file too."""
+"""Benchmarks through the command line: passes, resumption, SavedModels, refusals.
+
+For ImageNet's sets see test_imagenet_benchmarks.py.
+"""
 
 import json
 import os
@@ -23,14 +26,14 @@ SYNSETS = imagenet_synsets()
 
 @pytest.fixture(scope="module", autouse=True)
 def few_blocks() -> Iterator[None]:
-    """Networks that are traced in a second or two, for all runs here and what is read of them."""
+    """Networks of two blocks, whose tracing takes a second or two."""
     with two_block_networks():
         yield
 
 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory) -> Path:
-    """A small network that has learned something, exported."""
+    """A small trained network, exported."""
     folder = tmp_path_factory.mktemp("digits") / "run"
     small = ("--input_image_size=16", "--train_epochs=8", "--base_learning_rate=0.05", "--width_coefficient=0.5")
     run_main("--advprop", "--model=efficientnet-b0", f"--model_dir={folder}", *small)
@@ -48,7 +51,7 @@ def parts_in(folder) -> dict:
     return json.loads((Path(folder) / RESULTS_FILE).read_text())["runs"]["run"]["parts"]
 
 
-def test_a_runs_score_under_attack_is_that_of_its_last_point(digits_run, tmp_path):
+def test_accuracy_under_attack_of_a_run_is_at_the_last_point(digits_run, tmp_path):
     last = ("--pgd_success=last", "--pgd_epsilons=4")
     evaluate(f"--model_dir={digits_run}", "--benchmarks=pgd", *last, f"--evaluation_dir={tmp_path}")
     summary = json.loads((digits_run / "summary.json").read_text())
@@ -83,7 +86,7 @@ def test_clean_accuracy_is_that_of_the_run_and_the_attack_is_monotone(digits_run
     assert "report.md" in os.listdir(tmp_path)
 
 
-def test_an_evaluation_that_was_stopped_goes_on_behind_what_it_has(digits_run, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_evaluation_continues(digits_run, tmp_path, monkeypatch, capsys):
     few = ("--benchmark_images=5", f"--evaluation_dir={tmp_path}", f"--model_dir={digits_run}")
     made, make = [], benchmarks.PassMaker.make
 
@@ -107,7 +110,7 @@ def test_an_evaluation_that_was_stopped_goes_on_behind_what_it_has(digits_run, t
     assert {key: parts[key] for key in first} == first
     assert all(part["images"] == 5 for part in parts.values())
     assert parts[made[0]]["settings"]["corruptions"] == "gaussian_noise, contrast"
-    # Other images are another measurement: it is made, and takes the place of the old one.
+    # A pass over other images replaces the old result.
     evaluate("--benchmark_images=6", *few[1:], "--benchmarks=clean")
     assert parts_in(tmp_path)["clean"]["images"] == 6
 
@@ -127,7 +130,7 @@ def test_a_saved_model_and_its_checkpoint_give_the_same_tables(digits_run, tmp_p
         assert part["settings"] == of_checkpoint[key]["settings"]
 
 
-def test_parts_of_other_settings_are_dropped_before_new_ones_join_them(digits_run, tmp_path):
+def test_parts_with_other_settings_are_dropped_before_new_ones_are_added(digits_run, tmp_path):
     asked = ("--benchmarks=pgd", "--benchmark_images=4", f"--evaluation_dir={tmp_path}", f"--model_dir={digits_run}")
     evaluate(*asked, "--pgd_epsilons=1,2", "--pgd_steps=2")
     evaluate(*asked, "--pgd_epsilons=4", "--pgd_steps=2")
@@ -221,7 +224,7 @@ def test_passes_of_each_benchmark():
         (("--benchmarks=clean", "--evaluation_dir=/proc/none"), "evaluation_dir /proc/none"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_one_line(digits_run, arguments, message, capsys):
+def test_invalid_benchmarks_are_refused_in_one_line(digits_run, arguments, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         evaluate(f"--model_dir={digits_run}", *arguments)
     error = capsys.readouterr().err.strip().splitlines()[-1]

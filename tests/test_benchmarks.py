@@ -1,4 +1,4 @@
-"""A benchmark is one object: one entry is found by flags, passes, results, reports and comparisons."""
+"""A benchmark is one object: flags, passes, results, reports and comparisons follow from its entry."""
 
 import re
 
@@ -36,14 +36,14 @@ def test_one_entry_is_a_benchmark(tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match="unknown benchmark 'imagenet_o'"):
         benchmarks_of("--benchmarks=imagenet_o")
     monkeypatch.setitem(BENCHMARKS, "imagenet_o", IMAGENET_O)
-    # The flags: it is known, and read are the flags that its kind reads.
+    # Flags: the name is known, and only the flags of its kind are read.
     folder = tmp_path / "data"
     spec = benchmarks_of(
         "--benchmarks=imagenet_o", f"--benchmark_dir=imagenet_o={folder}", "--robustness_resize=native"
     )
     with pytest.raises(RecipeError, match="--eval_crop would have no effect"):
         benchmarks_of("--benchmarks=imagenet_o", "--eval_crop=none")
-    # Its images: layout, classes, crop, one pass.
+    # Images: layout, classes, crop, one pass.
     synsets = imagenet_synsets()
     message = f"imagenet_o: no class folders such as n01440764, imagenet-o/ or imagenet_o/ of TFDS in {folder}"
     folder.mkdir()
@@ -56,7 +56,7 @@ def test_one_entry_is_a_benchmark(tmp_path, monkeypatch):
     (one,) = plan_passes(named_recipe("efficientnet-b3", "imagenet", "advprop"), None, spec, sets)
     assert (one.key, one.recipe.network.input_image_size, one.recipe.data.eval_crop) == ("imagenet_o", 224, "none")
     assert one.benchmark.classes == (1, 6, 11)
-    # Its results: kept, reported, compared.
+    # Results: kept, reported, compared.
     parts = {"imagenet_o": part(branches(0.3, 0.2, top1_of_3=0.6), images=2_000, confusions={"main": [["a", "b", 3]]})}
     results = results_in(tmp_path, parts)
     assert "ImageNet-O, 3-way" in evaluation_table(results)
@@ -72,6 +72,6 @@ def test_one_entry_is_a_benchmark(tmp_path, monkeypatch):
     assert found == {"ImageNet-O, 3-way": 0.6, "ImageNet-O, 1000-way": 0.3}
 
 
-def test_names_and_titles_are_each_ones_own():
+def test_names_and_titles_are_unique():
     assert all(name == benchmark.name for name, benchmark in BENCHMARKS.items())
     assert len({benchmark.title for benchmark in BENCHMARKS.values()}) == len(BENCHMARKS)

@@ -1,4 +1,4 @@
-"""Evaluated networks beside each other: means, errors and differences by hand, what is not subtracted, the command."""
+"""Comparison of evaluated networks: means, errors and differences by hand, incomparable values, the command."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ def run_in(folder, parts, **evaluated):
 
 
 def runs_over_seeds(folder, scheme, top1, first_seed=0):
-    """A run for each value, with seeds in their order."""
+    """A run for each value, with consecutive seeds."""
     return [
         run_in(folder / f"{scheme}-{seed}", {"clean": part(value)}, scheme=scheme, seed=seed, recipe=scheme)
         for seed, value in enumerate(top1, start=first_seed)
@@ -167,7 +167,7 @@ def test_other_attacks_and_classes_are_not_subtracted(tmp_path):
     assert "differs in number of classes 1,000 against 10" in note
 
 
-def test_a_networks_own_size_is_another_task_only_where_pixels_are_changed_in_it(tmp_path):
+def test_input_sizes_may_differ_except_where_the_input_is_changed(tmp_path):
     def parts(size, crop):
         own = {"input_image_size": size, "eval_crop": crop, "seed": size}
         return {
@@ -194,7 +194,7 @@ def test_a_networks_own_size_is_another_task_only_where_pixels_are_changed_in_it
     assert "resize model against native: ImageNet-C, mCE; ImageNet-C, mean error" in note
 
 
-def test_a_row_whose_runs_are_about_different_images_has_no_mean(tmp_path):
+def test_a_row_of_runs_on_different_images_has_no_mean(tmp_path):
     first = run_in(tmp_path / "a", {"clean": part(0.8), "imagenet_v2": part(0.7)}, seed=0)
     second = run_in(tmp_path / "b", {"clean": part(0.8, set="elsewhere")}, seed=1)
     comparison = compare([first, second])
@@ -276,7 +276,7 @@ def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
     assert not list(out.glob("**/*.tmp"))
 
 
-def test_without_published_nothing_is(tmp_path, capsys):
+def test_published_numbers_are_optional(tmp_path, capsys):
     runs, out = make_runs(tmp_path)[:3], tmp_path / "out"
     run_main("--mode=compare", f"--compare={runs[0]},{runs[1]},{runs[2]}", f"--model_dir={out}")
     capsys.readouterr()
@@ -358,7 +358,7 @@ def test_significance_is_of_a_t_test_paired_or_not(tmp_path):
     assert significant([0.5, 0.51, 0.52], [0.6, 0.62, 0.61], first_seed=3)  # t = 0.1 / 0.008
     assert not significant([0.5, 0.5], [0.6, 0.6], first_seed=2)  # nothing varies
     assert not significant([0.5], [0.6], first_seed=1)
-    # Seeds that both have are paired, whatever else one of them has.
+    # Common seeds are paired, even if one row has more seeds.
     found = compare([*runs_over_seeds(tmp_path, "a", [0.5, 0.6, 0.7]), *runs_over_seeds(tmp_path, "b", [0.51, 0.63])])
     assert found.rows[1].differences[CLEAN].paired
     assert found.rows[1].differences[CLEAN].estimate.mean == pytest.approx(0.02)
@@ -383,7 +383,7 @@ def test_two_kinds_of_success_and_two_sets_of_corruptions_are_never_pooled_or_su
     assert any("success last against any: PGD linf, epsilon 4 px" in note for note in comparison.notes)
 
 
-def test_a_studys_folder_takes_part_with_all_its_runs(tmp_path, capsys):
+def test_all_runs_of_a_study_are_compared(tmp_path, capsys):
     rows = {"vanilla": (0.80, 0.90, 0.70), "advprop": (0.84, 0.95, 0.76)}
     runs = keyed(result(row, seed, main) for row, of_row in rows.items() for seed, main in enumerate(of_row))
     runs["diverged"] = dataclasses.replace(result("joint", 0, 0.5, diverged="not finite"), parts={})

@@ -1,4 +1,4 @@
-"""Corruptions: names, seeds, sizes, what they leave alone. Their strengths: test_corruption_strengths.py."""
+"""Corruptions: names, seeds, sizes, side effects. For strengths see test_corruption_strengths.py."""
 
 import itertools
 import subprocess
@@ -56,7 +56,7 @@ def image(request) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_moves_the_image_repeats_and_leaves_everything_else_alone(name, image):
+def test_each_changes_the_image_is_repeatable_and_has_no_side_effects(name, image):
     clean, state = image.copy(), np.random.get_state()  # noqa: NPY002
     distances = []
     for severity in SEVERITIES:
@@ -74,7 +74,7 @@ def test_each_moves_the_image_repeats_and_leaves_everything_else_alone(name, ima
 
 @pytest.mark.parametrize("name", ["glass_blur", "motion_blur", "snow", "fog"])
 def test_severity_5_is_stronger_than_1_on_average(name, image):
-    """Not so elastic_transform, whose affine part the authors made weaker; of frost the photograph says more."""
+    """Except elastic_transform, whose affine part gets weaker, and frost, which depends more on the photograph."""
     weakest, strongest = (
         np.mean([distance(corrupt(image, name, severity, seed), image) for seed in range(10)]) for severity in (1, 5)
     )
@@ -82,7 +82,7 @@ def test_severity_5_is_stronger_than_1_on_average(name, image):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_seed_matters_where_there_is_chance(name, image):
+def test_the_seed_matters_in_random_corruptions(name, image):
     same = np.array_equal(corrupt(image, name, 3, seed=1), corrupt(image, name, 3, seed=2))
     assert same == (name in WITHOUT_CHANCE)
 
@@ -103,7 +103,7 @@ def test_names_are_imagenet_cs_in_its_order_and_groups():
     assert tuple(ALEXNET_ERRORS) == (*IMAGENET_C_CORRUPTIONS, *EXTRA_CORRUPTIONS)
 
 
-def test_the_studys_noise_is_what_it_was_with_six_corruptions():
+def test_the_noise_of_a_study_is_the_same_as_with_six_corruptions():
     """Their numbers are part of the seed."""
     image = make_image(32, 32)
     rng = np.random.default_rng([7, 0, 2])
@@ -121,7 +121,7 @@ def test_unknown_names_and_severities_are_refused():
         corrupt(grey(32), "contrast", 6, 0)
 
 
-def test_the_room_and_the_studys_corruptions_do_without_numba():
+def test_the_import_and_the_corruptions_of_a_study_need_no_numba():
     code = """
 import sys
 import efficientnet_advprop.evaluation

@@ -12,7 +12,7 @@ NUM_CLASSES = 7
 
 
 class PixelReader:
-    """Says of each image what its first pixel says, through main; the class after it, through auxiliary."""
+    """Predicts the class in the first pixel through the main branch, the next class through the auxiliary one."""
 
     num_classes = NUM_CLASSES
 
@@ -25,7 +25,7 @@ class PixelReader:
 
 
 class Threshold:
-    """Two classes: is the mean pixel above 100? The logit's slope is known, so is the attack's effect."""
+    """Two classes: is the mean pixel above 100? The slope of the logit, and so the effect of the attack, is known."""
 
     num_classes = 2
 
@@ -35,7 +35,7 @@ class Threshold:
 
 
 def batches(strategy, said, labels, batch_size):
-    """Distributed batches, the last one padded with images that would count as right if the mask were ignored."""
+    """Distributed batches, the last one padded with images that would count as correct without the mask."""
     count = -(-len(said) // batch_size) * batch_size
     images = np.zeros((count, 2, 2, 3), np.float32)
     images[: len(said)] = np.asarray(said, np.float32)[:, None, None, None]
@@ -54,7 +54,7 @@ def strategy(request):
 
 @pytest.mark.parametrize(("success", "kinds"), [("last", ["pgd"]), ("any", ["clean", "noise", "one_step", "pgd"])])
 def test_accuracy_under_attack_is_that_of_the_closed_form(strategy, success, kinds):
-    """Moving every pixel by 4 turns exactly the images within 4 of the threshold."""
+    """Changing every pixel by 4 changes the class of exactly the images within 4 of the threshold."""
     said = [90, 97, 99, 101, 103, 110]
     labels = [0, 0, 0, 1, 1, 1]
     predict = under_attack(Threshold(), "main", EVALUATION_ATTACK, success, restarts=1, seed=0)
@@ -65,7 +65,7 @@ def test_accuracy_under_attack_is_that_of_the_closed_form(strategy, success, kin
 
 
 def test_only_the_last_point_counts_or_any():
-    """Wrong in a narrow band that steps of 1 px jump across: any point counts it, the last one does not."""
+    """Wrong only in a narrow band that steps of 1 px cross: "any" finds it, "last" does not."""
 
     class Band:
         num_classes = 2
@@ -90,7 +90,7 @@ def test_examples_to_look_at(two_replicas):
     found = adversarial_examples(
         strategy, Threshold(), batches(strategy, [97, 90, 103, 110], [0, 0, 1, 1], 4)(), "main", spec, 8, seed=0
     )
-    # The first replica's share of the batch.
+    # The first replica's part of the batch.
     np.testing.assert_array_equal(found.labels, [0, 0])
     np.testing.assert_array_equal(found.clean_classes, [0, 0])
     np.testing.assert_array_equal(found.adversarial_classes, [1, 0])

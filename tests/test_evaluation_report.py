@@ -1,4 +1,4 @@
-"""Reports of evaluations: what their tables say, what they say of sets that are not whole, figures."""
+"""Reports of evaluations: tables, incomplete test sets, figures."""
 
 import pytest
 import tensorflow as tf
@@ -11,7 +11,7 @@ COMMAND = "python main.py --mode=eval --benchmarks=clean"
 
 
 def tables_of(text):
-    """Every table of a Markdown text, as a list of rows by header; escaped bars come back."""
+    """Every table of a Markdown text, as a list of rows by header; escaped bars are restored."""
     tables, lines = [], []
     for line in [*text.splitlines(), ""]:
         if line.startswith("|"):
@@ -31,7 +31,7 @@ def report_of(folder, results, figures=()):
 
 
 def section_of(text, title):
-    """What stands between this heading and the next of its kind."""
+    """The text between this heading and the next one of the same level."""
     return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
@@ -72,7 +72,7 @@ def test_the_summary_has_every_benchmark_through_every_branch(whole):
     assert (attack["images"], attack["top-1"], attack["one image"]) == ("5,000", "60.00", "0.02")
 
 
-def test_columns_that_nothing_fills_are_not_there(tmp_path):
+def test_empty_columns_are_left_out(tmp_path):
     text = report_of(tmp_path, results_in(tmp_path, {"clean": part({"main": {"top1": 0.5}})}))
     (rows,) = tables_of(text)
     assert rows == [
@@ -143,7 +143,7 @@ def test_corruptions_on_the_fly_are_not_imagenet_c(size, strengths, tmp_path):
     assert [row["group"] for row in tables_of(section)[1]] == ["noise", "blur", "weather", "digital"]
 
 
-def test_attacks_and_what_speaks_against_them(whole):
+def test_attacks_and_warnings(whole):
     _, text = whole
     section = section_of(text, "PGD")
     linf, l2 = tables_of(section)
@@ -171,7 +171,7 @@ def test_an_attack_without_noise_and_clean_still_has_its_table(tmp_path):
     assert [row["epsilon 1 px"] for row in rows] == ["", "", "", "40.00", "4.0000"]
 
 
-def test_settings_that_differ_are_told_apart(tmp_path):
+def test_settings_that_differ_are_summarised(tmp_path):
     parts = {
         f"imagenet_c/{name}/{severity}": part(0.5, set=f"{name}/{severity}")
         for name in ("fog", "snow")
@@ -264,7 +264,7 @@ def test_figures_show_what_there_is(whole, tmp_path):
     assert not list(tmp_path.glob("**/*.tmp"))
 
 
-def test_figures_of_little(tmp_path):
+def test_figures_of_few_results(tmp_path):
     """One severity, one strength without noise, names that look like formulas; nothing at all."""
     parts = {"imagenet_c/fog/3": part(0.5), **attacked("l2", [(64, 0.9, 0.5, 0.4)])}
     del parts["pgd/l2/64"].scores["noise"]

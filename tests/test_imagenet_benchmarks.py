@@ -25,7 +25,7 @@ SIZE = 48
 
 @pytest.fixture(scope="module", autouse=True)
 def few_blocks() -> Iterator[None]:
-    """Small networks for all tests here, traced in a second or two."""
+    """Networks of two blocks, whose tracing takes a second or two."""
     with two_block_networks():
         yield
 
@@ -34,7 +34,7 @@ def few_blocks() -> Iterator[None]:
 def imagenet_run(tmp_path_factory) -> Path:
     """A network of a thousand classes after one step."""
     folder = tmp_path_factory.mktemp("imagenet") / "run"
-    # A random classifier whose logits differ between classes, although nothing was learned.
+    # A random classifier whose logits differ between classes, without training.
     small = ("--num_label_classes=1000", "--train_steps=1", "--train_batch_size=2", "--num_eval_images=4")
     small = (*small, f"--input_image_size={SIZE}", "--classifier_init_scale=300", "--base_learning_rate=0.001")
     small = (*small, "--eval_crop=pad32")
@@ -42,7 +42,7 @@ def imagenet_run(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_same_set_elsewhere_is_the_same_and_another_set_is_not(imagenet_run, tmp_path, capsys):
+def test_a_copy_of_a_set_is_the_same_set_and_another_set_is_not(imagenet_run, tmp_path, capsys):
     png = tf.io.encode_png(np.full((40, 40, 3), 90, np.uint8)).numpy()
     for folder, names in (("a", ("1.png", "2.png")), ("b", ("1.png", "2.png")), ("c", ("1.png", "3.png"))):
         for name in names:
@@ -66,7 +66,7 @@ def test_a_missing_folder_is_named(imagenet_run, capsys):
     assert capsys.readouterr().err.strip().endswith("error: imagenet_a: no folder /none/a")
 
 
-def test_whole_images_are_refused_where_cropped_ones_belong(imagenet_run, tmp_path, capsys):
+def test_uncropped_images_are_refused_in_a_set_of_squares(imagenet_run, tmp_path, capsys):
     path = tmp_path / "val" / SYNSETS[6] / "whole.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(tf.io.encode_png(np.zeros((30, 40, 3), np.uint8)).numpy())

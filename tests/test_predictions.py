@@ -1,4 +1,4 @@
-"""What is kept of a network's predictions, where they are known by construction."""
+"""Collected predictions of networks whose predictions are known by construction."""
 
 import math
 
@@ -21,19 +21,20 @@ def through(*branches):
     return lambda batch, number: {branch: PixelReader()(batch["images"], branch=branch) for branch in branches}
 
 
-SAID = [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3]
-LABELS = [0, 1, 2, 3, 4, 5, 5, 6, 0, 3, 4]  # right: the first six; then said one too high (x3) and one too low (x2)
+SHOWN = [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3]
+# The first six are right, then a prediction is one too high (3 times) or too low (2 times).
+LABELS = [0, 1, 2, 3, 4, 5, 5, 6, 0, 3, 4]
 
 
 def test_scores_of_several_branches_by_hand_with_a_tail_batch(strategy):
     predictions, num_bad = PredictionCollector(strategy, through("main", "auxiliary")).collect(
-        batches(strategy, SAID, LABELS, 4)(), 11
+        batches(strategy, SHOWN, LABELS, 4)(), 11
     )
     assert num_bad == 0
     main, auxiliary = predictions["main"].scores(), predictions["auxiliary"].scores()
     assert main["top1"] == pytest.approx(6 / 11)
     assert auxiliary["top1"] == pytest.approx(2 / 11)
-    # PixelReader ranks downwards from the class said: the one above it comes last of seven.
+    # PixelReader ranks downwards from its first class: the class above it is the last of seven.
     assert main["top5"] == pytest.approx(9 / 11)
     normaliser = math.log(sum(math.exp(-rank) for rank in range(NUM_CLASSES)))
     assert main["loss"] == pytest.approx((6 * 0 + 3 * 1 + 2 * 6) / 11 + normaliser, rel=1e-5)
@@ -41,28 +42,28 @@ def test_scores_of_several_branches_by_hand_with_a_tail_batch(strategy):
 
 
 def test_confusions_are_the_most_frequent_mistakes_first(strategy):
-    said, labels = [1, 1, 1, 2, 2, 3, 6], [0, 0, 0, 3, 3, 3, 5]
-    predictions, _ = PredictionCollector(strategy, through("main")).collect(batches(strategy, said, labels, 2)(), 7)
+    shown, labels = [1, 1, 1, 2, 2, 3, 6], [0, 0, 0, 3, 3, 3, 5]
+    predictions, _ = PredictionCollector(strategy, through("main")).collect(batches(strategy, shown, labels, 2)(), 7)
     assert predictions["main"].confusions(2) == [(0, 1, 3), (3, 2, 2)]
     assert predictions["main"].confusions(9) == [(0, 1, 3), (3, 2, 2), (5, 6, 1)]
 
 
-def test_the_200_way_rule_looks_at_the_columns_of_the_200_classes_alone(strategy):
+def test_the_200_way_rule_reads_only_the_columns_of_the_200_classes(strategy):
     """1,000 logits: the most likely class is outside of the 200 for half of the images."""
     columns = BENCHMARKS["imagenet_a"].classes
     inside, outside = columns[7], 0
     assert outside not in columns
 
     def predict(batch, number):
-        said = tf.cast(batch["images"][:, 0, 0, 0], tf.int32)  # 0: right of 1,000; 1: right of 200; 2: wrong in both
+        shown = tf.cast(batch["images"][:, 0, 0, 0], tf.int32)  # 0: right of 1,000; 1: right of 200; 2: wrong in both
         wrong = columns[8]
-        best = tf.where(said == 0, inside, tf.where(said == 1, outside, wrong))
-        second = tf.where(said == 2, outside, inside)
+        best = tf.where(shown == 0, inside, tf.where(shown == 1, outside, wrong))
+        second = tf.where(shown == 2, outside, inside)
         return {"main": 2.0 * tf.one_hot(best, 1000) + tf.one_hot(second, 1000)}
 
-    said = [0, 0, 1, 1, 1, 2]
+    shown = [0, 0, 1, 1, 1, 2]
     collector = PredictionCollector(strategy, predict, columns)
-    predictions, _ = collector.collect(batches(strategy, said, [inside] * 6, 4)(), 6)
+    predictions, _ = collector.collect(batches(strategy, shown, [inside] * 6, 4)(), 6)
     scores = predictions["main"].scores()
     assert scores["top1"] == pytest.approx(2 / 6)
     assert scores["top1_of_200"] == pytest.approx(5 / 6)
@@ -95,8 +96,8 @@ def test_bad_images_are_counted_and_no_predictions():
     assert predictions["main"].scores()["top1"] == 0.5
 
 
-def test_what_is_not_finite_is_wrong_and_in_the_padding_nothing():
-    """Classes 0 and 1 of NaN alone would be the most likely of a sort."""
+def test_logits_that_are_not_finite_are_wrong_except_in_the_padding():
+    """Without a check, top_k of NaN would rank classes 0 and 1 first."""
     strategy, nan = one_cpu(), float("nan")
     logits = tf.constant([[2.0, 1.0, 0.0], [nan, nan, nan], [0.0, np.inf, 0.0], [0.0, 0.0, 1.0], [nan, nan, nan]])
     mask = tf.constant([1.0, 1.0, 1.0, 1.0, 0.0])

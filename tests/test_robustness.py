@@ -1,4 +1,4 @@
-"""Rules of benchmarks by hand: scores, subsets of classes, results that last, attacks that seem too weak."""
+"""Benchmarks by hand: scores, subsets of classes, the results file, warnings about weak attacks."""
 
 import dataclasses
 import json
@@ -50,7 +50,7 @@ def test_errors_are_averaged_before_they_are_divided():
     assert score.mce != pytest.approx(score.mean_error, rel=1e-1)
 
 
-def test_the_extra_corruptions_are_in_no_mean_of_the_15():
+def test_the_extra_corruptions_are_not_in_the_means_of_the_15():
     errors = constant(dict.fromkeys(ALEXNET, 0.5))
     with_extra = errors | constant(dict.fromkeys(EXTRA_CORRUPTIONS, 1.0))
     alone, both = corruption_score(errors), corruption_score(with_extra)
@@ -73,7 +73,7 @@ def test_a_part_of_the_set_gives_its_rows_and_no_mean():
     assert corruption_score(errors | {("fog", 4): 0.5, ("fog", 5): 0.5}).missing() == []
 
 
-def test_a_chosen_subset_has_the_mean_of_its_own():
+def test_a_chosen_subset_has_its_own_mean():
     errors = constant({"contrast": 0.2, "gaussian_blur": 0.4, "fog": 0.9})
     score = corruption_score(errors, ("contrast", "gaussian_blur"))
     assert score.mean_error == pytest.approx(0.3)
@@ -141,7 +141,7 @@ def test_a_damaged_file_is_one_line(text, tmp_path):
         ),
     ],
 )
-def test_what_this_version_does_not_know_is_refused_and_never_passed_over(change, message, tmp_path):
+def test_unknown_content_is_refused(change, message, tmp_path):
     results_in(tmp_path, {"clean": part(0.5)})
     values = json.loads((tmp_path / "results.json").read_text())
     change(values)
@@ -169,7 +169,7 @@ def test_results_of_a_study_take_no_evaluation(tmp_path):
         ResultsFile(str(tmp_path)).start(EVALUATED)
 
 
-def test_two_processes_lose_no_result_of_each_other(tmp_path):
+def test_two_processes_keep_the_results_of_each_other(tmp_path):
     one, other = ResultsFile(str(tmp_path)), ResultsFile(str(tmp_path))
     one.write({"a": result("vanilla", 0, 0.5)})
     other.write({"b": result("vanilla", 1, 0.6)})
@@ -241,7 +241,7 @@ CLEAN = 0.9
         (0.4, 0.3, 0.2),  # noise hurts, the attack more
     ],
 )
-def test_an_attack_that_works_is_no_alarm(noise, one_step, pgd, tmp_path):
+def test_a_strong_attack_gives_no_warning(noise, one_step, pgd, tmp_path):
     parts = attacked("linf", [(2, noise, one_step, pgd)], clean=CLEAN)
     assert masked_gradient_warnings(results_in(tmp_path, parts)) == []
 
@@ -257,7 +257,7 @@ def test_an_attack_that_works_is_no_alarm(noise, one_step, pgd, tmp_path):
         (None, 0.4, 0.6, ["more steps do not hurt"]),
     ],
 )
-def test_an_attack_that_should_do_better_is_one_line(noise, one_step, pgd, signs, tmp_path):
+def test_a_weak_attack_gives_one_warning(noise, one_step, pgd, signs, tmp_path):
     parts = attacked("linf", [(1, 0.9, 0.6, 0.5), (2, noise, one_step, pgd)], clean=CLEAN)
     if noise is None:
         del parts["pgd/linf/2"].scores["noise"]
@@ -273,8 +273,8 @@ def test_an_attack_that_should_do_better_is_one_line(noise, one_step, pgd, signs
 
 def test_published_numbers_are_those_that_the_paper_shows():
     def percents(result):
-        shares = (result.imagenet, result.mce, result.imagenet_a, result.stylized)
-        return [None if share is None else round(100 * share, 6) for share in shares]
+        fractions = (result.imagenet, result.mce, result.imagenet_a, result.stylized)
+        return [None if fraction is None else round(100 * fraction, 6) for fraction in fractions]
 
     b7 = {(result.scheme, result.attack): percents(result) for result in published_results(["efficientnet-b7"])}
     assert b7["vanilla", ""] == [84.5, 59.4, 37.7, 21.8]
@@ -283,7 +283,7 @@ def test_published_numbers_are_those_that_the_paper_shows():
     resnet = {result.scheme: percents(result) for result in published_results(["resnet-50"])}
     assert resnet["vanilla"] == [76.7, 74.8, 3.1, 8.0]
     assert (resnet["joint"][0], resnet["advprop"]) == (73.5, [77.1, None, None, None])
-    # What is only remembered of the paper is not here: vanilla B8, mCE of the smaller networks.
+    # Numbers that no source shows are absent: vanilla B8, mCE of the smaller networks.
     assert {result.scheme for result in published_results(["efficientnet-b8"])} == {"advprop"}
     assert all(result.mce is None for result in published_results(["efficientnet-b0", "efficientnet-b5"]))
     assert published_results(["efficientnet-l2"]) == []

@@ -1,4 +1,4 @@
-"""Studies: plan, what is kept of runs, what is measured of them; a study end to end, stopped and continued."""
+"""Studies: plan, observations, evaluation; a study from start to end, interrupted and continued."""
 
 import dataclasses
 import json
@@ -73,7 +73,7 @@ def longer_recipe(model, scheme, changes):
     return make_recipe(model, scheme, {**changes, "train_epochs": 9.0})
 
 
-def test_all_rows_come_with_the_first_seed_first():
+def test_all_rows_of_the_first_seed_come_first():
     spec = StudySpec(("efficientnet-b0",), ("vanilla", "adversarial", "fast_advprop", "advprop"), 2, (1.0, 4.0))
     trials = plan(spec, make_recipe)
     rows = [
@@ -95,7 +95,7 @@ def test_all_rows_come_with_the_first_seed_first():
     assert len({trial.key for trial in trials}) == len(trials)
 
 
-def test_strengths_are_the_papers_and_a_length_grows_whichever_way_it_is_given():
+def test_strengths_are_the_papers_and_a_length_in_steps_or_epochs_is_multiplied():
     assert [attack_of_strength(epsilon)["attack.num_steps"] for epsilon in (0.5, 1, 2, 3, 4, 6)] == [1, 1, 3, 4, 5, 7]
     recipe = named_recipe("efficientnet-b0", "digits", "vanilla")
     assert lengthened(recipe, 3).total_steps == pytest.approx(3 * recipe.total_steps, abs=3)
@@ -134,7 +134,7 @@ def test_strengths_are_the_papers_and_a_length_grows_whichever_way_it_is_given()
         (["--schemes=vanilla", "--benchmarks=clean", "--pgd_steps=3"], "--pgd_steps would have no effect"),
     ],
 )
-def test_what_no_run_can_use_is_one_line(arguments, message, capsys):
+def test_flags_that_no_run_reads_are_refused_in_one_line(arguments, message, capsys):
     with pytest.raises(SystemExit) as left:
         run_main("--mode=study", "--dataset=digits", *arguments)
     assert left.value.code == 2
@@ -163,8 +163,8 @@ def test_flags_hold_for_every_run_that_reads_them():
     assert set_flags(*settings.options.command.split()[2:]).schemes == ["vanilla", "advprop"]
 
 
-def test_the_evaluation_of_a_study_is_what_it_was():
-    """Its score under attack is a run's `top1_pgd`; six corruptions go through the main branch alone."""
+def test_the_default_evaluation_of_a_study():
+    """Its score under attack is a run's `top1_pgd`; six corruptions, only through the main branch."""
     options = flags.study_from_flags(set_flags("--mode=study", "--schemes=vanilla,advprop"), DIGITS).options
     assert options.benchmarks == STUDY_BENCHMARKS
     assert STUDY_BENCHMARKS.attacks() == [EVALUATION_ATTACK]
@@ -183,7 +183,7 @@ def test_the_evaluation_of_a_study_is_what_it_was():
 
 
 def plan_in(folder, spec=LAST, make=make_recipe):
-    """What a study checks its finished trials against: (file, trial, what a run of it would say, its passes) each."""
+    """(file, trial, evaluated network, passes) of each trial, as a study checks its results."""
     trials = plan(StudySpec(("efficientnet-b0",), ("vanilla", "advprop"), 2), make)
     file = ResultsFile(str(folder))
     return [(file, trial, finished(trial).evaluated, plan_passes(trial.recipe, None, spec, {})) for trial in trials]
@@ -284,7 +284,7 @@ def test_results_of_an_older_evaluation_are_read(tmp_path):
     assert [parts[key].settings for key in keys] == [now, {**now, "success": "any"}, {**now, "corruptions": "all"}]
 
 
-def test_the_first_run_of_a_kind_is_looked_at_unless_one_was_before(tmp_path):
+def test_the_first_run_of_a_kind_is_observed(tmp_path):
     trials = plan(StudySpec(("efficientnet-b0",), ("vanilla", "joint", "advprop"), 2), make_recipe)
     folder, arrays = str(tmp_path), {IMAGES: np.zeros((1, 2, 2, 3), np.uint8)}
     vanilla, joint, advprop, budget, *_, advprop_again, _ = trials
@@ -316,7 +316,7 @@ def test_evaluation_images_are_evenly_spaced():
 
 def test_a_pass_counts_each_corrupted_image():
     class SumOfPixels(tf.keras.Model):
-        """Says a digit of the sum of all pixels, which every corruption moves."""
+        """Predicts a digit of the sum of all pixels, which every corruption changes."""
 
         def call(self, images, training, branch):
             assert not training
@@ -377,7 +377,7 @@ def test_images_kept_in_memory_are_read_once_and_corrupted_alike():
     assert len(read) == 2  # batches, in two passes
 
 
-def test_a_images_gradient_is_its_own_and_statistics_are_each_branchs():
+def test_gradients_are_of_single_images_and_statistics_of_single_branches():
     model = small_model()
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     labels = np.array([1, 2, 3])
@@ -395,7 +395,7 @@ def test_a_images_gradient_is_its_own_and_statistics_are_each_branchs():
 
 
 def runs_in(folder):
-    """The recorded runs, without what differs from one time to the next."""
+    """The recorded runs without their times."""
     runs = json.loads((folder / "results.json").read_text())["runs"]
     for run in runs.values():
         del run["training"]["seconds"]
@@ -404,7 +404,7 @@ def runs_in(folder):
     return runs
 
 
-def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_study_continues_to_the_same_results(two_blocks, tmp_path, monkeypatch, capsys):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     trained = []
     evaluate = study._evaluate
@@ -464,7 +464,7 @@ def test_a_stopped_study_goes_on_and_comes_to_the_same(two_blocks, tmp_path, mon
         assert message in capsys.readouterr().err
 
 
-def test_a_study_that_holds_one_kind_of_success_goes_on_with_it(tmp_path):
+def test_a_study_keeps_the_success_criterion_of_its_results(tmp_path):
     options = flags.study_from_flags(set_flags(*TINY, "--seeds=1"), DIGITS).options
     trials = plan(StudySpec(("efficientnet-b0",), ("vanilla",), 1), make_recipe)
     source = open_source(trials[0].recipe.data, None)

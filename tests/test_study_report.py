@@ -86,7 +86,7 @@ def test_a_study_of_models_and_strengths_compares_both(tmp_path):
         assert tf.io.decode_png((tmp_path / path).read_bytes()).shape[-1] == 4
     write_study_report(str(tmp_path), trials, runs, "command", figures)
     text = (tmp_path / "report.md").read_text()
-    (models,) = tables_of(section_of(text, "Models beside each other"))
+    (models,) = tables_of(section_of(text, "Models compared"))
     strengths = ["joint, epsilon 1", "joint, epsilon 4", "advprop, epsilon 1", "advprop, epsilon 4"]
     assert list(models[0]) == ["", "vanilla", *strengths, "vanilla, 3 passes", "vanilla, 7 passes"]
     assert [row[""] for row in models] == list(spec.models)
@@ -102,7 +102,7 @@ def test_a_study_of_models_and_strengths_compares_both(tmp_path):
     assert f"; corruptions: {six}; 30 passes" in text
 
 
-def test_runs_that_diverged_or_met_bad_images_are_told(tmp_path):
+def test_runs_that_diverged_and_bad_images_are_reported(tmp_path):
     trials = plan(StudySpec(("efficientnet-b0",), ("vanilla", "joint"), 2), make_recipe)
     runs = {trial.key: finished(trial) for trial in trials}
     for run in runs.values():

@@ -15,7 +15,7 @@ SEED = tf.constant([3, 4])
 
 @pytest.fixture
 def images():
-    """Far enough from black and white that no ball below is cut."""
+    """Far enough from black and white that no ball is clipped."""
     return tf.constant(np.random.default_rng(0).uniform(60, 190, (16, SIDE, SIDE, 3)), tf.float32)
 
 
@@ -29,7 +29,7 @@ def linear(weights):
 
 
 def margins(logits, labels):
-    """Wrong logit over the true one, of two classes."""
+    """The wrong logit minus the true one, of two classes."""
     logits = np.asarray(logits)
     rows = np.arange(len(labels))
     return logits[rows, 1 - labels] - logits[rows, labels]
@@ -51,7 +51,7 @@ def test_a_linear_network_loses_the_dual_norm(images, weights, norm, epsilon, re
 
 
 def test_every_point_on_the_way_counts(images):
-    """Wrong in a narrow band that the steps jump across: the last point is right again, the band was seen."""
+    """Wrong only in a narrow band that the steps cross: the last point is correct again, an earlier one is not."""
     clean = tf.reduce_mean(images, axis=(1, 2, 3))
 
     def band(points):
@@ -65,8 +65,8 @@ def test_every_point_on_the_way_counts(images):
     assert (margins(logits_after_one_step(band, images, labels, spec), labels.numpy()) < 0).all()
 
 
-def test_the_clean_image_counts_and_more_restarts_never_help_the_network(images):
-    """Ripples that steps of this length step over: what is found depends on the start."""
+def test_the_clean_image_counts_and_more_restarts_never_raise_the_accuracy(images):
+    """Ripples shorter than a step: the result depends on the start."""
     frequencies = tf.constant(np.random.default_rng(2).normal(0, 2.0, (SIDE * SIDE * 3, 2)), tf.float32)
 
     def ripples(points):

@@ -1,6 +1,6 @@
 """Observations of single runs for figures: loss gradients and running statistics.
 
-They are small files beside a study's results, since weights are not kept.
+A study keeps them in small files, since it does not keep weights.
 """
 
 import io

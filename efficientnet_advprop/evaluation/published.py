@@ -33,7 +33,7 @@ class Published:
     source: str
 
 
-_BEST, _PGD5, _NOT_TOLD = "best strength of each network", "PGD5", "not told"
+_BEST, _PGD5, _UNKNOWN = "best strength of each network", "PGD5", "not published"
 # Top-1 in percent: of B0, B1 and so on, and of ResNet-50, 101, 152, 200.
 _EFFICIENTNETS = (
     ("vanilla", "", "figure 4, slides", (77.3, 79.2, 80.3, 81.7, 83.0, 83.7, 84.2, 84.5)),
@@ -44,8 +44,8 @@ _EFFICIENTNETS = (
 )
 _RESNETS = (
     ("vanilla", "", "slides", (76.7, 78.3, 79.0, 79.3)),
-    ("joint", _NOT_TOLD, "slides", (73.5, 76.5, 77.0, 77.9)),
-    ("advprop", _NOT_TOLD, "slides", (77.1, 78.9, 79.8, 80.1)),
+    ("joint", _UNKNOWN, "slides", (73.5, 76.5, 77.0, 77.9)),
+    ("advprop", _UNKNOWN, "slides", (77.1, 78.9, 79.8, 80.1)),
 )
 _RESNET_LAYERS = (50, 101, 152, 200)
 _FIGURE_2 = {
@@ -79,7 +79,7 @@ def _all_results() -> Iterator[Published]:
         for layers, percent in zip(_RESNET_LAYERS, top1, strict=True):
             yield _result(f"resnet-{layers}", scheme, attack, source, percent)
     for (model, scheme), percent in _FIGURE_2.items():
-        yield _result(model, scheme, _NOT_TOLD, "figure 2", percent)
+        yield _result(model, scheme, _UNKNOWN, "figure 2", percent)
 
 
 def _result(model: str, scheme: str, attack: str, source: str, top1: float) -> Published:

@@ -36,18 +36,6 @@ _RESIZES = {
     "model": "The images of 224 px were resized to the network's input of {size} px (`resize`: model).",
     "native": "The network ran on the images at their own 224 px, whatever its input size (`resize`: native).",
 }
-_SUMMARY_HEADERS = (
-    "in %",
-    "branch",
-    "images",
-    "bad images",
-    "top-1",
-    "strict 1000-way top-1",
-    "top-5",
-    "loss",
-    "mCE",
-    "one image",
-)
 
 
 def evaluation_table(results: RunResults) -> str:
@@ -72,7 +60,7 @@ def benchmark_table(results: RunResults, style: str = MARKDOWN) -> str:
             rows += [_attacked_row(point) for points in attack_curves(results).values() for point in points]
         else:
             rows += _plain_rows(benchmark, results.parts[benchmark.name])
-    return table(rows, _SUMMARY_HEADERS, style)
+    return table([list(row.values()) for row in rows], list(rows[0]), style)
 
 
 def measured_benchmarks(results: RunResults) -> list[Benchmark]:
@@ -162,7 +150,7 @@ def confusion_table(parts: Iterable[Part], by: str) -> str:
     return table(rows, (by, "class", "taken for", "times")) if rows else ""
 
 
-def _plain_rows(benchmark: Benchmark, part: Part) -> list[tuple[str, ...]]:
+def _plain_rows(benchmark: Benchmark, part: Part) -> list[dict[str, str]]:
     """The branches of a benchmark of one pass; where it shows a subset of the classes, top-1 is among these."""
     rows = []
     for branch in main_first(part.scores):
@@ -175,7 +163,7 @@ def _plain_rows(benchmark: Benchmark, part: Part) -> list[tuple[str, ...]]:
     return rows
 
 
-def _corrupted_row(results: RunResults, benchmark: Benchmark, branch: str, score: CorruptionScore) -> tuple[str, ...]:
+def _corrupted_row(results: RunResults, benchmark: Benchmark, branch: str, score: CorruptionScore) -> dict[str, str]:
     """Means over corruptions and five severities, if none is missing."""
     missing, number = len(score.missing()), len(score.names)
     extent = f"partial ({number - missing} of {number})" if missing else f"mean of {number}"
@@ -192,7 +180,7 @@ def _corrupted_row(results: RunResults, benchmark: Benchmark, branch: str, score
     return _row(f"{benchmark.title}, {extent}", branch, parts, *means, mce=mce)
 
 
-def _attacked_row(point: AttackPoint) -> tuple[str, ...]:
+def _attacked_row(point: AttackPoint) -> dict[str, str]:
     title = f"{benchmark_of(point.key).title} {point.norm}, epsilon {point.epsilon_px:g} px"
     loss = point.part.scores.get("pgd", {}).get("loss")
     return _row(title, point.branch, [point.part], point.top1("pgd"), None, loss)
@@ -208,19 +196,19 @@ def _row(
     *,
     strict: float | None = None,
     mce: float | None = None,
-) -> tuple[str, ...]:
-    """A line of the summary, in the order of its headers."""
+) -> dict[str, str]:
+    """A line of the summary, by its headers."""
     fewest, most = min(part.images for part in parts), max(part.images for part in parts)
     bad = sum(part.bad_images for part in parts)
-    return (
-        title,
-        branch,
-        f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}",
-        f"{bad:,}" if bad else "",
-        percent(top1),
-        percent(strict),
-        percent(top5),
-        "" if loss is None else f"{loss:.4f}",
-        percent(mce),
-        f"{100 / fewest:.2g}" if fewest else "",
-    )
+    return {
+        "in %": title,
+        "branch": branch,
+        "images": f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}",
+        "bad images": f"{bad:,}" if bad else "",
+        "top-1": percent(top1),
+        "strict 1000-way top-1": percent(strict),
+        "top-5": percent(top5),
+        "loss": "" if loss is None else f"{loss:.4f}",
+        "mCE": percent(mce),
+        "one image": f"{100 / fewest:.2g}" if fewest else "",
+    }

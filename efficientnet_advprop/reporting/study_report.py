@@ -48,7 +48,7 @@ def write_study_report(
             parts += [text for one in (comparison, *others) for text in differences_tables(one)]
         parts.append(bullets(comparison.notes))
     if len(by_model) > 1:
-        parts.append(f"## Models beside each other\n\n{_MODELS_CAPTION}\n\n{models_table(by_model)}")
+        parts.append(f"## Models compared\n\n{_MODELS_CAPTION}\n\n{models_table(by_model)}")
     return write_report(os.path.join(folder, _REPORT_FILE), parts, figures)
 
 

@@ -1,4 +1,4 @@
-"""Blur: lenses out of focus, frosted glass, movement; and the movements that snow shares."""
+"""Blur: defocus, frosted glass, motion, zoom; motion and zoom are also parts of snow."""
 
 import numpy as np
 import scipy.ndimage
@@ -7,7 +7,7 @@ from efficientnet_advprop.evaluation.corruptions.libraries import imagecorruptio
 
 
 def gaussian_blur(image: np.ndarray, sigma_px: float, rng: np.random.Generator) -> np.ndarray:
-    """A Gaussian; the border is repeated outwards."""
+    """A Gaussian; the border is replicated."""
     del rng
     return _blurred(image, sigma_px)
 
@@ -17,7 +17,7 @@ def _blurred(image: np.ndarray, sigma_px: float) -> np.ndarray:
 
 
 def defocus_blur(image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """A disk of this radius, whose edge a Gaussian softens: (radius_px, sigma_px)."""
+    """A disk smoothed by a Gaussian: (radius_px, sigma_px)."""
     del rng
     radius_px, sigma_px = strength
     disk = imagecorruptions().disk(radius_px, sigma_px)
@@ -25,40 +25,40 @@ def defocus_blur(image: np.ndarray, strength: tuple[float, float], rng: np.rando
 
 
 def glass_blur(image: np.ndarray, strength: tuple[float, int, int], rng: np.random.Generator) -> np.ndarray:
-    """Blurred, pixels moved to near places, blurred again: (sigma_px, farthest_px, rounds).
+    """Blur, random moves of pixels to near positions, blur again: (sigma_px, farthest_px, rounds).
 
-    The library's loop overwrites pixels where it means to swap them, as the authors' does. It runs in numba, which
-    compiles it once a process, in two seconds, and has a random state of its own.
+    The library's loop overwrites pixels instead of swapping them, as the authors' does. It is compiled by numba once a
+    process, in two seconds, and numba has its own random state.
     """
     sigma_px, farthest_px, rounds = strength
     blurred = _blurred(image, sigma_px)
     height, width = image.shape[:2]
     shuffled = imagecorruptions()._shuffle_pixels_njit_glass_blur
-    # Of the three numbers it reads the last two.
+    # The first of the three numbers is not read.
     moved = shuffled(height, width, blurred, (0, farthest_px, rounds), int(rng.integers(2**32)))
     return _blurred(moved, sigma_px)
 
 
 def motion_blur(image: np.ndarray, strength: tuple[int, float], rng: np.random.Generator) -> np.ndarray:
-    """Movement within 45 degrees of the horizontal: (radius_px, sigma_px)."""
+    """Motion within 45 degrees of the horizontal: (radius_px, sigma_px)."""
     radius_px, sigma_px = strength
     return smeared(image.astype(np.float32), radius_px, sigma_px, rng.uniform(-45, 45))
 
 
 def zoom_blur(image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """The mean of the image and of its enlargements, by 1, 1 + step and so on: (end, step)."""
+    """The mean of the image and its enlargements by 1, 1 + step, 1 + 2 step and so on: (end, step)."""
     del rng
     end, step = strength
-    factors = np.arange(1, end, step)  # as the authors wrote it: rounding lets the end in for some of the strengths
+    factors = np.arange(1, end, step)  # as the authors do: rounding includes the end for some strengths
     image = image.astype(np.float32)
     return (image + sum(zoomed(image, factor) for factor in factors)) / (len(factors) + 1)
 
 
 def smeared(image: np.ndarray, radius_px: int, sigma_px: float, angle_degrees: float) -> np.ndarray:
-    """An image that moved in a straight line, fading with half a Gaussian; the border is repeated outwards.
+    """Motion blur along a straight line, weighted by half a Gaussian; the border is replicated.
 
-    As ImageMagick's motion blur, which the authors used: 2 `radius_px` + 1 pixels along the line, their places rounded.
-    The library has it too, slower, and darker where the line is longer than the image.
+    As in ImageMagick, which the authors used: 2 `radius_px` + 1 pixels along the line, at rounded positions. The
+    library's version is slower, and darker if the line is longer than the image.
 
     Args:
         image: float32 [H, W] or [H, W, C].
@@ -78,9 +78,9 @@ def smeared(image: np.ndarray, radius_px: int, sigma_px: float, angle_degrees: f
 
 
 def zoomed(image: np.ndarray, factor: float) -> np.ndarray:
-    """The middle of an image, float32 [H, W, C], enlarged to its size by linear interpolation.
+    """The center of an image, float32 [H, W, C], enlarged to the image's size by linear interpolation.
 
-    As SciPy's zoom, which takes ten times as long: it maps the outermost pixels onto each other.
+    Equals SciPy's zoom, which aligns the outermost pixels and takes ten times as long.
     """
     return _zoomed_rows(_zoomed_rows(image, factor).swapaxes(0, 1), factor).swapaxes(0, 1)
 
@@ -92,5 +92,5 @@ def _zoomed_rows(image: np.ndarray, factor: float) -> np.ndarray:
     places = np.arange(height) + (enlarged - height) // 2
     places = (height - cropped) // 2 + places * (cropped - 1) / (enlarged - 1)
     above = np.minimum(places.astype(int), height - 2)
-    share_below = (places - above).astype(np.float32)[:, np.newaxis, np.newaxis]
-    return image[above] + share_below * (image[above + 1] - image[above])
+    fraction_below = (places - above).astype(np.float32)[:, np.newaxis, np.newaxis]
+    return image[above] + fraction_below * (image[above + 1] - image[above])

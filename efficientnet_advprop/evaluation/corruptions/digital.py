@@ -1,4 +1,4 @@
-"""Digital: what programs do to images."""
+"""Digital: contrast, elastic transform, pixelation, JPEG."""
 
 import io
 
@@ -10,17 +10,17 @@ from efficientnet_advprop.evaluation.corruptions.libraries import opencv
 
 
 def contrast(image: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """This fraction of every channel's distance from its mean."""
+    """Every channel's distance from its mean, multiplied by this fraction."""
     del rng
     means = image.mean(axis=(0, 1), keepdims=True)
     return means + fraction * (image - means)
 
 
 def elastic_transform(image: np.ndarray, strength: tuple[float, float, float], rng: np.random.Generator) -> np.ndarray:
-    """Corners moved at random, then every pixel, near ones alike: (distance, sigma, distance of corners).
+    """A random affine map, then a smooth random move of every pixel: (distance, sigma, distance of corners).
 
-    All are fractions of the short side. A pixel's move is uniform noise within `distance`, smoothed by a Gaussian of
-    this `sigma`, which leaves little of it.
+    All are fractions of the short side. The moves are uniform noise within `distance`, smoothed by a Gaussian of this
+    `sigma`.
     """
     height, width = image.shape[:2]
     distance_px, sigma_px, corner_px = (fraction * min(height, width) for fraction in strength)
@@ -35,7 +35,7 @@ def elastic_transform(image: np.ndarray, strength: tuple[float, float, float], r
 
 
 def _skewed(image: np.ndarray, corner_px: float, rng: np.random.Generator) -> np.ndarray:
-    """The affine map that moves three corners of a square in the middle, by up to `corner_px` in each coordinate."""
+    """A random affine map that moves three corners of a central square by up to `corner_px` in each coordinate."""
     cv2 = opencv()
     height, width = image.shape[:2]
     reach = min(height, width) // 3
@@ -49,7 +49,7 @@ def _skewed(image: np.ndarray, corner_px: float, rng: np.random.Generator) -> np
 def _smooth_moves(
     shape: tuple[int, int, int], distance_px: float, sigma_px: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise [2, H, W], each plane smoothed as if mirrored outwards."""
+    """Noise [2, H, W], each plane smoothed with reflected borders."""
     cv2 = opencv()
     side = 2 * int(3 * sigma_px + 0.5) + 1  # three deviations to each side
     smooth = [
@@ -60,7 +60,7 @@ def _smooth_moves(
 
 
 def pixelate(image: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Down to this fraction of the side, and up again."""
+    """Reduce the sides to this fraction, and enlarge them again."""
     del rng
     height, width = image.shape[:2]
     small = PIL.Image.fromarray(image).resize((int(width * fraction), int(height * fraction)), PIL.Image.Resampling.BOX)
@@ -68,7 +68,7 @@ def pixelate(image: np.ndarray, fraction: float, rng: np.random.Generator) -> np
 
 
 def jpeg_compression(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    """Through a JPEG file of this quality."""
+    """Encode as JPEG of this quality, and decode."""
     del rng
     encoded = io.BytesIO()
     PIL.Image.fromarray(image).save(encoded, "JPEG", quality=int(quality))

@@ -1,7 +1,7 @@
-"""The libraries of corruptions, imported when a corruption first calls them.
+"""The libraries of corruptions, imported at their first use.
 
-They take about a second, and OpenCV needs the system's libGL and GLib, which a bare server may lack. The corruptions of
-a study need neither.
+Their import takes about a second, and OpenCV needs libGL and GLib, which servers may lack. The corruptions of a study
+need neither.
 """
 
 from collections.abc import Iterable
@@ -11,13 +11,10 @@ from efficientnet_advprop.recipes import STUDY_BENCHMARKS, RecipeError
 
 
 def require_libraries(names: Iterable[str]) -> None:
-    """Refuse corruptions that would end in the middle of an evaluation.
-
-    Args:
-        names: of the corruptions.
+    """Import the libraries of these corruptions, so that a missing one does not end an evaluation in the middle.
 
     Raises:
-        RecipeError: when a library that one needs cannot be imported.
+        RecipeError: when a library cannot be imported.
     """
     if set(names) <= set(STUDY_BENCHMARKS.corruptions):
         return
@@ -36,7 +33,7 @@ def opencv() -> ModuleType:
 
 
 def imagecorruptions() -> ModuleType:
-    """The authors' parts of corruptions, as the fork imagecorruptions-imaug keeps them."""
+    """Parts of the authors' code, from the fork imagecorruptions-imaug."""
     import imagecorruptions.corruptions
 
     return imagecorruptions.corruptions

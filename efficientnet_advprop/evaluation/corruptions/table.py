@@ -1,8 +1,8 @@
-"""The table of corruptions, and the function that makes them.
+"""The strengths of corruptions, and the function that applies them.
 
 Strengths are the authors' (hendrycks/robustness, `ImageNet-C/create_c`), for ImageNet at 224 px and for CIFAR at 32 px.
-What is made here is not the distributed ImageNet-C, which went through other crops and JPEG: its scores are not mCE.
-Values are rounded once, at the end; the authors cut fractions off, in some corruptions between steps as well.
+Corruptions made here are not the distributed ImageNet-C, which used other crops and JPEG: their scores are not mCE.
+Values are rounded once, at the end. The authors truncate fractions, in some corruptions also between steps.
 """
 
 from collections.abc import Callable
@@ -16,21 +16,21 @@ from efficientnet_advprop.recipes import MADE_CORRUPTIONS
 
 
 class _Corruption(NamedTuple):
-    """What is done, and its strength at severities 1 to 5 for small images and for large ones."""
+    """A function, and its strengths at severities 1 to 5 for small and for large images."""
 
     function: Callable[[np.ndarray, Any, np.random.Generator], np.ndarray]
     small: tuple[Any, ...]
     large: tuple[Any, ...]
 
 
-# ImageNet-C's are pixels, as fractions of 244, which the authors say should have been 224, the side: here they are
-# fractions of that. (imagecorruptions has others, without the affine part.)
+# ImageNet-C's are in pixels, as fractions of 244, which the authors say should have been the side of 224. Here they are
+# fractions of 224. (imagecorruptions has other values, without the affine map.)
 _LARGE_ELASTIC = tuple(
     tuple(fraction * 244 / 224 for fraction in fractions)
     for fractions in ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02))
 )
 
-# Every one of `MADE_CORRUPTIONS`: noise, blur, weather, digital, and one of ImageNet-C's extra ones.
+# All `MADE_CORRUPTIONS`: noise, blur, weather, digital, and one of ImageNet-C's extra corruptions.
 _TABLE = {
     "gaussian_noise": _Corruption(
         noise.gaussian_noise, small=(0.04, 0.06, 0.08, 0.09, 0.10), large=(0.08, 0.12, 0.18, 0.26, 0.38)
@@ -97,14 +97,12 @@ _TABLE = {
     "jpeg_compression": _Corruption(digital.jpeg_compression, small=(80, 65, 58, 50, 40), large=(25, 18, 15, 10, 7)),
     "gaussian_blur": _Corruption(blur.gaussian_blur, small=(0.4, 0.6, 0.7, 0.8, 1.0), large=(1, 2, 3, 4, 6)),
 }
-# Part of the seed: a new corruption goes to the end, or it changes the images of those behind it.
+# Part of the seed: append new corruptions, since inserting one changes the images of the corruptions after it.
 _NUMBERS = {name: number for number, name in enumerate(MADE_CORRUPTIONS)}
 
 
 def corrupt(image: np.ndarray, name: str, severity: int, seed: int) -> np.ndarray:
-    """A corrupted copy of an image.
-
-    Not for several threads at once: fog goes through NumPy's global generator.
+    """A corrupted copy of an image. Not thread-safe: fog uses NumPy's global generator.
 
     Args:
         image: uint8 [H, W, 3], 8 px or more to each side.

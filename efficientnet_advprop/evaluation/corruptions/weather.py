@@ -1,4 +1,4 @@
-"""Weather: snow, frost, fog, and a brighter day."""
+"""Weather: snow, frost, fog, brightness."""
 
 import contextlib
 import functools
@@ -19,10 +19,10 @@ _GREY = np.array([0.299, 0.587, 0.114])  # fractions of red, green and blue in b
 def snow(
     image: np.ndarray, strength: tuple[float, float, float, float, int, float, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """An image made paler, and flakes over it, in two directions.
+    """A paler image with flakes in two directions.
 
-    Flakes are normal noise, enlarged, of which what is bright is kept, and falls. The strength: (mean and deviation of
-    the noise, enlargement, least value kept, radius_px and sigma_px of the fall, fraction of the image left unpaled).
+    Flakes are enlarged Gaussian noise above a threshold, with motion blur. The strength: (mean and deviation of the
+    noise, enlargement, threshold, radius_px and sigma_px of the motion, fraction of the original image).
     """
     mean, deviation, factor, threshold, radius_px, sigma_px, fraction = strength
     noise = zoomed(rng.normal(mean, deviation, (*image.shape[:2], 1)).astype(np.float32), factor)
@@ -34,9 +34,9 @@ def snow(
 
 
 def frost(image: np.ndarray, strength: tuple[float, float, float], rng: np.random.Generator) -> np.ndarray:
-    """The image and a piece of a photograph of frost: (fraction of each, scale of the photograph).
+    """A weighted sum of the image and a crop of a photograph of frost: (both weights, scale of the photograph).
 
-    A photograph that would not cover the image is enlarged until it does.
+    A photograph that is smaller than the image is enlarged to cover it.
     """
     image_fraction, frost_fraction, scale = strength
     height, width = image.shape[:2]
@@ -50,13 +50,13 @@ def frost(image: np.ndarray, strength: tuple[float, float, float], rng: np.rando
 
 @functools.cache
 def _photograph_of_frost(file: str) -> np.ndarray:
-    """One of the library's, uint8 [H, W, 3], 527 to 900 px wide; kept, as decoding takes longer than all else."""
+    """A photograph of the library, uint8 [H, W, 3], 527 to 900 px wide; cached, as decoding is slow."""
     with (importlib.resources.files(imagecorruptions().__package__) / "frost" / file).open("rb") as opened:
         return np.asarray(PIL.Image.open(opened).convert("RGB"))
 
 
 def fog(image: np.ndarray, strength: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    """Clouds of all sizes, darkened until the brightest value fits: (density, how much fainter half the size is)."""
+    """Plasma fractal clouds, scaled to the brightest value of the image: (density, decay of smaller clouds)."""
     density, decay = strength
     library = imagecorruptions()
     height, width = image.shape[:2]
@@ -68,7 +68,7 @@ def fog(image: np.ndarray, strength: tuple[float, float], rng: np.random.Generat
 
 @contextlib.contextmanager
 def _global_generator_seeded_from(rng: np.random.Generator) -> Iterator[None]:
-    """For what draws from NumPy's global generator, as the library's clouds do; afterwards it is what it was."""
+    """Seed NumPy's global generator, which the library's clouds use, and restore it afterwards."""
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(rng.integers(2**32))  # noqa: NPY002
     try:
@@ -78,9 +78,9 @@ def _global_generator_seeded_from(rng: np.random.Generator) -> Iterator[None]:
 
 
 def brightness(image: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """A higher value of HSV, by this fraction of the range, under the same hue and saturation.
+    """The value of HSV increased by this fraction of the range, at the same hue and saturation.
 
-    The value is the largest channel, and at a fixed hue and saturation all channels are proportional to it.
+    The value is the largest channel. At fixed hue and saturation all channels are proportional to it.
     """
     del rng
     value = image.max(axis=-1, keepdims=True).astype(np.float64)
