@@ -1,4 +1,4 @@
-"""From flags to the benchmarks of an evaluation."""
+"""The benchmarks of an evaluation, from flags."""
 
 from absl import flags as absl_flags
 
@@ -6,13 +6,13 @@ from efficientnet_advprop.recipes import CROPPED_BENCHMARKS, BenchmarkSpec, Reci
 
 
 def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None:
-    """The benchmarks that `--mode=eval` is asked for; None without any.
+    """The benchmarks of `--mode=eval`; None without any.
 
     Args:
         values: the flags.
 
     Raises:
-        RecipeError: for values that cannot be measured, or that nothing would read.
+        RecipeError: for invalid values, or flags without effect.
     """
     if values.benchmarks is None:
         return None
@@ -38,7 +38,7 @@ def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None
 
 
 def _folders(arguments: list[str]) -> dict[str, str]:
-    """Folders by benchmark, from NAME=PATH."""
+    """Folders by benchmark, from arguments NAME=PATH."""
     folders: dict[str, str] = {}
     for argument in arguments:
         name, _, path = argument.partition("=")

@@ -184,13 +184,13 @@ def test_passes_of_each_benchmark():
         (("--benchmarks=pdg",), "unknown benchmark 'pdg'; known: clean, pgd, corruptions, imagenet"),
         (("--benchmarks=",), "--benchmarks= is empty"),
         (("--benchmarks=clean,clean",), "benchmarks clean, clean repeats one"),
-        (("--benchmarks=clean", "--pgd_steps=3"), "--pgd_steps would have no effect: pgd alone read"),
+        (("--benchmarks=clean", "--pgd_steps=3"), "--pgd_steps would have no effect: only pgd read"),
         (("--benchmarks=pgd", "--pgd_steps=0"), "pgd num_steps 0: at least 1"),
         (("--benchmarks=pgd", "--pgd_epsilons=0,1"), "pgd epsilon 0 px: above 0"),
         (("--benchmarks=pgd", "--pgd_epsilons=300"), "attack epsilon 300 px is outside [0, 255]"),
         (("--benchmarks=pgd", "--pgd_epsilons=1,1"), "pgd_epsilons 1, 1 repeats one"),
         (("--benchmarks=clean", "--benchmark_images=0"), "benchmark_images 0: at least 1"),
-        (("--benchmarks=clean", "--robustness_resize=native"), "imagenet_c and stylized alone read it"),
+        (("--benchmarks=clean", "--robustness_resize=native"), "only imagenet_c and stylized read it"),
         (
             ("--benchmarks=stylized", "--robustness_resize=native", "--input_image_size=16"),
             "--input_image_size would have no effect: --robustness_resize=native",
@@ -202,7 +202,7 @@ def test_passes_of_each_benchmark():
             ("--benchmarks=imagenet_a", "--benchmark_dir=imagenet_a=a", "--benchmark_dir=imagenet_a=b"),
             "names two folders of imagenet_a",
         ),
-        (("--benchmarks=imagenet_a", "--data_dir=/data"), "--data_dir would have no effect: clean and pgd and corr"),
+        (("--benchmarks=imagenet_a", "--data_dir=/data"), "--data_dir would have no effect: only clean and pgd and"),
         (("--evaluation_dir=/tmp",), "--evaluation_dir would have no effect without --benchmarks"),
         (("--benchmarks=clean", "--evaluation_dir=/proc/none"), "evaluation_dir /proc/none"),
     ],
@@ -235,7 +235,7 @@ def test_imagenets_classes_are_not_those_of_digits(digits_run, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--mode=train",), "is a SavedModel, which --mode=eval alone reads; train needs a checkpoint"),
+        (("--mode=train",), "is a SavedModel, which only --mode=eval reads; train needs a checkpoint"),
         (("--mode=eval", "--noema"), "--ema would have no effect on a SavedModel"),
         (("--mode=eval", "--width_coefficient=0.5"), "--width_coefficient would have no effect"),
         (("--mode=eval", "--model=efficientnet-b1"), "--model=efficientnet-b1 contradicts"),
