@@ -1,4 +1,4 @@
-"""From flags to the benchmarks of an evaluation, or of a study's runs."""
+"""The benchmarks of an evaluation or of a study's runs, from flags."""
 
 import dataclasses
 from typing import Any
@@ -18,13 +18,13 @@ def asked_benchmarks(values: absl_flags.FlagValues) -> tuple[str, ...]:
 
 
 def benchmarks_from_flags(values: absl_flags.FlagValues) -> BenchmarkSpec | None:
-    """The benchmarks that `--mode=eval` or a study is asked for; None where none are measured.
+    """The benchmarks of `--mode=eval` or of a study; None without any.
 
     Args:
         values: the flags.
 
     Raises:
-        RecipeError: for values that cannot be measured, or that nothing would read.
+        RecipeError: for invalid values, or flags without effect.
     """
     for name in ("benchmarks", "corruptions"):
         if values[name].value == []:
@@ -62,7 +62,7 @@ def _refuse_in_a_study(names: tuple[str, ...]) -> None:
 
 
 def _folders(arguments: list[str]) -> dict[str, str]:
-    """Folders by benchmark, from NAME=PATH."""
+    """Folders by benchmark, from arguments NAME=PATH."""
     folders: dict[str, str] = {}
     for argument in arguments:
         name, _, path = argument.partition("=")

@@ -1,4 +1,4 @@
-"""From flags to the runs of a study."""
+"""The runs of a study, from flags."""
 
 import dataclasses
 import os
@@ -23,16 +23,16 @@ from flags.checks import NO_BALL, refuse_unread
 from flags.new_recipe import changes_of, dataset_of, recipe_on_data, with_own_provenance
 from flags.settings import run_options
 
-_DEFAULT_SEEDS = 3  # the fewest whose spread says something
+_DEFAULT_SEEDS = 3  # the smallest number that gives a useful standard error
 
 
 @dataclasses.dataclass(frozen=True)
 class StudySettings:
-    """What the command line of a study asks for.
+    """The settings of `--mode=study`.
 
     Attributes:
         trials: the runs, in their order.
-        options: where and how; the study's folder is `model_dir`.
+        options: files, devices and input pipeline; the study's folder is `model_dir`.
     """
 
     trials: tuple[Trial, ...]
@@ -40,14 +40,14 @@ class StudySettings:
 
 
 def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySettings:
-    """Read the flags of `--mode=study`. Flags of the recipe hold for every run that reads them.
+    """Read the flags of `--mode=study`; flags of the recipe apply to every run that reads them.
 
     Args:
         values: the flags.
-        data: what was found.
+        data: the numbers found in the data.
 
     Raises:
-        RecipeError: for values that cannot be run, or that no run would read.
+        RecipeError: for invalid values, or flags that no run reads.
     """
     changes, dataset = changes_of(values), dataset_of(values)
 

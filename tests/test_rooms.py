@@ -1,4 +1,4 @@
-"""Which room may import which: the map of the README, kept."""
+"""The packages (rooms) and which of them each may import, as the README lists them."""
 
 import ast
 import sys
@@ -24,14 +24,14 @@ MAY_IMPORT = {
     "evaluation": COMMON | {"data", "attacks"},
     "export": COMMON | {"models", "data"},
     "reporting": COMMON | {"evaluation"},
-    # The parts put together.
+    # The modes combine all parts.
     "modes": COMMON
     | {"tpu_utils", "batch_norm", "attacks", "models", "data", "training", "evaluation", "export", "reporting"},
 }
 
 
 def room_of_module(module: str) -> str | None:
-    """The room that a dotted name of ours is in; None for other people's modules and for the package itself."""
+    """The room of a dotted module name; None for third-party modules and for the package itself."""
     first, *rest = module.split(".")
     if first in ("flags", "tpu_utils"):
         return first

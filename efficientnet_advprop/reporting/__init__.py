@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress, metrics files, tables, images; made from plain values."""
+"""The output of runs for people: progress, metrics files, tables, figures, reports; made from plain values."""
 
 from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch
 from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures

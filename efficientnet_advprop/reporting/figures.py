@@ -1,4 +1,4 @@
-"""What the figures share: size, numbers in percent, a PNG that is whole or not there."""
+"""Helpers of all figures: panels, numbers in percent, legends, PNG files."""
 
 import io
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ def panels(
     """A figure of 10 inches and its axes [rows, columns].
 
     Args:
-        rows: of axes.
-        columns: of axes.
-        title: above all.
+        rows: number of rows of axes.
+        columns: number of columns of axes.
+        title: of the figure.
         height: in inches.
-        options: of `Figure.subplots`.
+        options: arguments of `Figure.subplots`.
     """
     figure = matplotlib.figure.Figure(figsize=(10, height), layout="constrained")
     figure.suptitle(title, fontsize=10)
@@ -33,20 +33,20 @@ def panels(
 
 
 def in_percent(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:
-    """Means and standard errors; an unknown error is drawn as none."""
+    """Means and standard errors in percent; an unknown standard error is 0."""
     means = [100 * estimate.mean for estimate in estimates]
     return means, [100 * float(np.nan_to_num(estimate.standard_error)) for estimate in estimates]
 
 
 def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Any]) -> None:
-    """One legend for all panels, below them, of lines or patches that carry their labels."""
+    """One legend below all panels, from lines or patches with labels."""
     longest = max(len(handle.get_label()) for handle in handles)
-    columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (longest + 8)))  # 8: the line or patch before it
+    columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (longest + 8)))  # 8: the width of the line or patch
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def save(figure: matplotlib.figure.Figure, path: str) -> None:
-    """Write the PNG, local or gs://, whole or not at all."""
+    """Write a PNG, local or gs://, atomically."""
     png = io.BytesIO()
     figure.savefig(png, dpi=_DOTS_PER_INCH, format="png")
     write_atomic(path, png.getvalue())

@@ -1,4 +1,4 @@
-"""What reports in Markdown are made of: tables, numbers in percent, figures with captions."""
+"""Parts of Markdown reports: tables, numbers in percent, figures with captions."""
 
 import math
 import os
@@ -14,7 +14,7 @@ PLAIN = "simple"
 
 
 def table(rows: Sequence[Sequence[str | int]], headers: Sequence[str], style: str = MARKDOWN) -> str:
-    """A table; columns in which no row has anything are left out, except for the first.
+    """A table, without its empty columns; the first column is always kept.
 
     Args:
         rows: cells in the order of the headers.
@@ -28,7 +28,7 @@ def table(rows: Sequence[Sequence[str | int]], headers: Sequence[str], style: st
 
 
 def percent(value: float | Estimate | None, signed: bool = False) -> str:
-    """A fraction in percent, with its standard error where that is known; empty for None."""
+    """A fraction in percent, with its standard error if that is known; empty for None."""
     if value is None:
         return ""
     if not isinstance(value, Estimate):
@@ -46,21 +46,21 @@ def marked(text: str, is_significant: bool, style: str = MARKDOWN) -> str:
 
 
 def bullets(lines: Sequence[str]) -> str:
-    """A list, one line each."""
+    """A Markdown list with one item per line."""
     return "\n".join(f"- {line}" for line in lines)
 
 
 def with_captions(figures: Sequence[tuple[str, str]]) -> list[str]:
-    """Figures as parts of a report, from (path inside the report's folder, caption)."""
+    """Figures as parts of a report, from pairs (path relative to the report's folder, caption)."""
     return [f"![{os.path.basename(path)}]({path})\n\n{caption}" for path, caption in figures]
 
 
 def write_report(path: str, parts: Sequence[str]) -> str:
-    """Write the parts of a report, the empty ones left out; whole or not at all. Returns the path."""
+    """Write a report of its non-empty parts, atomically; returns the path."""
     write_atomic(path, "\n\n".join(part for part in parts if part) + "\n")
     return path
 
 
 def _escaped(cell: str | int) -> str | int:
-    """Names of classes may hold what Markdown takes for the end of a cell."""
+    """Escape `|`, which ends a Markdown cell and may occur in class names."""
     return cell.replace("|", "\\|") if isinstance(cell, str) else cell
