@@ -301,7 +301,7 @@ def test_held_out_files_of_a_run_do_not_apply_to_its_evaluation_on_other_data(tm
         (("--mode=export", "--init_checkpoint={official}", *SMALL, "--images=/nonexistent/*"), "no file matches"),
         (("--mode=predict", "--images=x", "--data_dir=y"), "--data_dir is read by"),
         (("--allow_extra_variables",), "no effect without --init_checkpoint"),
-        (("--noema",), "training without --init_checkpoint reads none"),
+        (("--noema",), "training without --init_checkpoint reads no weights"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, official, tmp_path, capsys):
