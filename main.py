@@ -2,8 +2,8 @@
 
     python main.py --model=efficientnet-b7 --advprop
 
-trains on the handwritten digits that come with scikit-learn; `--data_dir` names a folder of ImageNet TFRecords or of
-class folders.
+trains on the handwritten digits that come with scikit-learn. `--data_dir` names a folder of ImageNet TFRecords or of
+class folders instead.
 """
 
 import dataclasses
@@ -42,10 +42,10 @@ DIGITS_NOTICE = (
 
 
 def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
-    """Train, from new weights or from those of --init_checkpoint."""
+    """Train, from random weights or from those of --init_checkpoint."""
     weights, facts = None, None
     if values.init_checkpoint and values.model_dir and run_folder.has_results(values.model_dir):
-        # A run that goes on does not need the file that it started from.
+        # A run that resumes does not read its initial weights again.
         facts = WeightsFacts.of_run(values.init_checkpoint, run_folder.recorded_recipe(values.model_dir))
     elif values.init_checkpoint:
         weights = open_given(values)
@@ -61,7 +61,7 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
 
 
 def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
-    """Read trained weights, those of --init_checkpoint or of the run in model_dir, to evaluate, predict or export."""
+    """Read the weights of --init_checkpoint or of the run in model_dir, to evaluate, predict or export."""
     weights = open_given(values) if values.init_checkpoint else None
     facts = None if weights is None else weights.facts
     request = flags.data_request(values, facts)
@@ -71,12 +71,12 @@ def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
         recipe = flags.recipe_of_run(values, options.model_dir, run_folder.recorded_recipe(options.model_dir))
         weights = open_weights(checkpoints.find(options.model_dir, options.checkpoint))
     elif run_folder.holds_run(options.model_dir):
-        raise RecipeError(f"{options.model_dir} holds a run: results for --init_checkpoint need another --model_dir")
+        raise RecipeError(f"{options.model_dir} holds a run: give another --model_dir for results of --init_checkpoint")
     run(recipe, options, weights)
 
 
 def check(values: absl_flags.FlagValues) -> None:
-    """Check the data; leaves with code 1 when problems are found."""
+    """Check the data; exits with code 1 if problems are found."""
     source = find(flags.data_request(values))
     settings = flags.settings_from_flags(values, source.facts)
     run_folder.require_writable("model_dir", settings.options.model_dir)
@@ -86,7 +86,7 @@ def check(values: absl_flags.FlagValues) -> None:
 
 
 def study(values: absl_flags.FlagValues) -> None:
-    """Compare schemes."""
+    """Train and compare schemes; exits with code 1 if runs diverged."""
     request = flags.data_request(values)
     source = find(request)
     settings = flags.study_from_flags(values, source.facts)
@@ -97,8 +97,8 @@ def study(values: absl_flags.FlagValues) -> None:
     print(f"report: {report}")
     if diverged:
         fail(
-            f"{len(diverged)} of {len(trials)} runs diverged: {', '.join(diverged)}; what is removed from "
-            "results.json is run again",
+            f"{len(diverged)} of {len(trials)} runs diverged: {', '.join(diverged)}; to run them "
+            "again, remove them from results.json",
             exit_code=1,
         )
 
@@ -123,12 +123,12 @@ RUN_MODE: dict[str, Callable[[absl_flags.FlagValues], None]] = {
 
 
 def find(request: flags.DataRequest) -> Source:
-    """The images that the command line asks for."""
+    """Open the data set of the command line."""
     return find_source(**dataclasses.asdict(request))
 
 
 def open_given(values: absl_flags.FlagValues) -> Weights:
-    """The weights of --init_checkpoint."""
+    """Open the weights of --init_checkpoint."""
     if is_saved_model(values.init_checkpoint):
         flags.refuse_unread_of_saved_model(values)
         return ExportedWeights(values.init_checkpoint)
@@ -136,47 +136,50 @@ def open_given(values: absl_flags.FlagValues) -> Weights:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run the mode, and turn what a user can cause into one line and an exit code."""
+    """Run the mode; errors that a user can cause become one line and an exit code."""
     del argv
     values = absl_flags.FLAGS
     if not values["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # TensorFlow's notes on what it saves are for --verbosity=0
+        logging.set_verbosity(logging.WARNING)  # --verbosity=0 shows what TensorFlow logs when it saves
     try:
         flags.refuse_contradictions(values)
         RUN_MODE[values.mode](values)
     except (RecipeError, tpu_utils.DeviceError) as error:
         fail(str(error), exit_code=2)
     except FloatingPointError as error:
-        fail(f"{error}; checkpoints from before are kept", exit_code=1)
+        fail(f"{error}; earlier checkpoints are kept", exit_code=1)
     except ExportError as error:
         fail(f"export failed: {error}", exit_code=1)
     except tf.errors.OpError as error:
         logging.debug("TensorFlow's error in full", exc_info=True)
         fail(explain(error), exit_code=2 if bad_image_in(error) else 1)
     except KeyboardInterrupt:
-        fail("stopped by SIGINT; the same command goes on from what is recorded", exit_code=128 + signal.SIGINT)
+        fail(
+            "stopped by SIGINT; the same command resumes from the last checkpoint or result",
+            exit_code=128 + signal.SIGINT,
+        )
     except Interrupted as stopped:
         fail(f"stopped by {stopped}, state saved; the same command resumes", exit_code=128 + stopped.signal_number)
 
 
 def explain(error: tf.errors.OpError) -> str:
-    """What TensorFlow says, on one line, and what can be done about it where that is known."""
+    """TensorFlow's error on one line, with a remedy if one is known."""
     if bad_image := bad_image_in(error):
-        return f"{bad_image} (--mode=check_data names all; --bad_images=skip leaves them out)"
+        return f"{bad_image} (--mode=check_data lists all; --bad_images=skip leaves them out)"
     if isinstance(error, tf.errors.DataLossError):
-        return f"{reason_without_ops(error)}: a data file is damaged, --mode=check_data says which"
+        return f"{reason_without_ops(error)}: a data file is damaged, --mode=check_data lists it"
     line = first_line(error)
-    # A full disk and a full quota are the same type of error.
+    # A full disk or quota has the same error type.
     if isinstance(error, tf.errors.ResourceExhaustedError) and "OOM" in error.message:
         return (
             f"out of memory ({line}); try a smaller --train_batch_size, --micro_batches, --remat, or a smaller "
-            "--eval_batch_size when it was evaluating"
+            "--eval_batch_size if this happened in evaluation"
         )
     return f"{line} (--verbosity=1 shows where)"
 
 
 def fail(message: str, exit_code: int) -> NoReturn:
-    """Leave with one line on standard error."""
+    """Print one line on standard error and exit."""
     print(f"error: {message}" if exit_code <= 2 else message, file=sys.stderr)
     sys.exit(exit_code)
 

@@ -6,8 +6,8 @@
 import importlib
 from typing import Any
 
-# Public names by module, imported when asked for: recipes, which need the standard library alone, would otherwise bring
-# TensorFlow with them.
+# Public names and their modules, imported on first access. An eager import would load TensorFlow for
+# `efficientnet_advprop.recipes` too, which needs the standard library only.
 _PUBLIC = {
     "build_model": "models",
     "load_official_checkpoint": "models.weights",

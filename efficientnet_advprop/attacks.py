@@ -1,11 +1,12 @@
-"""Adversarial images inside the training graph: start, then step and project in a loop.
+"""Adversarial images inside the training graph: a start, then a loop of gradient steps and projections.
 
-An attack knows no model: it maximises a loss function of the images. `attack_loss` makes that function from logits
-and labels, `perturb` maximises it. Both are pure: no variable changes, all randomness comes from the seed given.
+An attack is independent of the model: it maximises a loss function of the images. `attack_loss` builds that function
+from logits and labels, `perturb` maximises it. Both are pure: no variable changes, and all randomness comes from the
+seed.
 
-The attackers are those of "Adversarial Examples Improve Image Recognition" (arXiv 1911.09665): PGD of Madry et al.
-(arXiv 1706.06083), I-FGSM (PGD from the clean image) and GD (PGD that never projects). All are made of `starting_point`
-and `ascend`; who needs the gradient of a step for something else (Fast AdvProp) calls these two.
+The attacks are those of "Adversarial Examples Improve Image Recognition" (arXiv 1911.09665): PGD of Madry et al.
+(arXiv 1706.06083), I-FGSM (PGD from the clean image) and GD (PGD without projection). All consist of `starting_point`
+and `ascend`. Fast AdvProp, which also uses the gradient of its attack step for training, calls these two directly.
 """
 
 from collections.abc import Callable
@@ -21,54 +22,55 @@ LossFunction = Callable[[tf.Tensor], tf.Tensor]
 def attack_loss(
     logits_fn: LogitsFunction, labels: tf.Tensor, spec: AttackSpec, seed: tf.Tensor, label_smoothing: float = 0.0
 ) -> LossFunction:
-    """The loss that an attacker maximises, as a function of the images.
+    """The loss that an attack maximises, as a function of the images.
 
-    Untargeted, it is the cross-entropy of the true labels. With a random target it is minus the cross-entropy of a
-    class drawn uniformly, once per image, from those outside the label's support (a mixed label has several in its).
+    An untargeted attack maximises the cross-entropy with the true labels. An attack with a random target minimises the
+    cross-entropy with a target class, drawn once per image, uniformly from the classes of label probability 0 (a label
+    mixed by MixUp or CutMix has several classes of positive probability).
 
     Args:
-        logits_fn: images [B, H, W, 3] in [0, 255] -> logits [B, K]; the caller decides branch and statistics.
+        logits_fn: images [B, H, W, 3] in [0, 255] -> logits [B, K]; the caller chooses branch and statistics.
         labels: float32 [B, K], each row a distribution.
-        spec: its `target` is read here.
+        spec: only its `target` is used.
         seed: int32 [2].
-        label_smoothing: share of each label spread over all classes, as in the training loss.
+        label_smoothing: fraction of each label spread over all classes, as in the training loss.
 
     Returns:
         images [B, H, W, 3] -> loss [B].
     """
     if spec.target == "untargeted":
-        wanted, sign = labels, 1.0
+        target, sign = labels, 1.0
     else:
-        wanted, sign = tf.one_hot(_random_classes_outside(labels, seed), labels.shape[-1]), -1.0
+        target, sign = tf.one_hot(_random_classes_outside(labels, seed), labels.shape[-1]), -1.0
 
     def loss_fn(images: tf.Tensor) -> tf.Tensor:
         return sign * tf.keras.losses.categorical_crossentropy(
-            wanted, logits_fn(images), from_logits=True, label_smoothing=label_smoothing
+            target, logits_fn(images), from_logits=True, label_smoothing=label_smoothing
         )
 
     return loss_fn
 
 
 def _random_classes_outside(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """One class [B] per row of `labels` [B, K], uniform over those of probability 0."""
+    """One class [B] per row of `labels` [B, K], uniform over the classes of probability 0."""
     log_weights = tf.where(labels > 0, labels.dtype.min, 0.0)
     return tf.random.stateless_categorical(log_weights, 1, seed)[:, 0]
 
 
 def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.Tensor:
-    """Move images so that a loss grows.
+    """Perturb images to increase a loss.
 
-    The input is clipped to [0, 255] first (bicubic resizing overshoots). From there the result is within epsilon for
-    "pgd" and "ifgsm", within num_steps * step_size_px of its start for "gd", unmoved for "none"; it is always inside
-    [0, 255], and gradients stop at it.
+    The input is first clipped to [0, 255] (bicubic resizing overshoots). For "pgd" and "ifgsm" the result lies within
+    epsilon of the clipped image, for "gd" within num_steps * step_size_px of its start, and for "none" it equals the
+    clipped image. It always lies in [0, 255], and gradients stop at it.
 
-    The steps are one `tf.while_loop`, so the graph does not grow with their number, and each needs only the gradient
-    with respect to the images: no weight gradients are built.
+    The steps are one `tf.while_loop`, so the graph does not grow with their number. Each step computes the gradient
+    with respect to the images only, never with respect to the weights.
 
     Args:
         loss_fn: images [B, H, W, 3] -> loss [B].
         images: float32 [B, H, W, 3] in [0, 255].
-        spec: the attacker; its `target` and `batch_norm_mode` belong to the maker of `loss_fn`.
+        spec: the attack; its `target` and `batch_norm_mode` are not used here, they decide how `loss_fn` is built.
         seed: int32 [2], of the random start.
 
     Returns:
@@ -95,16 +97,15 @@ def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf
 
 
 def starting_point(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where an attack begins.
+    """The clean images and the start of an attack, both [B, H, W, 3] and clipped to [0, 255].
+
+    Without `random_start` the two are equal. With it the start is a uniformly random point of the ball around each
+    image, or with `start_std_px` the image plus normal noise, which may lie outside the ball.
 
     Args:
         images: float32 [B, H, W, 3].
-        spec: the attacker.
+        spec: the attack.
         seed: int32 [2].
-
-    Returns:
-        The clean images, clipped to [0, 255], and the start, too: with `random_start` a random point of their balls, or
-        with `start_std_px` a normal one, which may lie outside.
     """
     clean = _clip_to_pixels(images)
     start = _clip_to_pixels(clean + _random_offset(clean, spec, seed)) if spec.random_start else clean
@@ -112,22 +113,19 @@ def starting_point(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tupl
 
 
 def ascend(adversarial: tf.Tensor, gradient: tf.Tensor, clean: tf.Tensor, spec: AttackSpec) -> tf.Tensor:
-    """One step of an attack.
+    """One attack step, projected: the next iterate, float32 [B, H, W, 3].
 
     Args:
-        adversarial: float32 [B, H, W, 3], where the attack stands.
-        gradient: of the loss there; its length does not matter.
-        clean: the clipped clean images.
-        spec: the attacker.
-
-    Returns:
-        Where the attack stands next, inside what the attacker allows.
+        adversarial: float32 [B, H, W, 3], the current iterate.
+        gradient: [B, H, W, 3], of the loss at the iterate; its length does not matter.
+        clean: the clean images, clipped to [0, 255].
+        spec: the attack.
     """
     return _project(adversarial + spec.step_size_px * _ascent_direction(gradient, spec.norm), clean, spec)
 
 
 def _random_offset(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.Tensor:
-    """Where a random start is, seen from each image [B, H, W, 3]: uniform in the ball, or normal."""
+    """The random start minus the image, [B, H, W, 3]: uniform in the ball, or normal noise."""
     if spec.start_std_px:
         return tf.random.stateless_normal(tf.shape(images), seed, stddev=spec.start_std_px)
     if spec.norm == "linf":
@@ -140,12 +138,12 @@ def _random_offset(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.T
 
 
 def _ascent_direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
-    """The direction of length 1 in this norm along which the loss grows fastest."""
+    """The direction of steepest ascent, of length 1 in this norm ("linf" or "l2")."""
     return tf.sign(gradient) if norm == "linf" else _unit_length(gradient)
 
 
 def _project(adversarial: tf.Tensor, clean: tf.Tensor, spec: AttackSpec) -> tf.Tensor:
-    """The nearest allowed image: in the ball (not for "gd") and in [0, 255]."""
+    """Project onto the ball around the clean images (not for "gd"), then clip to [0, 255]."""
     if spec.method == "gd":
         return _clip_to_pixels(adversarial)
     if spec.norm == "linf":
@@ -170,10 +168,10 @@ def _length(images: tf.Tensor) -> tf.Tensor:
 
 
 def _unit_length(images: tf.Tensor) -> tf.Tensor:
-    """Images scaled to length 1; zero stays zero, as nothing says where to go.
+    """Images scaled to Euclidean length 1; a zero image stays zero.
 
-    The gradient of a loss that is nearly 0 is so small that its squares are 0 in float32: the largest value becomes 1
-    first, or an attack would stand still before the most confident images.
+    On confident predictions the gradient is so small that its squares underflow to 0 in float32. Without the first
+    division by the largest value the attack would not move these images.
     """
     images = tf.math.divide_no_nan(images, tf.reduce_max(tf.abs(images), axis=(1, 2, 3), keepdims=True))
     return tf.math.divide_no_nan(images, _length(images))

@@ -1,6 +1,6 @@
-"""Command line: every flag, and the way from flags to a recipe and run options.
+"""The command line: all flags, and the recipe and options that they give.
 
-`from absl import flags` would hide this package: inside the project it is `from absl import flags as absl_flags`.
+In this project write `from absl import flags as absl_flags`: `from absl import flags` would hide this package.
 """
 
 from flags.checks import refuse_contradictions

@@ -56,7 +56,7 @@ def _refuse_in_a_study(names: tuple[str, ...]) -> None:
 
 
 def _folders(arguments: list[str]) -> dict[str, str]:
-    """Folders by benchmark, from NAME=PATH."""
+    """Folders by benchmark, from arguments NAME=PATH."""
     folders: dict[str, str] = {}
     for argument in arguments:
         name, _, path = argument.partition("=")

@@ -1,4 +1,4 @@
-"""Flags that contradict each other, and flags that nothing would read."""
+"""Refusal of flags that contradict each other, and of flags without effect."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from flags.flag import TRAINING
 from flags.recipe_flags import RECIPE_FLAGS
 
 NO_BALL = "attack gd without a uniform random start has no ball"
-# Fields that some schemes alone read.
+# Fields that only some schemes read.
 _OF_SCHEMES = tuple(dict.fromkeys(field for scheme in SCHEMES.values() for field in scheme.own_fields))
-# Fields that a method which perturbs nothing leaves unread, and terms that have a weight.
-_READ_BY_ATTACKS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
-_WEIGHED = tuple(field.name for field in dataclasses.fields(TermWeights))
+# Fields that attack "none" does not read, and terms that have a weight.
+_ATTACK_FIELDS = tuple(field.name for field in dataclasses.fields(AttackSpec) if field.name != "method")
+_WEIGHTED = tuple(field.name for field in dataclasses.fields(TermWeights))
 
 
 def refuse_contradictions(values: absl_flags.FlagValues) -> None:
-    """Refuse flags that the mode does not read, or that cannot go together.
+    """Refuse flags that the mode does not read, and flags that contradict each other.
 
     Raises:
         RecipeError: naming the flags.
@@ -38,33 +38,33 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
             raise RecipeError(f"--{flag.name} would have no effect without --benchmarks")
         if flag.read_by and asked and not any(map(flag.read_by, asked)):
             readers = (benchmark.name for benchmark in BENCHMARKS.values() if flag.read_by(benchmark))
-            raise RecipeError(f"--{flag.name} would have no effect: {' and '.join(readers)} alone read it")
+            raise RecipeError(f"--{flag.name} would have no effect: only {' and '.join(readers)} read it")
     if values.train_steps is not None and values.train_epochs is not None:
-        raise RecipeError("--train_steps and --train_epochs are two lengths for one run: give one of them")
+        raise RecipeError("--train_steps and --train_epochs both give the length of the run: give one of them")
     if values.mode == "study":
         _refuse_contradictions_of_a_study(values)
     if values.mode == "compare":
         _refuse_contradictions_of_a_comparison(values)
     if values.remat and values.sync_batch_norm:
-        raise RecipeError("--remat and --sync_batch_norm exclude each other: recomputed statistics are one replica's")
+        raise RecipeError("--remat and --sync_batch_norm exclude each other: recomputation is local to a replica")
     if values.mode == "predict" and values.images is None:
         raise RecipeError("--mode=predict needs --images, a pattern such as 'FOLDER/*.jpg'")
     if values.init_checkpoint is not None:
         if values.mode == "eval" and values.model_dir:
             raise RecipeError(
-                "--model_dir would have no effect: evaluation of --init_checkpoint writes the results of --benchmarks "
-                "alone, to --evaluation_dir"
+                "--model_dir would have no effect: evaluation of --init_checkpoint writes only the results of "
+                "--benchmarks, to --evaluation_dir"
             )
         if values.mode == "export" and values.model_dir and values.export_dir:
             raise RecipeError(
-                "--model_dir would have no effect: --export_dir and --init_checkpoint are all that is used"
+                "--model_dir would have no effect: the export uses only --init_checkpoint and --export_dir"
             )
         if values["checkpoint"].present:
-            raise RecipeError("--checkpoint chooses among a run's checkpoints; --init_checkpoint names one already")
+            raise RecipeError("--checkpoint chooses a checkpoint of a run; --init_checkpoint already names one")
     elif values.allow_extra_variables:
         raise RecipeError("--allow_extra_variables would have no effect without --init_checkpoint")
     elif values["ema"].present and values.mode in TRAINING:
-        raise RecipeError("--ema is about weights that are read; training without --init_checkpoint reads none")
+        raise RecipeError("--ema would have no effect: training without --init_checkpoint reads no weights")
 
 
 def _refuse_contradictions_of_a_study(values: absl_flags.FlagValues) -> None:
@@ -87,20 +87,20 @@ def _refuse_contradictions_of_a_comparison(values: absl_flags.FlagValues) -> Non
 
 
 def _in_words(names: Sequence[str]) -> str:
-    """A list as a sentence has it: a, b and c."""
+    """A list in words: a, b and c."""
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
 
 
 def refuse_unread(recipes: Sequence[Recipe], changes: Mapping[str, Any]) -> None:
-    """A flag that none of these recipes reads would be accepted and ignored.
+    """Refuse flags that none of the recipes reads.
 
     Args:
-        recipes: one at least.
-        changes: what the flags give, by path.
+        recipes: at least one.
+        changes: recipe values that flags give, by path.
 
     Raises:
-        RecipeError: naming the flag and what keeps the recipes from reading it.
+        RecipeError: naming the flag and why it has no effect.
     """
     names = {flag.path: flag.name for flag in RECIPE_FLAGS}
     unread = [_unread(recipe, changes) for recipe in recipes]
@@ -111,7 +111,7 @@ def refuse_unread(recipes: Sequence[Recipe], changes: Mapping[str, Any]) -> None
 
 
 def _unread(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, str]:
-    """The changes that this recipe never reads, by path, with the reason."""
+    """The changes that this recipe does not read: path -> reason."""
     terms = {term.name for phase in recipe.phases for term in phase.terms}
     attacked, scheme = "adversarial" in terms, f"scheme is {recipe.scheme}"
     optimizer, data = recipe.optimizer, recipe.data
@@ -119,10 +119,10 @@ def _unread(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, str]:
     resized = data.dataset != "digits" or data.train_crop == "distorted_box" or data.eval_crop != "none"
     readers = (
         ("attack.", attacked, f"scheme {recipe.scheme} makes no adversarial images"),
-        *((f"attack.{field}", recipe.attack.perturbs, "attack is none") for field in _READ_BY_ATTACKS),
+        *((f"attack.{field}", recipe.attack.perturbs, "attack is none") for field in _ATTACK_FIELDS),
         ("attack.epsilon_px", recipe.attack.has_ball, NO_BALL),
         ("attack.start_std_px", recipe.attack.random_start, "attack_random_start is false"),
-        *((f"term_weights.{term}", term in terms, f"scheme {recipe.scheme} has no {term} term") for term in _WEIGHED),
+        *((f"term_weights.{term}", term in terms, f"scheme {recipe.scheme} has no {term} term") for term in _WEIGHTED),
         *((field, field in scheme_named(recipe.scheme).own_fields, scheme) for field in _OF_SCHEMES),
         ("optimizer.lr_decay_epochs", optimizer.lr_schedule == "exponential", schedule),
         ("optimizer.lr_step_epochs", optimizer.lr_schedule == "step", schedule),

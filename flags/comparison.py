@@ -1,4 +1,4 @@
-"""From flags to a comparison of evaluated networks."""
+"""The settings of a comparison of evaluated networks, from flags."""
 
 import dataclasses
 import os
@@ -10,12 +10,12 @@ from flags.command import command_of
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonSettings:
-    """What the command line of a comparison asks for.
+    """The settings of `--mode=compare`.
 
     Attributes:
         runs: folders of runs or of evaluations.
-        folder: for what is written.
-        published: with the paper's numbers of the models compared.
+        folder: folder of the report.
+        published: whether to add the paper's results of the compared models.
         command: the command line, for the report.
     """
 
@@ -26,6 +26,6 @@ class ComparisonSettings:
 
 
 def comparison_from_flags(values: absl_flags.FlagValues) -> ComparisonSettings:
-    """Read the flags of `--mode=compare`, which `refuse_contradictions` has let pass."""
+    """Read the flags of `--mode=compare`; `refuse_contradictions` has checked them."""
     folder = values.model_dir or os.path.join("runs", "comparison")
     return ComparisonSettings(tuple(values.compare), folder, bool(values.published), command_of(values))

@@ -1,6 +1,6 @@
-"""Every flag of `main.py`: those of the recipe, and those below of what is done where.
+"""All flags of `main.py`: those of the recipe, and those of mode, files and devices.
 
-Names and senses are the official trainer's where it has the flag (models/official/efficientnet/main.py).
+Flags that the official trainer has too (models/official/efficientnet/main.py) have its names and meanings.
 """
 
 from efficientnet_advprop.recipes import BENCHMARKS, ROBUSTNESS_RESIZES, SUCCESSES
@@ -24,15 +24,15 @@ FLAGS: tuple[Flag, ...] = (
     # Studies and comparisons.
     Flag("schemes", list[str], "Schemes that a study compares, vanilla among them.", _STUDY),
     Flag("models", list[str], "Networks of a study; efficientnet-b0 if absent.", _STUDY),
-    Flag("seeds", int, "Runs of each scheme in a study, with the seeds from 0 on; 3 if absent.", _STUDY),
+    Flag("seeds", int, "Number of runs of each scheme in a study, with seeds 0, 1, ...; 3 if absent.", _STUDY),
     Flag("attack_epsilons", tuple[float, ...], "Strengths of the training attack in a study, in pixels.", _STUDY),
     Flag("compare", list[str], "Evaluated runs to compare: folders of runs, evaluations or studies.", _COMPARE),
-    Flag("published", bool, "Add a table of the paper's numbers of the networks compared.", _COMPARE),
+    Flag("published", bool, "Add a table of the paper's results of the compared networks.", _COMPARE),
     # Benchmarks.
     Flag(
         "benchmarks",
         list[str],
-        f"What eval measures, with a report, and a study of each run: {', '.join(BENCHMARKS)}.",
+        f"Benchmarks that eval measures and reports, and a study of each run: {', '.join(BENCHMARKS)}.",
         _EVAL_OR_STUDY,
     ),
     Flag(
@@ -47,14 +47,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "benchmark_dir",
         dict[str, str],
-        "NAME=FOLDER of a test set of ImageNet; once for each.",
+        "NAME=FOLDER of an ImageNet test set; may be repeated.",
         _EVAL,
         **_OF_BENCHMARKS,
     ),
     Flag(
         "robustness_resize",
         ROBUSTNESS_RESIZES,
-        "Images of 224 px at the network's size, or at their own; model if absent.",
+        "Show benchmark images of 224 px at the network's input size (model), or at 224 px (native); model if absent.",
         _EVAL,
         **_OF_BENCHMARKS,
         read_by=is_cropped,
@@ -113,30 +113,30 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "data_dir",
         str,
-        "Folder (local or gs://): TFRecords, class folders, or TFDS.",
+        "Data folder (local or gs://): official TFRecords, class folders, or the data_dir of TFDS.",
         _IMAGES,
         read_by=is_own,
     ),
     Flag(
         "bad_images",
         BAD_IMAGES,
-        "An image that cannot be read ends the run, or is counted and left out; error if absent.",
+        "An image that cannot be read ends the run (error), or is counted and left out (skip); error if absent.",
         (*_LOOP, "eval"),
     ),
-    Flag("deterministic", bool, "Resume on TFRecords at the very image; slower.", _LOOP),
+    Flag("deterministic", bool, "Resume on TFRecords at the exact image; slower.", _LOOP),
     Flag("use_cache", bool, "Keep the undecoded training images of TFRecords in memory.", _LOOP),
     # Folders and files.
     Flag(
         "model_dir",
         str,
-        "Folder (local or gs://); runs/DATASET-MODEL-SCHEME, runs/study-DATASET or runs/comparison if absent.",
+        "Output folder (local or gs://); runs/DATASET-MODEL-SCHEME, runs/study-DATASET or runs/comparison if absent.",
         MODES,
     ),
-    Flag("export_dir", str, "Parent of the exported versions; MODEL_DIR/saved_model if absent.", _EXPORT),
+    Flag("export_dir", str, "Parent folder of the exported versions; MODEL_DIR/saved_model if absent.", _EXPORT),
     Flag(
         "export_format",
         EXPORT_FORMATS,
-        "saved_model if absent; the others are written to EXPORT_DIR/FORMAT.",
+        "Format of the export; saved_model if absent, the others are written to EXPORT_DIR/FORMAT.",
         ("export",),
     ),
     Flag("export_branch", str, "Branch whose batch norms are exported; main if absent.", _EXPORT),
@@ -151,11 +151,11 @@ FLAGS: tuple[Flag, ...] = (
     Flag("images", str, "Pattern of the images to predict or to compare an export on.", ("predict", "export")),
     Flag("output", str, "File for the raw logits of predict, in NumPy's format.", ("predict",)),
     # Devices.
-    Flag("strategy", str, "auto, tpu, multi_worker, mirrored or one_device; auto if absent.", _DEVICES),
+    Flag("strategy", str, "Strategy: auto, tpu, multi_worker, mirrored or one_device; auto if absent.", _DEVICES),
     Flag("tpu", str, "TPU name or grpc:// address, or local on a TPU VM.", _DEVICES),
     Flag("tpu_zone", str, "Zone of the TPU.", _DEVICES),
     Flag("gcp_project", str, "Project of the TPU.", _DEVICES),
-    Flag("use_bfloat16", bool, "Compute in bfloat16; on TPU by default, off elsewhere.", _DEVICES, saved_model=False),
+    Flag("use_bfloat16", bool, "Compute in bfloat16; if absent, on a TPU only.", _DEVICES, saved_model=False),
     Flag("remat", bool, "Recompute each block's activations in the backward pass, to save memory.", _LOOP),
     *RECIPE_FLAGS,
 )

@@ -1,4 +1,4 @@
-"""What a flag of `main.py` is: its kind, and which modes read it."""
+"""The definition of a flag: its type, its help, and the modes that read it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -38,20 +38,20 @@ def is_not_cropped(benchmark: Benchmark) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """A flag. It has no default: an absent one leaves the value of the recipe, or of `RunOptions`.
+    """A flag without a default: if it is absent, the value of the recipe or of `RunOptions` is used.
 
     Attributes:
-        name: the flag's.
-        kind: its type, or the tuple of the values allowed. `tuple[float, ...]` is written 30,60,90, `list[str]`
-            a,b, and `dict[str, str]` NAME=VALUE, once for each name.
+        name: of the flag.
+        kind: its type, or the tuple of the allowed values. On the command line `tuple[float, ...]` is 30,60,90,
+            `list[str]` is a,b, and `dict[str, str]` is NAME=VALUE, repeated for each name.
         help: shown by --help.
-        modes: that read it; given to any other it is refused.
-        alias: another name for it.
-        instead_in_study: the flag that a study of many runs has instead.
-        saved_model: whether it has an effect where --init_checkpoint is a SavedModel, one finished network.
-        needs_benchmarks: whether it has an effect with --benchmarks alone.
-        read_by: the benchmarks that read it, where --benchmarks names some; None if all do.
-        benchmark_field: the field of `BenchmarkSpec` that it gives.
+        modes: the modes that read it; all others refuse it.
+        alias: another name of the flag.
+        instead_in_study: the flag that replaces it in a study of several runs.
+        saved_model: whether it has an effect if --init_checkpoint is a SavedModel.
+        needs_benchmarks: whether it has an effect only where benchmarks are measured.
+        read_by: whether a benchmark reads it; None if it does not depend on the benchmarks.
+        benchmark_field: the field of `BenchmarkSpec` that it sets.
     """
 
     name: str
@@ -75,12 +75,13 @@ class Flag:
 class RecipeFlag(Flag):
     """A flag that replaces one value of the recipe.
 
-    Evaluation, prediction and export of a run compare the value with the recorded one, where it decides what a run
-    computes; of the weights of --init_checkpoint they read less.
+    Evaluation, prediction and export of a run refuse a value that differs from the recorded one, if it determines what
+    the run computes. With weights of --init_checkpoint they read only the flags that say so in `given`.
 
     Attributes:
-        path: the value's in the recipe, as `recipes.override` takes it; the name completes one that ends in a dot.
-        given: the modes of `READING` that read it where --init_checkpoint gives the weights.
+        path: the path of the value in the recipe, as in `recipes.override`; a path that ends in a dot is completed by
+            the name.
+        given: the modes of `READING` that read it with weights of --init_checkpoint.
     """
 
     path: str

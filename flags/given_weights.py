@@ -1,4 +1,4 @@
-"""From flags to the recipe of trained weights: those of a run, or those that --init_checkpoint gives."""
+"""The recipe of trained weights, from flags: of a run, or of the weights of --init_checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ from flags.recipe_flags import RECIPE_FLAGS
 
 
 def recipe_of_run(values: absl_flags.FlagValues, model_dir: str, recorded: Recipe) -> Recipe:
-    """The recipe that a run has recorded, with another cadence if flags say so.
+    """The recorded recipe of a run, with the cadence of the flags.
 
     Args:
         values: the flags.
@@ -32,7 +32,7 @@ def recipe_of_run(values: absl_flags.FlagValues, model_dir: str, recorded: Recip
         recorded: its recipe.
 
     Raises:
-        RecipeError: when a flag contradicts the recipe, or has no effect on it.
+        RecipeError: when a flag contradicts the recipe or has no effect.
     """
     changes = changes_of(values)
     recipe = with_changes(recorded, changes)
@@ -44,15 +44,15 @@ def recipe_of_run(values: absl_flags.FlagValues, model_dir: str, recorded: Recip
 
 
 def recipe_of_weights(values: absl_flags.FlagValues, weights: WeightsFacts, data: DataFacts | None) -> Recipe:
-    """The recipe by which given weights are evaluated, predict or are exported: their run's, or a named one.
+    """The recipe to evaluate, predict with or export given weights: that of their run, or a named one.
 
     Args:
         values: the flags.
         weights: what --init_checkpoint holds.
-        data: what was found to evaluate on.
+        data: the numbers found in the evaluation data.
 
     Raises:
-        RecipeError: when a flag contradicts the weights, or has no effect on them.
+        RecipeError: when a flag contradicts the weights or has no effect.
     """
     changes = changes_of(values)
     if weights.recipe is not None:
@@ -62,7 +62,7 @@ def recipe_of_weights(values: absl_flags.FlagValues, weights: WeightsFacts, data
                 raise RecipeError(f"{weights.path} is of {path} {recorded[path]}, not {changes[path]}")
     else:
         if "scheme" in changes:
-            raise RecipeError(f"--scheme={changes['scheme']} is about training; {weights.path} is trained already")
+            raise RecipeError(f"--scheme={changes['scheme']} would have no effect: {weights.path} is trained already")
         dataset = changes.get("data.dataset") or weights.dataset or "imagenet"
         base = named_recipe(weights.settings["network.name"], dataset, DEFAULT_SCHEME)
     for flag in given_flags(values):
@@ -74,14 +74,14 @@ def recipe_of_weights(values: absl_flags.FlagValues, weights: WeightsFacts, data
     of_data = {"data.num_label_classes": weights.num_classes}
     of_data |= {path: number for path, number in numbers_found(data).items() if path == "data.num_eval_images"}
     if values.mode == "eval":
-        of_data["data.holdout_shards"] = 0  # those of the run that wrote the weights are about its own data
+        of_data["data.holdout_shards"] = 0  # the holdout of the run that wrote the weights concerns its own data
     recipe = with_changes(override(base, of_data), {**known_settings(weights.settings), **changes})
     recipe.validate()
     return recipe
 
 
 def refuse_other_settings(weights: WeightsFacts, changes: Mapping[str, Any]) -> None:
-    """Given weights have their own network and preprocessing; flags may repeat them, and must fill the gaps.
+    """Refuse flags that contradict the settings of given weights, and missing flags for unknown settings.
 
     Raises:
         RecipeError: naming the flag.
@@ -91,7 +91,7 @@ def refuse_other_settings(weights: WeightsFacts, changes: Mapping[str, Any]) -> 
         flag = flag_of[path]
         if value is None and path not in changes:
             raise RecipeError(
-                f"give --{flag}: neither {weights.path} nor a folder in its path tells the {flag} of its weights "
+                f"give --{flag}: neither {weights.path} nor a folder in its path gives the {flag} of its weights "
                 "(advprop for those trained with AdvProp, imagenet for all other official ones)"
             )
         if value is not None and path in changes and changes[path] != value and path not in weights.hinted:
@@ -99,16 +99,18 @@ def refuse_other_settings(weights: WeightsFacts, changes: Mapping[str, Any]) -> 
 
 
 def refuse_unread_of_saved_model(values: absl_flags.FlagValues) -> None:
-    """Refuse what a SavedModel as --init_checkpoint cannot do: it is one finished network with one set of weights.
+    """Refuse modes and flags that have no effect on a SavedModel, which is one fixed network.
 
     Raises:
         RecipeError: naming the flag.
     """
     if values.mode != "eval":
         raise RecipeError(
-            f"--init_checkpoint={values.init_checkpoint} is a SavedModel, which --mode=eval alone reads; {values.mode} "
+            f"--init_checkpoint={values.init_checkpoint} is a SavedModel, which only --mode=eval reads; {values.mode} "
             "needs a checkpoint"
         )
     for flag in given_flags(values):
         if not flag.saved_model:
-            raise RecipeError(f"--{flag.name} would have no effect on a SavedModel, which is one finished network")
+            raise RecipeError(
+                f"--{flag.name} would have no effect on a SavedModel, which is one network with fixed weights"
+            )

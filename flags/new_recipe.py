@@ -1,4 +1,4 @@
-"""From flags to the recipe of a new run: a named recipe, with the numbers of the data and the flags' changes."""
+"""The recipe of a new run, from flags: a named recipe with the numbers of the data and the values of the flags."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,10 +22,10 @@ from flags.recipe_flags import RECIPE_FLAGS
 
 
 def changes_of(values: absl_flags.FlagValues) -> dict[str, Any]:
-    """The values of a recipe that flags give, by path.
+    """The recipe values that flags give, by path.
 
     Raises:
-        RecipeError: for two schemes.
+        RecipeError: for two different schemes.
     """
     changes = {flag.path: values[flag.name].value for flag in RECIPE_FLAGS if values[flag.name].present}
     scheme = changes.get("scheme")
@@ -39,7 +39,7 @@ def changes_of(values: absl_flags.FlagValues) -> dict[str, Any]:
 
 
 def dataset_of(values: absl_flags.FlagValues) -> str:
-    """The data set's name, given or by what else is given."""
+    """The name of the data set: --dataset, else imagenet with --data_dir and digits without."""
     return values.dataset or ("imagenet" if values.data_dir else "digits")
 
 
@@ -48,19 +48,19 @@ def new_recipe(values: absl_flags.FlagValues, data: DataFacts | None, weights: W
 
     Args:
         values: the flags.
-        data: what was found.
+        data: the numbers found in the data.
         weights: what --init_checkpoint holds.
 
     Raises:
-        RecipeError: for values that cannot be run, that nothing would read, or that the data contradict.
+        RecipeError: for invalid values, flags without effect, or values that the data contradict.
     """
     changes, settings = changes_of(values), known_settings(weights.settings) if weights else {}
     model = changes.get("network.name") or settings.get("network.name") or DEFAULT_MODEL
     base = named_recipe(model, dataset_of(values), changes.get("scheme", DEFAULT_SCHEME))
     recipe = recipe_on_data(base, data, {**settings, **changes})
     if values.mode == "check_data":
-        recipe.data.validate()  # nothing is trained, whatever the batch
-    elif values.mode in TRAINING:  # otherwise the run's own recipe counts
+        recipe.data.validate()  # nothing is trained: other values do not matter
+    elif values.mode in TRAINING:  # other modes use the recipe of their run
         recipe.validate()
     if values.mode in (*TRAINING, "check_data"):
         refuse_unread([recipe], changes)
@@ -68,15 +68,15 @@ def new_recipe(values: absl_flags.FlagValues, data: DataFacts | None, weights: W
 
 
 def recipe_on_data(base: Recipe, data: DataFacts | None, changes: Mapping[str, Any]) -> Recipe:
-    """A named recipe with the numbers of what was found, and with changes; not validated.
+    """A named recipe with the numbers found in the data, and with changes; not validated.
 
     Args:
         base: the named recipe.
-        data: what was found.
-        changes: by path.
+        data: the numbers found in the data.
+        changes: recipe values by path.
 
     Raises:
-        RecipeError: when a change contradicts what was found.
+        RecipeError: when a change contradicts a number found.
     """
     given = {**numbers_found(data), **changes}
     recipe = with_changes(base, given)
@@ -87,7 +87,7 @@ def recipe_on_data(base: Recipe, data: DataFacts | None, changes: Mapping[str, A
 
 
 def with_own_provenance(base: Recipe, recipe: Recipe) -> Recipe:
-    """A valid recipe, which promises nothing where it is no longer the named one."""
+    """The recipe; its provenance states no expected result if it differs from the named recipe."""
     if not differences(base, recipe):
         return recipe
     return override(
@@ -96,7 +96,7 @@ def with_own_provenance(base: Recipe, recipe: Recipe) -> Recipe:
 
 
 def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with changes by path, and with what they entail."""
+    """The recipe with changes by path, and with their implied changes."""
     if changes.get("attack.method") == "ifgsm" and "attack.random_start" not in changes:
         changes = {**changes, "attack.random_start": False}  # I-FGSM is PGD without the random start
     if "train_epochs" in changes:
@@ -105,17 +105,17 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def numbers_found(data: DataFacts | None) -> dict[str, int]:
-    """What was counted, by the paths of a recipe."""
+    """The numbers found in the data, by path in a recipe."""
     return {f"data.{field}": number for field, number in data.known().items()} if data else {}
 
 
 def known_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of weights that are known, by path."""
+    """The known settings of weights, by path."""
     return {path: value for path, value in settings.items() if value is not None}
 
 
 def _require_counts_of_holdout(recipe: Recipe, given: Mapping[str, Any]) -> None:
-    """The named recipe's numbers are those of the whole data set."""
+    """Refuse a holdout without its numbers of images: those of the named recipe are of the whole data set."""
     missing = [f"--{name}" for name in ("num_train_images", "num_eval_images") if f"data.{name}" not in given]
     if recipe.data.holdout_shards and missing:
         raise RecipeError(

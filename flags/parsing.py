@@ -1,4 +1,4 @@
-"""From the definitions to absl's flags, and parsing with errors of one line."""
+"""Registers the flags with absl, and parses them with one-line errors."""
 
 import sys
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from flags.flag import MODES, Flag
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parse the command line, for `app.run(main, flags_parser=parse_flags)`.
 
-    An error is one line and exit code 2; absl's own are two lines and code 1.
+    An error prints one line and exits with code 2 (absl prints two lines and exits with 1).
 
     Returns:
-        The program's name; any other word that is not a flag is an error.
+        The program's name. Other positional arguments are errors.
     """
     try:
         positional = absl_flags.FLAGS(argv)
@@ -33,7 +33,7 @@ def _usage_error(message: str) -> int:
 
 
 class _NumbersParser(absl_flags.ArgumentParser):
-    """Numbers with commas between them, as a tuple of floats."""
+    """Parses numbers separated by commas into a tuple of floats."""
 
     syntactic_help = "numbers separated by commas"
 
@@ -42,7 +42,7 @@ class _NumbersParser(absl_flags.ArgumentParser):
 
 
 class _NumbersSerializer(absl_flags.ArgumentSerializer):
-    """The way back."""
+    """The inverse of `_NumbersParser`."""
 
     def serialize(self, value: tuple[float, ...]) -> str:
         return ",".join(f"{number:g}" for number in value)

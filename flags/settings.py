@@ -1,4 +1,4 @@
-"""From flags to the data that they ask for, to a recipe, and to the options that are no part of it."""
+"""The data set, the recipe and the options of a run, from flags."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ from flags.new_recipe import changes_of, dataset_of, new_recipe
 
 @dataclasses.dataclass(frozen=True)
 class DataRequest:
-    """The data that the command line asks for, as `data.find_source` takes it."""
+    """The arguments of `data.find_source`."""
 
     dataset: str
     data_dir: str | None
@@ -27,11 +27,11 @@ class DataRequest:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the command line asks for.
+    """Recipe and options of the command line.
 
     Attributes:
-        options: where and how.
-        recipe: what the flags give for a new run, or for weights from elsewhere.
+        options: files, devices and input pipeline.
+        recipe: for a new run, or for the weights of --init_checkpoint.
     """
 
     options: RunOptions
@@ -39,14 +39,14 @@ class Settings:
 
 
 def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = None) -> DataRequest | None:
-    """What to look for before `settings_from_flags`; None where a recorded recipe names the data, or none are read.
+    """The data to open before `settings_from_flags`; None if a recorded recipe names the data, or none are read.
 
     Args:
         values: the flags.
-        weights: what --init_checkpoint holds; a run's are evaluated on the run's kind of data.
+        weights: what --init_checkpoint holds; weights of a run are evaluated on the data set of the run by default.
 
     Raises:
-        RecipeError: for benchmarks that cannot be measured.
+        RecipeError: for invalid benchmarks.
     """
     benchmarks = benchmarks_from_flags(values)
     needs_own_images = benchmarks is None or benchmarks.needs_own_images
@@ -64,15 +64,15 @@ def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = N
 def settings_from_flags(
     values: absl_flags.FlagValues, data: DataFacts | None = None, weights: WeightsFacts | None = None
 ) -> Settings:
-    """Read the flags, which `refuse_contradictions` has let pass.
+    """Read the flags; `refuse_contradictions` has checked them.
 
     Args:
         values: the flags.
-        data: what was found for `data_request`; its numbers replace the named recipe's.
-        weights: what --init_checkpoint turned out to hold, if it was given.
+        data: the numbers found in the data of `data_request`; they replace those of the named recipe.
+        weights: what --init_checkpoint holds, if given.
 
     Raises:
-        RecipeError: for values that cannot be run, that nothing would read, or that data or weights contradict.
+        RecipeError: for invalid values, flags without effect, or values that data or weights contradict.
     """
     if weights is not None:
         refuse_other_settings(weights, changes_of(values))
@@ -86,7 +86,7 @@ def settings_from_flags(
 
 
 def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:
-    """Where and how, in this folder: a flag replaces the value of its name."""
+    """The options of a run in this folder; a flag replaces the field of its name."""
     given = {
         **_given(values, RunOptions),
         "model_dir": model_dir,
@@ -99,6 +99,6 @@ def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:
 
 
 def _given(values: absl_flags.FlagValues, kind: type) -> dict[str, Any]:
-    """The fields of a dataclass that flags of their names give."""
+    """The fields of a dataclass for which a flag of the same name was given."""
     fields = {field.name for field in dataclasses.fields(kind)}
     return {flag.name: values[flag.name].value for flag in given_flags(values) if flag.name in fields}

@@ -1,4 +1,4 @@
-"""The command line: run in this process, or in one of its own."""
+"""Runs the command line, in this process or in a new one."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def set_flags(*arguments: str) -> absl_flags.FlagValues:
-    """The flags as this command line sets them, whatever was parsed before."""
+    """The flags as this command line sets them, independent of earlier parsing."""
     values = absl_flags.FLAGS
     values.unparse_flags()
     for flag in flags.FLAGS:
@@ -35,23 +35,23 @@ def run_main(*arguments: str) -> None:
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture) -> tuple[str, str]:
-    """`python main.py` with these arguments; returns what it says on standard output and standard error."""
+    """`python main.py` with these arguments; returns its standard output and standard error."""
     capsys.readouterr()
     run_main(*arguments)
     return capsys.readouterr()
 
 
 def refused(*arguments: str, capsys: pytest.CaptureFixture) -> str:
-    """The one line on standard error with which `python main.py` leaves with code 2."""
-    with pytest.raises(SystemExit) as left:
+    """The one line on standard error of a `python main.py` that exits with code 2."""
+    with pytest.raises(SystemExit) as stopped:
         run(*arguments, capsys=capsys)
-    assert left.value.code == 2
+    assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
 
 
 def start_main(*arguments: str, two_blocks: bool = False, **environment: str) -> subprocess.Popen:
-    """`python main.py` in a process of its own; on networks of two blocks if asked."""
+    """`python main.py` in a new process, optionally with networks of two blocks."""
     return subprocess.Popen(
         [sys.executable, *(("-m", "tests.two_blocks") if two_blocks else ("main.py",)), *arguments],
         cwd=ROOT,
@@ -63,10 +63,10 @@ def start_main(*arguments: str, two_blocks: bool = False, **environment: str) ->
 
 
 def free_addresses(count: int) -> list[str]:
-    """Local addresses whose ports nobody uses.
+    """Local addresses with unused ports.
 
-    Below those that the system hands out: one of these could be taken before the process that it is meant for has
-    started, by a test beside this one.
+    The ports lie below the range from which the system assigns ports: one of that range could be assigned to a parallel
+    test before the process that should use it starts.
     """
     ports = iter(random.SystemRandom().sample(range(20_000, 32_768), 1000))
     addresses = []

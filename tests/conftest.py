@@ -1,4 +1,4 @@
-"""Two logical CPU devices, so that replicas can be tested anywhere."""
+"""Two logical CPU devices, so that replicas can be tested on every machine."""
 
 import gc
 import os
@@ -17,18 +17,18 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
-# As runs do where there is no GPU: a fifth of the tests' time.
+# As in runs without a GPU; it saves a fifth of the tests' time.
 tpu_utils.set_graph_optimizer(False)
 
 
 def pytest_collection_finish() -> None:
-    """What was imported is no garbage: collections need not look at it."""
+    """Exclude imported modules from garbage collection."""
     gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def file_without_leftovers() -> Iterator[None]:
-    """A file's graphs go with it: several GB over all files."""
+    """Release the graphs of a test file at its end; over all files they take several GB."""
     gradients_before = tpu_utils.registered_gradients()
     yield
     tpu_utils.release_graphs(gradients_before)
@@ -36,7 +36,7 @@ def file_without_leftovers() -> Iterator[None]:
 
 @pytest.fixture
 def two_blocks() -> Iterator[None]:
-    """Networks of two blocks, not seven."""
+    """Networks of two blocks instead of seven."""
     with two_block_networks():
         yield
 
@@ -45,7 +45,7 @@ def two_blocks() -> Iterator[None]:
 def two_replicas() -> tf.distribute.Strategy:
     """Two replicas on two logical CPUs.
 
-    One strategy for all tests: TensorFlow numbers the collectives of each from the start, and takes a second one's for
-    the first one's.
+    One strategy for all tests: TensorFlow numbers the collectives of every strategy from the start, so those of two
+    strategies would be confused.
     """
     return tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])

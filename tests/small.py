@@ -10,7 +10,7 @@ from efficientnet_advprop.models import EfficientNet, build_model
 from efficientnet_advprop.recipes import Recipe, named_recipe, override
 from efficientnet_advprop.training.state import TrainState, create_train_state
 
-SEED = tf.constant([1, 2])  # of a call's dropout and drop connect
+SEED = tf.constant([1, 2])  # for dropout and drop connect of a call
 
 
 def small_recipe(scheme: str = "advprop", **changes: object) -> Recipe:
@@ -31,12 +31,12 @@ def small_recipe(scheme: str = "advprop", **changes: object) -> Recipe:
 
 
 def one_cpu() -> tf.distribute.Strategy:
-    """The strategy of a machine without accelerators; the fixture `two_replicas` is its counterpart."""
+    """The strategy of a machine without accelerators; for two replicas see the fixture `two_replicas`."""
     return tf.distribute.OneDeviceStrategy("/cpu:0")
 
 
 def new_state(recipe: Recipe, strategy: tf.distribute.Strategy, remat: bool = False) -> TrainState:
-    """A fresh state of the recipe's network."""
+    """A new training state of the recipe's network."""
     return create_train_state(
         strategy, lambda: build_model(recipe.network, recipe.data.num_label_classes, recipe.branches, remat), recipe
     )
@@ -56,7 +56,7 @@ def values(model: tf.keras.Model) -> dict:
 
 
 def small_model(branches=("main", "auxiliary"), randomized=True, **options) -> EfficientNet:
-    """Seven narrow blocks (one residual) and ten classes; the variables do not depend on earlier tests."""
+    """Seven narrow blocks (one residual) and ten classes; initialised with a fixed seed."""
     tf.keras.utils.set_random_seed(0)
     small = {"width_coefficient": 0.25, "depth_coefficient": 0.2, "dropout_rate": 0.0, "survival_prob": 1.0}
     model = build_model("efficientnet-b0", 10, branches, **(small | options))
@@ -66,7 +66,7 @@ def small_model(branches=("main", "auxiliary"), randomized=True, **options) -> E
 
 
 def randomize_norms(model: tf.keras.Model) -> None:
-    """Give each branch batch norms of its own that are not the identity."""
+    """Give the batch norms of each branch random values, so that they differ and are not the identity."""
     rng = np.random.default_rng(0)
     for branch in model.branches:
         for variable in model.branch_variables(branch):

@@ -1,4 +1,4 @@
-"""The attack's promises: ball, range, growth, purity, repeatability; and closed forms on a linear loss."""
+"""Properties of attacks (ball, range, purity, reproducibility), and closed forms on a linear loss."""
 
 import dataclasses
 
@@ -53,7 +53,7 @@ def test_result_stays_in_the_ball_and_in_range(spec, number):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_pgd_on_a_linear_loss_reaches_the_closed_form_optimum(norm):
-    """Far from 0 and 255 the best point of the ball is one radius along the gradient's sign or direction."""
+    """Far from 0 and 255 the maximum over the ball is one radius along the gradient's sign or direction."""
     rng = np.random.default_rng(0)
     images = some_images(rng, 100, 150)
     weights = rng.normal(size=images.shape).astype(np.float32)
@@ -74,7 +74,7 @@ def test_gd_leaves_the_ball_and_ifgsm_starts_at_the_clean_image():
 
 
 def numpy_attack(weights: np.ndarray, images: np.ndarray, spec: AttackSpec) -> np.ndarray:
-    """The attackers by their definitions, without a random start, on the loss `sum(weights * images)`."""
+    """The attacks by their definitions, without a random start, on the loss `sum(weights * images)`."""
 
     def length(x: np.ndarray) -> np.ndarray:
         return np.sqrt(np.square(x).sum((1, 2, 3), keepdims=True))
@@ -99,8 +99,8 @@ def numpy_attack(weights: np.ndarray, images: np.ndarray, spec: AttackSpec) -> n
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("method", ["pgd", "ifgsm", "gd", "none"])
 @pytest.mark.parametrize(("epsilon_px", "step_size_px", "num_steps"), [(4, 1, 3), (4, 1, 7), (2, 3, 2), (40, 16, 4)])
-def test_attackers_are_their_definitions(method, norm, epsilon_px, step_size_px, num_steps):
-    """Against NumPy; near the ends of the range too, where L2 steps are clipped and projected in turn."""
+def test_attacks_equal_their_definitions(method, norm, epsilon_px, step_size_px, num_steps):
+    """Against NumPy, also near 0 and 255, where L2 steps are both projected and clipped."""
     rng = np.random.default_rng(0)
     images = some_images(rng, 0, 255)
     weights = rng.normal(size=images.shape).astype(np.float32)
@@ -112,7 +112,7 @@ def test_attackers_are_their_definitions(method, norm, epsilon_px, step_size_px,
 
 @pytest.mark.parametrize("length", [1e-30, 1e-10, 1e30])
 def test_an_l2_step_has_its_length_however_small_or_large_the_gradient(length):
-    """The squares of a small gradient are 0 in float32, those of a large one infinite."""
+    """In float32 the squares of a small gradient are 0, and those of a large gradient infinite."""
     images = tf.fill((1, 4, 4, 3), 100.0)
     weights = np.random.default_rng(1).normal(size=images.shape).astype(np.float32)
     spec = AttackSpec(norm="l2", epsilon_px=9.0, step_size_px=3.0, num_steps=1, random_start=False)
@@ -122,8 +122,8 @@ def test_an_l2_step_has_its_length_however_small_or_large_the_gradient(length):
 
 
 @pytest.mark.parametrize("method", ["pgd", "gd"])
-def test_steps_go_on_from_the_random_start(method):
-    """The closed form from where a flat loss stays: the same seed draws the same start."""
+def test_steps_continue_from_the_random_start(method):
+    """The closed form from the random start, which an attack on a constant loss with the same seed returns."""
     rng = np.random.default_rng(2)
     images = some_images(rng, 50, 200)
     weights = rng.normal(size=images.shape).astype(np.float32)
@@ -138,19 +138,19 @@ def test_steps_go_on_from_the_random_start(method):
 @hypothesis.given(number=st.integers(0, 10_000), num_classes=st.integers(2, 12))
 @hypothesis.settings(max_examples=40, deadline=None)
 def test_a_random_target_is_never_the_true_class(number, num_classes):
-    """A step of the attack lowers the true class's logit or leaves it, for every image."""
+    """A step decreases the logit of the true class, for every image."""
     true = np.random.default_rng(number).integers(0, num_classes, 64)
     spec = AttackSpec(target="random", epsilon_px=4.0, step_size_px=1.0, num_steps=1, random_start=False)
     images = tf.fill((64, 1, 1, num_classes), 100.0)
     loss = attack_loss(lambda x: x[:, 0, 0, :] / 50, tf.one_hot(true, num_classes), spec, tf.constant([number, 7]))
     moved = perturb(loss, images, spec, SEED).numpy()[:, 0, 0, :] - 100
-    assert (moved[np.arange(64), true] == -1).all()  # every logit but the target's falls
+    assert (moved[np.arange(64), true] == -1).all()  # every logit except the target's decreases
     assert ((moved == 1).sum(-1) == 1).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_random_start_fills_the_ball(norm):
-    """A flat loss leaves the start where it was drawn: uniform in the box, or in the ball (radius ~ U^(1/d))."""
+    """A constant loss does not change the random start: uniform in the cube, or in the ball (radius ~ U^(1/d))."""
     images = tf.fill((2000, 1, 1, 3), 100.0)
     spec = AttackSpec(norm=norm, epsilon_px=4.0, num_steps=1)
     offset = perturb(lambda x: tf.reduce_sum(0.0 * x, axis=(1, 2, 3)), images, spec, SEED).numpy() - 100
@@ -158,12 +158,12 @@ def test_random_start_fills_the_ball(norm):
         assert abs(offset.mean()) < 0.15
         assert abs(offset.std() - 8 / np.sqrt(12)) < 0.1
     else:
-        share_inside_half = np.mean(np.sqrt((offset**2).sum((1, 2, 3))) < 2)
-        assert abs(share_inside_half - 1 / 8) < 0.03
+        fraction_inside_half = np.mean(np.sqrt((offset**2).sum((1, 2, 3))) < 2)
+        assert abs(fraction_inside_half - 1 / 8) < 0.03
 
 
-def test_a_normal_start_lies_about_the_clean_image_and_only_steps_project_it():
-    """The official TRADES: x + 0.001 * randn, then step, ball, range."""
+def test_a_normal_start_is_projected_by_the_first_step_only():
+    """As in the official TRADES code: x + 0.001 * randn, then step, projection, clipping."""
     images = tf.fill((2000, 1, 1, 3), 100.0)
     spec = AttackSpec(epsilon_px=0.1, step_size_px=0.05, num_steps=1, start_std_px=0.255)
     clean, start = starting_point(images, spec, SEED)
@@ -217,13 +217,13 @@ def test_random_target_is_uniform_over_the_classes_outside_the_labels_support():
     labels[:, 1] = 0.7
     labels[:, 3] = 0.3  # a mixed label
     spec = dataclasses.replace(PGD, target="random")
-    # Minus the cross-entropy of class k is log softmax, largest negative where the logit is: read k off the loss.
+    # Minus the cross-entropy of class k is its log softmax, which differs for every class: the loss identifies k.
     logits = tf.constant([[0.0, -1.0, -2.0, -3.0, -4.0]] * len(labels))
     loss = attack_loss(lambda _: logits, tf.constant(labels), spec, SEED)(tf.zeros((len(labels), 1, 1, 3))).numpy()
     log_probabilities = tf.nn.log_softmax(logits[0]).numpy()
     chosen = np.abs(loss[:, None] - log_probabilities).argmin(-1)
-    shares = np.bincount(chosen, minlength=5) / len(labels)
-    np.testing.assert_allclose(shares, [1 / 3, 0, 1 / 3, 0, 1 / 3], atol=0.03)
+    fractions = np.bincount(chosen, minlength=5) / len(labels)
+    np.testing.assert_allclose(fractions, [1 / 3, 0, 1 / 3, 0, 1 / 3], atol=0.03)
 
 
 @pytest.mark.parametrize(

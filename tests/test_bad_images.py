@@ -214,8 +214,8 @@ def test_records_are_checked_one_by_one(tmp_path, capsys):
         5: "cannot be read or decoded",
         7: "cannot be read or decoded",
     }.items():
-        assert f"wrong: {path} record {number}: {problem}\n" in said
-    assert said.endswith("10 things are wrong\n")
+        assert f"problem: {path} record {number}: {problem}\n" in said
+    assert said.endswith("problems found: 10\n")
 
 
 def test_a_damaged_file_is_named_with_the_record(tmp_path, capsys):
@@ -230,7 +230,7 @@ def test_a_damaged_file_is_named_with_the_record(tmp_path, capsys):
     (tmp_path / "classes.txt").write_text("ant\nbee")
     source = find_source("imagenet", str(tmp_path))
     assert not check_data(source, recipe_of(source), str(tmp_path / "run"))
-    assert f"wrong: {damage}\n" in capsys.readouterr().out
+    assert f"problem: {damage}\n" in capsys.readouterr().out
 
 
 def test_check_data_of_a_sound_folder_draws_a_contact_sheet(folder, capsys):
@@ -240,7 +240,7 @@ def test_check_data_of_a_sound_folder_draws_a_contact_sheet(folder, capsys):
     assert check_data(source, recipe_of(source), str(folder.parent / "run"))
     said = capsys.readouterr().out
     assert "train: 10 images, 0 of them bad; 2 classes of 5 to 5 good images; heights 24 to 24 px" in said
-    assert said.endswith("nothing is wrong\n")
+    assert said.endswith("problems found: none\n")
     sheet = tf.io.decode_png((folder.parent / "run" / "contact_sheet.png").read_bytes())
     assert sheet.shape[1] > 1000
 
@@ -266,7 +266,7 @@ def test_the_command_line(folder, two_blocks, capsys):
     assert re.match(rf"error: bad image: {folder}/train/\w+/a\.png: cannot be read or decoded", last)
     assert "Traceback" not in errors
     out, _ = run(*arguments, "--bad_images=skip", capsys=capsys)
-    assert "epoch 1: 2 bad images, others stood in" in out
+    assert "epoch 1: 2 bad images, replaced by others" in out
     assert re.search(r"bad_images +2\n", out) and re.search(r"eval_images +6\n", out)
     lines = [json.loads(line) for line in (model_dir / "metrics.jsonl").read_text().splitlines()]
     assert sum(line["bad_images"] for line in lines if line["kind"] == "train") == 4
@@ -274,4 +274,4 @@ def test_the_command_line(folder, two_blocks, capsys):
     with pytest.raises(SystemExit) as left:
         run("--mode=check_data", f"--data_dir={folder}", f"--model_dir={model_dir}", capsys=capsys)
     assert left.value.code == 1
-    assert "4 things are wrong" in capsys.readouterr().out
+    assert "problems found: 4" in capsys.readouterr().out

@@ -192,13 +192,13 @@ def test_passes_of_each_benchmark():
         (("--benchmarks=pdg",), "unknown benchmark 'pdg'; known: clean, imagenet, imagenet_v2"),
         (("--benchmarks=",), "--benchmarks= is empty"),
         (("--benchmarks=clean,clean",), "benchmarks clean, clean repeats one"),
-        (("--benchmarks=clean", "--pgd_steps=3"), "--pgd_steps would have no effect: pgd alone read"),
+        (("--benchmarks=clean", "--pgd_steps=3"), "--pgd_steps would have no effect: only pgd read"),
         (("--benchmarks=pgd", "--pgd_steps=0"), "pgd num_steps 0: at least 1"),
         (("--benchmarks=pgd", "--pgd_epsilons=0,1"), "pgd epsilon 0 px: above 0"),
         (("--benchmarks=pgd", "--pgd_epsilons=300"), "attack epsilon 300 px is outside [0, 255]"),
         (("--benchmarks=pgd", "--pgd_epsilons=1,1"), "pgd_epsilons 1, 1 repeats one"),
         (("--benchmarks=clean", "--benchmark_images=0"), "benchmark_images 0: at least 1"),
-        (("--benchmarks=clean", "--robustness_resize=native"), "stylized and imagenet_c alone read it"),
+        (("--benchmarks=clean", "--robustness_resize=native"), "only stylized and imagenet_c read it"),
         (
             ("--benchmarks=stylized", "--robustness_resize=native", "--input_image_size=16"),
             "--input_image_size would have no effect: --robustness_resize=native",
@@ -210,8 +210,11 @@ def test_passes_of_each_benchmark():
             ("--benchmarks=imagenet_a", "--benchmark_dir=imagenet_a=a", "--benchmark_dir=imagenet_a=b"),
             "names two folders of imagenet_a",
         ),
-        (("--benchmarks=imagenet_a", "--data_dir=/data"), "--data_dir would have no effect: clean and corruptions and"),
-        (("--benchmarks=clean", "--corruptions=fog"), "--corruptions would have no effect: corruptions alone read it"),
+        (
+            ("--benchmarks=imagenet_a", "--data_dir=/data"),
+            "--data_dir would have no effect: only clean and corruptions",
+        ),
+        (("--benchmarks=clean", "--corruptions=fog"), "--corruptions would have no effect: only corruptions read it"),
         (("--benchmarks=corruptions", "--corruptions=haze"), "unknown corruption 'haze'; known: gaussian_noise"),
         (("--benchmarks=corruptions", "--corruptions=fog,fog"), "corruptions fog, fog repeats one"),
         (("--benchmarks=corruptions", "--corruptions="), "--corruptions= is empty"),
@@ -252,7 +255,7 @@ def test_imagenets_classes_are_not_those_of_digits(digits_run, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--mode=train",), "is a SavedModel, which --mode=eval alone reads; train needs a checkpoint"),
+        (("--mode=train",), "is a SavedModel, which only --mode=eval reads; train needs a checkpoint"),
         (("--mode=eval", "--noema"), "--ema would have no effect on a SavedModel"),
         (("--mode=eval", "--width_coefficient=0.5"), "--width_coefficient would have no effect"),
         (("--mode=eval", "--model=efficientnet-b1"), "--model=efficientnet-b1 contradicts"),

@@ -1,4 +1,4 @@
-"""Families of networks: one file each, with all that recipes and models ask of them."""
+"""Families of networks: one file defines each, for recipes and models."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ print(json.dumps({dataset: json.loads(to_json(recipe)) for dataset, recipe in re
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.builder)
-def test_a_familys_builder_is_a_network_that_knows_its_names(family):
+def test_a_familys_builder_builds_its_networks(family):
     builder = network_class(family)
     assert issubclass(builder, Network)
     for named in family.networks:
@@ -54,7 +54,7 @@ def test_networks_have_one_family_each():
 
 
 def test_a_family_is_one_file(tmp_path):
-    """A copy of the recipes, which need nothing else, with one file more."""
+    """A copy of the recipes package, which needs nothing else, with one additional file."""
     package = tmp_path / PACKAGE.name
     shutil.copytree(PACKAGE / "recipes", package / "recipes")
     shutil.copy(PACKAGE / "__init__.py", package)

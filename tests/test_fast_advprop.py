@@ -1,4 +1,4 @@
-"""Fast AdvProp: its gradient is the sum it claims, its passes are few, its replicas exchange adversarial images."""
+"""Fast AdvProp: its gradient against the formulas, the number of its passes, the exchange between replicas."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def batch() -> dict[str, tf.Tensor]:
 
 @pytest.fixture
 def calls(monkeypatch) -> list[dict]:
-    """Every call of a network: its arguments, and the images it saw."""
+    """Every call of the network: its images and other arguments."""
     seen: list[dict] = []
     network = type(make_model(fast_recipe()))
     call = network.call
@@ -58,7 +58,7 @@ def calls(monkeypatch) -> list[dict]:
 
 
 def gradient_of_mean_loss(model: tf.keras.Model, images: tf.Tensor, labels: tf.Tensor, branch: str):
-    """(by the images, by every variable), and the mean cross-entropy smoothed by 0.1, written out."""
+    """Gradients for the images and for every variable, and the mean cross-entropy with label smoothing 0.1."""
     with tf.GradientTape() as tape:
         tape.watch(images)
         log_probabilities = tf.nn.log_softmax(model(images, training=True, branch=branch, seed=SEED))
@@ -75,8 +75,8 @@ def paths(model: tf.keras.Model) -> list[str]:
 
 
 @pytest.mark.parametrize("weights", [(1.0, 0.5, 0.5), (2.0, 0.25, 3.0)])
-def test_the_gradient_is_the_sum_it_claims(batch, calls, weights):
-    """Every pass made again from nothing but images, labels and a tape; 2 of 8 images become adversarial."""
+def test_the_gradient_follows_the_formulas(batch, calls, weights):
+    """Every pass is repeated with a plain gradient tape; 2 of 8 images become adversarial."""
     clean, noise, adversarial = weights
     changes = {"term_weights__clean": clean, "term_weights__noise": noise, "term_weights__adversarial": adversarial}
     recipe = fast_recipe(**changes)
@@ -84,13 +84,13 @@ def test_the_gradient_is_the_sum_it_claims(batch, calls, weights):
     gradients, metrics = make_objective(model, recipe).gradients(batch, SEED)
     start = calls[1]["images"]
 
-    again = make_model(recipe)
+    reference = make_model(recipe)
     images, labels = batch["images"][:NUM_ADVERSARIAL], batch["labels"][:NUM_ADVERSARIAL]
     assert 0.5 < np.abs(start - images).max() <= 1.0001
-    _, main, clean_loss = gradient_of_mean_loss(again, batch["images"][2:], batch["labels"][2:], "main")
-    ascent, at_start, noise_loss = gradient_of_mean_loss(again, start, labels, "auxiliary")
+    _, main, clean_loss = gradient_of_mean_loss(reference, batch["images"][2:], batch["labels"][2:], "main")
+    ascent, at_start, noise_loss = gradient_of_mean_loss(reference, start, labels, "auxiliary")
     moved = np.clip(start + np.sign(ascent), images - 1, images + 1)
-    _, at_end, adversarial_loss = gradient_of_mean_loss(again, tf.constant(moved), labels, "auxiliary")
+    _, at_end, adversarial_loss = gradient_of_mean_loss(reference, tf.constant(moved), labels, "auxiliary")
     for path, gradient in zip(paths(model), gradients, strict=True):
         of_auxiliary = noise * at_start[path] + adversarial * at_end[path]
         expected = 0.75 * clean * main[path] + 0.25 * of_auxiliary
@@ -102,13 +102,13 @@ def test_the_gradient_is_the_sum_it_claims(batch, calls, weights):
         assert np.any(gradient), path
     for name, loss in (("clean", clean_loss), ("noise", noise_loss), ("adversarial", adversarial_loss)):
         np.testing.assert_allclose(metrics[f"loss/{name}"], loss, rtol=1e-5)
-    # Both passes through auxiliary moved its statistics, the clean one main's.
+    # Two passes updated the auxiliary statistics, one the main statistics.
     for path, value in values(model).items():
-        np.testing.assert_allclose(value, values(again)[path], rtol=1e-5, atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(value, values(reference)[path], rtol=1e-5, atol=1e-6, err_msg=path)
 
 
 def test_three_passes_over_one_and_a_quarter_images_each(batch, calls):
-    """Training passes alone: 6 clean, 2 at the start and 2 one step on are 10 images for a batch of 8."""
+    """There are only training passes: 6 clean images, 2 at the start and 2 after the step, 10 for a batch of 8."""
     recipe = fast_recipe()
     make_objective(make_model(recipe), recipe).gradients(batch, SEED)
     assert [(call["branch"], len(call["images"])) for call in calls] == [
@@ -119,21 +119,21 @@ def test_three_passes_over_one_and_a_quarter_images_each(batch, calls):
     assert all(call["training"] and "statistics" not in call for call in calls)
 
 
-def test_the_shared_weights_follow_the_mean_over_all_images_whatever_the_share(batch):
-    """With an attack that goes nowhere and equal branches the batch is only taken apart: the sum of weights is 1."""
-    shares = {}
-    for share in (0.25, 0.5):
-        recipe = fast_recipe(fast_adversarial_share=share, attack__epsilon_px=0.0)
+def test_the_shared_weights_follow_the_mean_over_all_images_for_every_fraction(batch):
+    """With epsilon 0, equal images and equal branches the gradient does not depend on the fraction."""
+    by_fraction = {}
+    for fraction in (0.25, 0.5):
+        recipe = fast_recipe(fast_adversarial_share=fraction, attack__epsilon_px=0.0)
         model = make_model(recipe)
         same = {**batch, "images": tf.repeat(batch["images"][:1], 8, 0), "labels": tf.repeat(batch["labels"][:1], 8, 0)}
         gradients, _ = make_objective(model, recipe).gradients(same, SEED)
-        shares[share] = {
+        by_fraction[fraction] = {
             path: gradient
             for path, gradient in zip(paths(model), gradients, strict=True)
             if path.startswith("classifier")
         }
-    for path, gradient in shares[0.25].items():
-        np.testing.assert_allclose(gradient, shares[0.5][path], rtol=1e-4, atol=1e-6, err_msg=path)
+    for path, gradient in by_fraction[0.25].items():
+        np.testing.assert_allclose(gradient, by_fraction[0.5][path], rtol=1e-4, atol=1e-6, err_msg=path)
 
 
 def test_a_term_without_weight_still_makes_the_attack(batch, calls):
@@ -150,34 +150,34 @@ def test_the_memory_of_a_step_is_that_of_its_largest_pass():
     assert make_objective(make_model(mostly), mostly).images_at_once(80) == 60
 
 
-def test_replicas_deal_their_adversarial_images_out_anew(two_replicas):
-    """Each image ends on one replica with its own label; the same seed deals alike, another one otherwise."""
+def test_adversarial_images_are_shuffled_across_replicas(two_replicas):
+    """Each image ends on one replica with its own label; the order is a function of the seed."""
 
     @tf.function(autograph=False)
-    def deal(number):
+    def shuffle(number):
         def on_replica():
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             names = tf.cast(8 * replica + tf.range(8), tf.float32)
-            seed = tf.stack([number, replica])  # each replica's own
+            seed = tf.stack([number, replica])  # differs between replicas
             images = tf.reshape(names, [8, 1, 1, 1])
             return shuffle_across_replicas(images, names[:, tf.newaxis], seed)
 
         return two_replicas.run(on_replica)
 
-    def dealt(number) -> np.ndarray:
-        images, labels = (two_replicas.experimental_local_results(value) for value in deal(tf.constant(number)))
+    def shuffled(number) -> np.ndarray:
+        images, labels = (two_replicas.experimental_local_results(value) for value in shuffle(tf.constant(number)))
         np.testing.assert_array_equal(np.concatenate(images).ravel(), np.concatenate(labels).ravel())
         return np.stack([image.numpy().ravel() for image in images])
 
-    first = dealt(3)
+    first = shuffled(3)
     assert sorted(first.ravel()) == list(range(16))
-    assert 0 < np.sum(first[0] < 8) < 8  # of both replicas
-    np.testing.assert_array_equal(dealt(3), first)
-    assert not np.array_equal(dealt(4), first)
+    assert 0 < np.sum(first[0] < 8) < 8  # images of both replicas
+    np.testing.assert_array_equal(shuffled(3), first)
+    assert not np.array_equal(shuffled(4), first)
 
 
 def test_two_replicas_train_through_the_loop(two_replicas):
-    """Statistics of each replica's own batch, images exchanged inside the compiled step, twice the same."""
+    """Images are exchanged inside the compiled step, and two runs give the same result."""
     after = []
     for _ in range(2):
         recipe = fast_recipe(train_batch_size=16, optimizer__lr_warmup_epochs=0.0)
@@ -196,7 +196,7 @@ def test_two_replicas_train_through_the_loop(two_replicas):
 
 
 def test_the_step_lowers_to_xla(batch):
-    """What a TPU needs of one replica; its all-gather is its own."""
+    """The step of one replica can run on a TPU; the all-gather between replicas is not covered."""
     recipe = small_recipe("fast_advprop", optimizer__optimizer="rmsprop", network__survival_prob=0.8)
     state = new_state(recipe, tf.distribute.get_strategy())
     step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 1)

@@ -14,7 +14,7 @@ BUT_MODE = [flag for flag in flags.FLAGS if flag.name != "mode"]
 OF_RECIPE = [flag for flag in BUT_MODE if isinstance(flag, flags.RecipeFlag)]
 SAMPLES = {str: "a", int: "3", float: "0.5", bool: "true", list[str]: "a,b", dict[str, str]: "imagenet_a=b"}
 SAMPLES[tuple[float, ...]] = "1,2"
-# What a mode cannot do without.
+# Flags that a mode requires.
 NEEDED = {"predict": ["--images=a"], "study": ["--schemes=vanilla"], "compare": ["--compare=a"]}
 
 
@@ -50,7 +50,7 @@ def test_a_flag_is_accepted_in_the_modes_that_read_it(flag, mode):
 @pytest.mark.parametrize("mode", flags.READING)
 @pytest.mark.parametrize("flag", OF_RECIPE, ids=by_name)
 def test_given_weights_read_the_flags_that_say_so(flag, mode):
-    """Weights from elsewhere have no recipe to compare with: what is about training would be accepted and ignored."""
+    """Other weights have no recipe to compare flags of training with: accepted flags would be ignored."""
     settings = {"network.name": "efficientnet-b0", "network.preprocessing": "advprop"}
     refused = ""
     try:
@@ -86,7 +86,7 @@ def test_what_a_mode_would_ignore_is_refused(mode, argument):
 
 
 @pytest.mark.parametrize("flag", [flag for flag in BUT_MODE if flag.kind is str], ids=by_name)
-def test_no_text_is_no_value(flag):
+def test_an_empty_value_is_refused(flag):
     with pytest.raises(RecipeError, match=f"--{flag.name}= is empty"):
         flags.refuse_contradictions(set_flags(f"--mode={flag.modes[0]}", f"--{flag.name}="))
 

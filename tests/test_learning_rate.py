@@ -1,4 +1,4 @@
-"""The learning rate against the official formula, worked out by hand."""
+"""The learning rate against the official formula, calculated by hand."""
 
 import json
 import math
@@ -17,7 +17,7 @@ TRAIN_STEPS = 218949
 PEAK = 0.128
 WARMUP_STEPS = 3127
 
-FLOAT32 = 1e-5  # relative rounding: 0.97**145 in float32 alone is off by 4e-6
+FLOAT32 = 1e-5  # relative rounding: 0.97**145 in float32 has an error of 4e-6
 
 
 def official_schedule(**changes):
@@ -32,10 +32,10 @@ def official_schedule(**changes):
         (1, PEAK / 3127),
         (1502, PEAK * 1502 / 3127),  # the first drop, hidden by the warm-up
         (3126, PEAK * 3126 / 3127),
-        (3127, PEAK * 0.97**2),  # the decay has counted from step 0: two drops are past
+        (3127, PEAK * 0.97**2),  # the decay counts from step 0: two drops so far
         (4504, PEAK * 0.97**2),  # the third is at 3 * 2.4 * 625.57 = 4504.1
         (4505, PEAK * 0.97**3),
-        (15014, PEAK * 0.97**10),  # whole steps of 1501 would be at 10 drops since 15010, of 1502 not before 15020
+        (15014, PEAK * 0.97**10),  # with 1501 steps per drop this would start at 15010, with 1502 at 15020
         (15013, PEAK * 0.97**9),
         (218948, PEAK * 0.97**145),
     ],

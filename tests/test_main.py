@@ -1,4 +1,4 @@
-"""The command line, end to end on a narrow network, and every mistake that it answers with one line and code 2."""
+"""The command line end to end on a narrow network, and user errors: one line and exit code 2."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ def finished_run(tmp_path_factory):
     return folder, done
 
 
-def test_a_run_leaves_what_it_promises(finished_run):
+def test_a_run_writes_its_files(finished_run):
     folder, done = finished_run
     summary = json.loads((folder / "summary.json").read_text())
     for name in ("top1_main", "top5_main", "top1_auxiliary", "top1_pgd"):
@@ -120,15 +120,15 @@ def test_other_runtimes_are_compared_in_a_table(finished_run, tmp_path, capsys):
     )
     assert re.search(r"^int8\.tflite +[\d.e-]+ +\d+\.\d\d % +[\d.]+ +[\d.]+$", out, re.M), out
     assert re.search(rf"^tflite: {tmp_path}/tflite/1, ", out, re.M)
-    assert os.listdir(tmp_path) == ["tflite"]  # nothing that TensorFlow Serving would take for a version
+    assert os.listdir(tmp_path) == ["tflite"]  # no folder that TensorFlow Serving would load as a version
 
 
-def test_another_branch_is_exported_loudly(finished_run, tmp_path, capsys):
+def test_export_of_another_branch_prints_a_warning(finished_run, tmp_path, capsys):
     folder, _ = finished_run
     export = ("--mode=export", f"--model_dir={folder}", f"--export_dir={tmp_path}")
     out, _ = run(*export, "--export_branch=auxiliary", capsys=capsys)
     assert "ATTENTION: this exports the auxiliary branch" in out
-    assert os.listdir(tmp_path) == ["auxiliary"]  # not the next version that TensorFlow Serving takes up
+    assert os.listdir(tmp_path) == ["auxiliary"]  # no new version that TensorFlow Serving would load
     version = tmp_path / "auxiliary" / "1"
     card = (version / "model_card.md").read_text()
     assert "NOT the main one" in card
@@ -151,7 +151,7 @@ def test_sigterm_leaves_a_run_that_the_same_command_finishes(tmp_path, capsys):
     assert stopped
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == int(stopped[1])
-    # Another length is another recipe under this schedule; the run itself is not waited for.
+    # Under this schedule another length is another recipe. The test does not wait for the end of the run.
     assert "train_steps: 400 -> 401" in refused(*arguments, "--train_steps=401", capsys=capsys)
     resumed = start_main(*arguments, "--train_steps=400", two_blocks=True)
     for line in resumed.stdout:
@@ -163,7 +163,7 @@ def test_sigterm_leaves_a_run_that_the_same_command_finishes(tmp_path, capsys):
 
 
 def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
-    """Each in a process of its own: they meet in every gradient, save, evaluation and decision."""
+    """Two processes; gradients, saves, evaluations and decisions are collective."""
     workers = free_addresses(2)
     arguments = ("--advprop", f"--model_dir={tmp_path}", "--train_steps=6", "--iterations_per_loop=2", *NARROW)
     processes = [
@@ -222,12 +222,12 @@ def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
         (("--tpu=grpc://127.0.0.1:1",), r"127\.0\.0\.1"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_code_2(arguments, message, tmp_path, capsys):
+def test_a_user_error_is_one_line_and_code_2(arguments, message, tmp_path, capsys):
     if not any("model_dir" in argument for argument in arguments):
         arguments = (*arguments, f"--model_dir={tmp_path / 'run'}")
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as stopped:
         run_main(*arguments)
-    assert left.value.code == 2
+    assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert re.search(message, line)
@@ -242,6 +242,6 @@ def test_help_shows_the_flags():
     assert "--advprop" in shown.replace("[no]", "")
 
 
-def test_a_mistake_ends_the_process_without_a_traceback(tmp_path):
+def test_an_error_ends_the_process_without_a_traceback(tmp_path):
     done = command("--advprop", "--attack_steps=0", f"--model_dir={tmp_path / 'run'}", check_code=2)
     assert done.stderr == "error: an attack of 0 steps: at least 1 is needed\n"

@@ -14,7 +14,7 @@ def random_variables(rng):
 
 
 def statistics_variable(value):
-    """As batch norm makes its moving statistics."""
+    """A variable with the options of batch norm's moving statistics."""
     return tf.Variable(
         value,
         trainable=False,
@@ -23,7 +23,7 @@ def statistics_variable(value):
     )
 
 
-@pytest.mark.parametrize("decay", [0.9999, 0.5])  # 0.5 caps the ramp from the eighth update on
+@pytest.mark.parametrize("decay", [0.9999, 0.5])  # 0.5 is the smaller decay from the eighth update on
 def test_equals_the_official_average(decay):
     rng = np.random.default_rng(0)
     sources, averages = random_variables(rng), random_variables(rng)
@@ -31,7 +31,7 @@ def test_equals_the_official_average(decay):
     ours.reset()
     num_updates = tf.Variable(0, dtype=tf.int64)
     official = tf.train.ExponentialMovingAverage(decay, num_updates=num_updates)
-    official.apply(sources)  # creates its averages equal to the sources, which this first update leaves as they are
+    official.apply(sources)  # creates averages equal to the sources; the first update does not change them
     for _ in range(15):
         for source in sources:
             source.assign_add(rng.normal(size=source.shape).astype(np.float32))
@@ -92,8 +92,8 @@ def test_each_replica_averages_its_own_statistics(two_replicas, decay):
     assert average.numpy() == pytest.approx(np.mean(copies), rel=1e-6)  # read across replicas: their mean
 
 
-def test_batch_norm_networks_start_equal_and_stay_apart(two_replicas):
-    """Averages and sources as batch norm itself makes them, with statistics that differ between replicas."""
+def test_averages_of_a_batch_norm_network_start_equal_and_lag_behind(two_replicas):
+    """Averages and sources are variables of batch norm layers, with statistics that differ between replicas."""
     with two_replicas.scope():
         network, average_network = (tf.keras.layers.BatchNormalization(momentum=0.5) for _ in range(2))
         network.build([None, 4])
@@ -113,6 +113,6 @@ def test_batch_norm_networks_start_equal_and_stay_apart(two_replicas):
 
     start = network.moving_mean.numpy()
     two_replicas.run(step)
-    moved = (start + 0.5) / 2  # the batch means 0 and 1, averaged; momentum keeps a half
+    moved = (start + 0.5) / 2  # the batch means 0 and 1, averaged; momentum keeps one half
     np.testing.assert_allclose(network.moving_mean.numpy(), moved, rtol=1e-6)
     np.testing.assert_allclose(average_network.moving_mean.numpy(), moved + (start - moved) * 2 / 11, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The objective: which images reach which branch, what the total is, what stays untouched."""
+"""The objective: the images of each branch, the total loss, the variables that an attack or a term must not change."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import AttackSpec, Term
-from efficientnet_advprop.training.objective import Objective, branch_passes, micro_batch_gradients
+from efficientnet_advprop.training.objective import TermsObjective, branch_passes, micro_batch_gradients
 from tests.small import small_recipe, values
 
 ATTACK = AttackSpec(epsilon_px=8.0, step_size_px=4.0, num_steps=3)
@@ -49,8 +49,8 @@ def test_terms_of_one_branch_make_one_pass():
     assert [(p.branch, p.terms) for p in passes] == [("main", (CLEAN, other)), ("auxiliary", (ADVERSARIAL,))]
 
 
-def test_each_branch_sees_its_own_images_alone(batch):
-    """Main statistics are those of the clean batch whatever the attack; auxiliary ones follow the attack."""
+def test_each_branch_gets_only_its_own_images(batch):
+    """Main statistics are those of the clean batch for every attack; auxiliary statistics depend on the attack."""
     after = {}
     for name, terms in {
         "vanilla": (CLEAN,),
@@ -58,14 +58,14 @@ def test_each_branch_sees_its_own_images_alone(batch):
         "weaker": (CLEAN, dataclasses.replace(ADVERSARIAL, attack=dataclasses.replace(ATTACK, epsilon_px=1.0))),
     }.items():
         model = make_model()
-        Objective(model, terms, 0.1).gradients(batch, SEED)
+        TermsObjective(model, terms, 0.1).gradients(batch, SEED)
         after[name] = model
     fresh = make_model()
     for name in after:
         assert changed(moving(fresh, "main"), moving(after[name], "main")) == set(moving(fresh, "main"))
         assert not changed(moving(after["vanilla"], "main"), moving(after[name], "main"))
     assert not changed(moving(fresh, "auxiliary"), moving(after["vanilla"], "auxiliary"))
-    # The stem's statistics are a function of the images alone; deeper ones too, as the weights have not moved.
+    # The weights have not changed, so all statistics are a function of the images.
     assert changed(moving(after["weaker"], "auxiliary"), moving(after["advprop"], "auxiliary")) == set(
         moving(fresh, "auxiliary")
     )
@@ -73,7 +73,7 @@ def test_each_branch_sees_its_own_images_alone(batch):
 
 def test_auxiliary_statistics_are_those_of_the_adversarial_images(batch):
     model, reference = make_model(), make_model()
-    objective = Objective(model, (ADVERSARIAL,), 0.1)
+    objective = TermsObjective(model, (ADVERSARIAL,), 0.1)
     pass_seed = fold(SEED, 0)
     adversarial = objective._term_images(ADVERSARIAL, batch, fold(pass_seed, 0))
     assert 4 < float(tf.reduce_max(tf.abs(adversarial - batch["images"]))) <= 8.001
@@ -84,14 +84,14 @@ def test_auxiliary_statistics_are_those_of_the_adversarial_images(batch):
 
 def test_an_attack_changes_no_variable_and_raises_the_loss(batch):
     model = make_model()
-    # A trained-like state: the untrained network's gradients are too small to bound anything by.
+    # Perturbed weights: the gradients of an untrained network are too small for this bound.
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
         variable.assign_add(rng.normal(0, 0.3, variable.shape))
     for mode in ("running", "batch"):
         term = dataclasses.replace(ADVERSARIAL, attack=dataclasses.replace(ATTACK, batch_norm_mode=mode))
         before = values(model)
-        adversarial = Objective(model, (term,), 0.1)._term_images(term, batch, SEED)
+        adversarial = TermsObjective(model, (term,), 0.1)._term_images(term, batch, SEED)
         assert not changed(before, values(model))
 
         def loss(images, mode=mode):
@@ -102,13 +102,13 @@ def test_an_attack_changes_no_variable_and_raises_the_loss(batch):
 
 
 def test_total_is_the_weighted_sum_of_the_terms_means(batch):
-    """Gradients and losses of AdvProp are the sums of its terms', with their weights: the paper's sum, not a mean."""
+    """Gradient and loss of AdvProp are the weighted sums of those of its terms: a sum as in the paper, not a mean."""
     clean, adversarial = dataclasses.replace(CLEAN, weight=0.5), dataclasses.replace(ADVERSARIAL, weight=2.0)
-    # Index 1 of the pass is in the adversarial term's seed: keep its place with a term of weight 0 before it.
+    # The seed of a pass depends on its index: a term of weight 0 keeps the adversarial pass at index 1.
     placeholder = dataclasses.replace(CLEAN, weight=0.0)
-    both, metrics = Objective(make_model(), (clean, adversarial), 0.1).gradients(batch, SEED)
-    first, first_metrics = Objective(make_model(), (CLEAN,), 0.1).gradients(batch, SEED)
-    second, second_metrics = Objective(make_model(), (placeholder, ADVERSARIAL), 0.1).gradients(batch, SEED)
+    both, metrics = TermsObjective(make_model(), (clean, adversarial), 0.1).gradients(batch, SEED)
+    first, first_metrics = TermsObjective(make_model(), (CLEAN,), 0.1).gradients(batch, SEED)
+    second, second_metrics = TermsObjective(make_model(), (placeholder, ADVERSARIAL), 0.1).gradients(batch, SEED)
     for total, a, b in zip(both, first, second, strict=True):
         np.testing.assert_allclose(total, 0.5 * a + 2.0 * b, rtol=1e-4, atol=1e-6)
     assert metrics["loss/clean"] == first_metrics["loss/clean"]
@@ -119,23 +119,23 @@ def test_terms_of_one_branch_share_the_statistics_of_their_mixture(batch):
     model, reference = make_model(), make_model()
     brighter = {**batch, "brighter": batch["images"] * 0.5 + 127}
     terms = (CLEAN, Term("bright", "brighter", "main", 1.0))
-    Objective(model, terms, 0.0).gradients(brighter, SEED)
+    TermsObjective(model, terms, 0.0).gradients(brighter, SEED)
     reference(tf.concat([brighter["images"], brighter["brighter"]], 0), training=True, seed=SEED)
     assert not changed(moving(reference, "main"), moving(model, "main"))
 
 
 def test_gradient_reaches_shared_and_own_parameters_and_no_other_branchs(batch):
     model = make_model()
-    gradients, _ = Objective(model, (CLEAN,), 0.1).gradients(batch, SEED)
+    gradients, _ = TermsObjective(model, (CLEAN,), 0.1).gradients(batch, SEED)
     auxiliary = {id(variable) for variable in model.branch_variables("auxiliary")}
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         assert np.any(gradient) == (id(variable) not in auxiliary)
 
 
 def test_label_smoothing_acts_on_every_term(batch):
-    """With labels of one class, smoothing by s adds s/K times the distance of the logits from their mean."""
-    plain = Objective(make_model(), (CLEAN, ADVERSARIAL), 0.0).gradients(batch, SEED)[1]
-    smooth = Objective(make_model(), (CLEAN, ADVERSARIAL), 0.5).gradients(batch, SEED)[1]
+    """The clean loss against its formula; the loss of the adversarial term changes as well."""
+    plain = TermsObjective(make_model(), (CLEAN, ADVERSARIAL), 0.0).gradients(batch, SEED)[1]
+    smooth = TermsObjective(make_model(), (CLEAN, ADVERSARIAL), 0.5).gradients(batch, SEED)[1]
     logits = make_model()(batch["images"], training=True, seed=SEED)
     log_probabilities = tf.nn.log_softmax(logits)
     expected = -tf.reduce_mean(tf.reduce_sum((0.5 * batch["labels"] + 0.05) * log_probabilities, -1))
@@ -143,10 +143,10 @@ def test_label_smoothing_acts_on_every_term(batch):
     assert smooth["loss/adversarial"] != plain["loss/adversarial"]
 
 
-def test_micro_batches_average_the_gradients_of_their_pieces(batch):
-    objective = Objective(make_model(), (CLEAN,), 0.1)
+def test_gradients_are_averaged_over_micro_batches(batch):
+    objective = TermsObjective(make_model(), (CLEAN,), 0.1)
     halves = [{name: value[i : i + 4] for name, value in batch.items()} for i in (0, 4)]
-    parts = [Objective(make_model(), (CLEAN,), 0.1).gradients(half, SEED) for half in halves]
+    parts = [TermsObjective(make_model(), (CLEAN,), 0.1).gradients(half, SEED) for half in halves]
     gradients, metrics = micro_batch_gradients(objective, batch, SEED, 2)
     for total, a, b in zip(gradients, parts[0][0], parts[1][0], strict=True):
         np.testing.assert_allclose(total, (a + b) / 2, rtol=1e-4, atol=1e-6)
@@ -156,15 +156,15 @@ def test_micro_batches_average_the_gradients_of_their_pieces(batch):
 
 def test_training_with_dropout_draws_other_masks_each_step(batch):
     model = build_model(small_recipe(network__dropout_rate=0.5).network, 10, ("main", "auxiliary"))
-    objective = Objective(model, (CLEAN,), 0.1)
+    objective = TermsObjective(model, (CLEAN,), 0.1)
     losses = [float(objective.gradients(batch, tf.constant([0, n]))[1]["loss/clean"]) for n in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_rematerialisation_changes_neither_attack_nor_gradients(batch):
-    plain, remat = (Objective(make_model(remat=remat), (CLEAN, ADVERSARIAL), 0.1) for remat in (False, True))
+    plain, remat = (TermsObjective(make_model(remat=remat), (CLEAN, ADVERSARIAL), 0.1) for remat in (False, True))
     attacked = [tf.function(objective._term_images)(ADVERSARIAL, batch, SEED) for objective in (plain, remat)]
-    # A sign that rounding flips moves one pixel by a step; more than a few would be another gradient.
+    # A sign that rounding flips changes one pixel by a step; many such pixels would mean another gradient.
     assert np.mean(np.abs(attacked[0] - attacked[1]) > 1e-3) < 0.01
     gradients, recomputed = (tf.function(objective.gradients)(batch, SEED)[0] for objective in (plain, remat))
     for a, b in zip(gradients, recomputed, strict=True):

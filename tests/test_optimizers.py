@@ -1,4 +1,4 @@
-"""Optimizers against the TF1 originals, on replicas, in mixed precision, and through checkpoints."""
+"""Optimizers against the TF1 originals, on replicas, in mixed precision, and with checkpoints."""
 
 import json
 
@@ -125,7 +125,7 @@ def test_two_replicas_equal_one_device_with_the_sum_of_gradients(two_replicas, n
     for variable, other in zip(variables, expected, strict=True):
         first, second = two_replicas.experimental_local_results(variable)
         np.testing.assert_array_equal(first, second)
-        # Not to the bit: a graph may reorder and fuse what eager execution rounds in between.
+        # Not bit-equal: a graph may fuse operations between which eager execution rounds.
         np.testing.assert_allclose(first, other, rtol=1e-6, atol=1e-7)
 
 
@@ -143,7 +143,7 @@ def test_mixed_precision_keeps_weights_and_slots_in_float32(name):
     assert outputs.dtype == tf.bfloat16
     gradients = tape.gradient(loss, layer.trainable_variables)
     optimizer.apply_gradients(zip(gradients, layer.trainable_variables, strict=True))
-    assert {variable.dtype for variable in optimizer.variables} == {tf.int64, tf.float32}  # int64 counts the steps
+    assert {variable.dtype for variable in optimizer.variables} == {tf.int64, tf.float32}  # int64 is the step
     assert layer.kernel.dtype == tf.float32
     assert np.all(layer.kernel.numpy() != before)
 
@@ -184,7 +184,7 @@ def test_a_config_makes_the_same_optimizer_again(name, scheduled):
     assert_equal(variables, expected)
 
 
-def test_only_adamw_decays_by_itself_and_leaves_the_undecayed_alone():
+def test_only_adamw_decays_weights_and_not_the_excluded_ones():
     zeros = [tf.zeros(shape) for shape in SHAPES]
     for name in OPTIMIZERS:
         variables, start = some_variables(), some_variables()
@@ -198,7 +198,7 @@ def test_only_adamw_decays_by_itself_and_leaves_the_undecayed_alone():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_no_optimizer_is_compiled_even_with_a_gpu(name, monkeypatch):
-    """Without a GPU Keras never compiles, so it is shown one."""
+    """Keras compiles only with a GPU, so the test pretends that there is one."""
     monkeypatch.setattr(tf.compat.v2.config, "list_physical_devices", lambda kind: [kind])
     assert tf.keras.optimizers.SGD().jit_compile
     assert not build_optimizer(OptimizerSpec(optimizer=name), 0.1, []).jit_compile

@@ -287,9 +287,9 @@ def test_held_out_files_of_a_run_do_not_apply_to_its_evaluation_on_other_data(tm
         (("--mode=eval", "--init_checkpoint={official}", "--data_dir=x"), "--model_dir would have no effect"),
         (("--mode=export", "--init_checkpoint={official}", "--export_dir=x"), "--model_dir would have no effect"),
         (("--mode=export", "--init_checkpoint={official}", "--seed=5"), "--seed would have no effect on --mode=export"),
-        (("--mode=export", "--init_checkpoint={official}", "--advprop"), "--scheme=advprop is about training"),
+        (("--mode=export", "--init_checkpoint={official}", "--advprop"), "--scheme=advprop would have no effect"),
         (("--mode=export", "--init_checkpoint={official}/model.ckpt.tgz"), "no checkpoint"),
-        (("--mode=export", "--init_checkpoint={official}", "--checkpoint=best"), "names one already"),
+        (("--mode=export", "--init_checkpoint={official}", "--checkpoint=best"), "already names one"),
         (("--mode=export", "--init_checkpoint={official}", "--momentum=0.5"), "--momentum would have no effect"),
         (("--mode=export", "--init_checkpoint={official}", "--num_label_classes=10"), "has 1000 classes"),
         (("--mode=export", "--init_checkpoint={official}"), "lacks efficientnet-b0/bl"),  # not SMALL
@@ -301,7 +301,7 @@ def test_held_out_files_of_a_run_do_not_apply_to_its_evaluation_on_other_data(tm
         (("--mode=export", "--init_checkpoint={official}", *SMALL, "--images=/nonexistent/*"), "no file matches"),
         (("--mode=predict", "--images=x", "--data_dir=y"), "--data_dir is read by"),
         (("--allow_extra_variables",), "no effect without --init_checkpoint"),
-        (("--noema",), "training without --init_checkpoint reads none"),
+        (("--noema",), "training without --init_checkpoint reads no weights"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, official, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Recipes: published constants, schemes as data, JSON and differences, refusals."""
+"""Recipes: published constants, schemes, JSON, differences, refused values."""
 
 import dataclasses
 import json
@@ -55,7 +55,7 @@ def test_imagenet_recipe_is_the_official_trainers():
         ("joint", [0.5, 0.5]),
         ("advprop", [0.5, 0.5]),
         ("fine_grained", [1 / 3, 1 / 3, 1 / 3]),
-        ("fast_advprop", [1.0, 0.5, 0.5]),  # a mean over images already
+        ("fast_advprop", [1.0, 0.5, 0.5]),  # already a mean over images
         ("trades", [1.0, 6.0]),  # one cross-entropy and a regulariser
     ],
 )
@@ -70,7 +70,7 @@ def test_imagenet_recipe_of_resnets(scheme, weights):
         "bilinear",
         "imagenet",
     )
-    # The mean over a scheme's terms: the learning rate belongs to it.
+    # The learning rate was tuned for the mean over the terms.
     terms = [term for phase in recipe.phases for term in phase.terms]
     assert [term.weight for term in terms] == weights
     published = {"vanilla": "top-1 78.3 %", "advprop": "top-1 78.9 %"}
@@ -80,7 +80,7 @@ def test_imagenet_recipe_of_resnets(scheme, weights):
 
 
 @pytest.mark.parametrize("model", recipes.NETWORKS)
-def test_deep_networks_take_the_short_run_on_digits(model):
+def test_deep_networks_have_a_short_run_on_digits(model):
     deep = {f"efficientnet-{suffix}" for suffix in ("b5", "b6", "b7", "b8", "l2")}
     deep |= {"resnet-101", "resnet-152", "resnet-200"}
     assert (named_recipe(model, "digits", "advprop").train_epochs == 2) == (model in deep)
@@ -145,7 +145,7 @@ def test_the_switch_to_clean_images_is_halfway_unless_given(length):
 
 
 def test_a_longer_run_would_move_the_default_switch():
-    """Under a constant rate too the steps already made would be others; a switch that is given stays."""
+    """Even with a constant rate, earlier steps would belong to another phase; an explicit switch does not move."""
     recipe = named_recipe("efficientnet-b0", "digits", "adversarial_then_clean")
     recipe = override(recipe, {"optimizer.lr_schedule": "constant"})
     assert differences(recipe, override(recipe, {"train_epochs": 9.0})) == ["train_epochs: 8.0 -> 9.0"]
@@ -172,8 +172,8 @@ def test_fast_advprop_is_one_step_through_statistics_of_the_batch(model):
 @pytest.mark.parametrize(
     ("scheme", "path", "value", "message"),
     [
-        ("fast_advprop", "attack.num_steps", 2, "one untargeted step: not PGD-2"),
-        ("fast_advprop", "attack.method", "none", "one untargeted step: not no perturbation"),
+        ("fast_advprop", "attack.num_steps", 2, "one untargeted step, not PGD-2"),
+        ("fast_advprop", "attack.method", "none", "one untargeted step, not no perturbation"),
         ("fast_advprop", "attack.target", "random", "one untargeted step"),
         ("fast_advprop", "attack.batch_norm_mode", "running", "attack_bn has to be batch"),
         ("fast_advprop", "micro_batches", 2, "exclude each other"),
@@ -307,11 +307,11 @@ def test_a_longer_run_continues_only_under_a_constant_rate():
             1.3753,
         ),  # 6 of 359 * 32 / 1437 epochs
         ("fast_advprop", {"train_batch_size": 30}, 1.2, 1.2),
-        ("trades", {"attack.num_steps": 10}, 12 + 1 / 3, 7 + 1 / 3),  # and the clean predictions, a forward pass
+        ("trades", {"attack.num_steps": 10}, 12 + 1 / 3, 7 + 1 / 3),  # plus a forward pass for the clean predictions
         ("trades", {"attack.method": "none"}, 2, 2),
     ],
 )
-def test_passes_are_those_of_the_papers_over_all_phases(scheme, changes, passes, cheaper):
+def test_passes_per_image_are_those_of_the_papers(scheme, changes, passes, cheaper):
     recipe = override(named_recipe("efficientnet-b0", "digits", scheme), changes)
     assert recipe.passes_per_image() == pytest.approx(passes, abs=1e-4)
     assert recipe.passes_per_image(attack_step=0.5) == pytest.approx(cheaper, abs=1e-4)
@@ -324,7 +324,7 @@ def test_fast_advprop_counts_what_each_replica_attacks():
     assert recipe.passes_per_image(num_replicas=8) == 1 + 1 / 4
 
 
-def test_terms_that_attack_are_those_whose_attack_moves_images():
+def test_attacking_terms_are_those_whose_attack_changes_images():
     for scheme, expected in (("vanilla", []), ("joint", ["main"]), ("fine_grained", ["auxiliary"])):
         recipe = named_recipe("efficientnet-b0", "digits", scheme)
         assert [term.branch for term in recipe.attacking_terms] == expected
@@ -369,7 +369,7 @@ def test_a_damaged_record_is_refused_by_field(damage, message):
 
 
 @pytest.mark.parametrize("text", ["{", "", "[]", "3"])
-def test_what_is_no_record_is_refused(text):
+def test_other_json_is_refused(text):
     with pytest.raises(RecipeError, match=r"not a record|the record is .*, not an object"):
         from_json(text)
 

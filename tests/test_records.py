@@ -1,7 +1,7 @@
-"""Records that outlive a version: a run and digests that version 1 wrote, fields added and renamed since.
+"""Records of older versions: a run and digests of version 1, and fields that are added or renamed later.
 
-`data/run_of_version_1` is AdvProp on 16-px digits by version 1, on a network of two blocks, stopped after step 4 of 6;
-`whole_run.jsonl` are the metrics of the same run that was not stopped.
+`data/run_of_version_1` is a run of version 1: AdvProp on 16-px digits, a network of two blocks, stopped after step 4 of
+6. `whole_run.jsonl` has the metrics of the same run without the stop.
 """
 
 import dataclasses
@@ -62,7 +62,7 @@ class SomeSpec:
     rate: float = 0.5
 
 
-# The recipe of a later version: a field more in a group, one at the top, and a group more.
+# The recipe of a later version: a new field in a group, a new field at the top, and a new group.
 LaterOptimizer = dataclasses.make_dataclass(
     "OptimizerSpec", [("nesterov", bool, added(NEXT, False))], bases=(OptimizerSpec,), frozen=True
 )
@@ -89,7 +89,7 @@ def later(recipe: Recipe) -> Recipe:
 
 @pytest.fixture
 def run(tmp_path) -> Path:
-    """A copy of the run, to go on in."""
+    """A copy of the run, which a test can continue."""
     return shutil.copytree(RUN, tmp_path / "run")
 
 
@@ -127,7 +127,7 @@ def test_checkpoints_of_version_1_are_read_with_their_record(which):
 
 
 @pytest.mark.usefixtures("two_blocks")
-def test_a_run_of_version_1_goes_on_with_its_command(run, capsys):
+def test_a_run_of_version_1_resumes_with_its_command(run, capsys):
     run_main(*COMMAND, f"--model_dir={run}")
     assert "resuming at step 4 of 6" in capsys.readouterr().out
     assert_close(losses(read_lines(run / "metrics.jsonl"), 5), losses(read_lines(RUN / "whole_run.jsonl"), 5))
@@ -135,16 +135,16 @@ def test_a_run_of_version_1_goes_on_with_its_command(run, capsys):
 
 
 @pytest.mark.usefixtures("two_blocks")
-def test_a_run_of_version_1_goes_on_after_fields_were_added(run):
+def test_a_run_of_version_1_resumes_after_fields_were_added(run):
     recipe = parse(LaterRecipe, (run / "recipe.json").read_text())
     assert (recipe.optimizer.nesterov, recipe.clip_norm, recipe.some) == (False, None, SomeSpec())
-    _, notes = run_training(recipe, run)
-    ours = [{"kind": "train", "step": step, **values} for step, values in notes.trained]
+    _, recorder = run_training(recipe, run)
+    ours = [{"kind": "train", "step": step, **values} for step, values in recorder.trained]
     assert_close(losses(ours, 5), losses(read_lines(RUN / "whole_run.jsonl"), 5))
 
 
 @pytest.mark.parametrize("read", [lambda recipe: recipe, later], ids=["today", "later"])
-def test_digests_of_version_1_stay(read):
+def test_digests_of_version_1_do_not_change(read):
     cases = json.loads((DATA / "digests_of_version_1.json").read_text())
     assert len(cases) > 100
     for case in cases:
@@ -153,8 +153,8 @@ def test_digests_of_version_1_stay(read):
         assert digest(read(recipe)) == case["digest"], case
 
 
-def test_the_published_study_is_of_todays_recipes():
-    """The command of docs/studies/README.md; a digest is what a study knows its finished runs by."""
+def test_the_digests_of_the_published_study_match_its_command():
+    """The command of docs/studies/README.md; a study identifies its finished runs by their digests."""
     schemes = "vanilla,adversarial,adversarial_then_clean,joint,advprop,fine_grained,fast_advprop"
     half = ("--width_coefficient=0.5", "--depth_coefficient=0.5")
     values = set_flags("--mode=study", "--dataset=digits", f"--schemes={schemes}", "--seeds=5", *half)
@@ -164,7 +164,7 @@ def test_the_published_study_is_of_todays_recipes():
     assert {digest(cell.recipe) for cell in cells} == set(published)
 
 
-def test_values_of_added_fields_count_unless_they_are_neutral():
+def test_digests_include_added_fields_unless_they_are_neutral():
     recipe = later(named_recipe("efficientnet-b0", "digits", "advprop"))
     plain = compared_values(recipe)
     assert not {"optimizer.nesterov", "clip_norm", "some.kind", "attack.start_std_px"} & set(plain)
@@ -219,7 +219,7 @@ def test_files_and_digests_keep_old_names(monkeypatch):
     assert differences(recipe, override(recipe, {"attack.epsilon_px": 2.0})) == ["attack.epsilon_px: 1.0 -> 2.0"]
 
 
-def test_weights_know_their_record():
+def test_the_record_of_weights_survives_json():
     record = WeightsRecord(named_recipe("resnet-50", "imagenet", "fine_grained"), ("cat", "dog"))
     assert WeightsRecord.from_json(record.to_json()) == record
     for damaged in ("{", "[]", '{"class_names": []}', '{"recipe": {}, "class_names": ["a"]}'):

@@ -1,4 +1,4 @@
-"""What a person sees: metrics cut back on resume, lines of progress, tables, the strip of images."""
+"""The metrics log and its resume, progress lines, tables, the strip of images."""
 
 import io
 import json
@@ -21,13 +21,13 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_metrics_are_cut_back_to_the_resumed_step(tmp_path):
+def test_metrics_after_the_resumed_step_are_removed(tmp_path):
     first = MetricsLog(str(tmp_path), 0, steps_per_epoch=4)
     for step in (2, 4, 6):
         first.train_values(step, {"loss/clean": float(step)})
         first.eval_values(step, {"top1_main": 0.5})
     seconds_at_4 = lines_of(tmp_path)[2]["train_seconds"]
-    # A process killed while it wrote.
+    # A process was killed while writing.
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 8, "kin')
     resumed = MetricsLog(str(tmp_path), 4, steps_per_epoch=4)
@@ -58,17 +58,17 @@ def strip_images():
     return clean, adversarial
 
 
-def test_strip_is_a_image_wide_enough_for_its_columns(tmp_path):
+def test_the_strip_is_wide_enough_for_its_columns(tmp_path):
     path = tmp_path / "strip.png"
-    write_image_strip(str(path), *strip_images(), [("is 3, seen as 3", "seen as 8")] * 2, "PGD")
+    write_image_strip(str(path), *strip_images(), [("label 3, predicted 3", "predicted 8")] * 2, "PGD")
     height, width, _ = tf.io.decode_png(path.read_bytes()).shape
     assert height > 300
     assert width > 300
-    # Identical images have no largest difference to amplify.
+    # The difference of identical images is 0 and cannot be amplified.
     write_image_strip(str(path), strip_images()[0], strip_images()[0], [("", "")] * 2, "none")
 
 
-def test_progress_without_a_terminal_is_lines_with_losses_time_and_rest():
+def test_progress_without_a_terminal_is_lines_with_losses_and_times():
     stream = io.StringIO()
     with ProgressDisplay(20, 0, stream=stream) as progress:
         progress.train_values(10, {"loss/clean": 2.0, "loss/adversarial": 3.0, "top1/clean": 0.5})

@@ -1,4 +1,4 @@
-"""Which room may import which: the map of the README, kept."""
+"""The packages (rooms) and which of them each may import, as the README lists them."""
 
 import ast
 import sys
@@ -24,14 +24,14 @@ MAY_IMPORT = {
     "evaluation": COMMON | {"data", "attacks"},
     "export": COMMON | {"models", "data"},
     "reporting": COMMON | {"evaluation"},
-    # The parts put together.
+    # The modes combine all parts.
     "modes": COMMON
     | {"tpu_utils", "batch_norm", "attacks", "models", "data", "training", "evaluation", "export", "reporting"},
 }
 
 
 def room_of_module(module: str) -> str | None:
-    """The room that a dotted name of ours is in; None for other people's modules and for the package itself."""
+    """The room of a dotted module name; None for third-party modules and for the package itself."""
     first, *rest = module.split(".")
     if first in ("flags", "tpu_utils"):
         return first
@@ -85,3 +85,23 @@ def test_nothing_reaches_into_keras_and_no_bare_import_of_absl_flags():
         modules = imported_modules(file)
         assert not [module for module in modules if module == "keras" or module.startswith("keras.")], file
         assert "from absl import flags\n" not in file.read_text(), file
+
+
+def product_files() -> list[Path]:
+    return [ROOT / "main.py", *(file for room in MAY_IMPORT for file in files_of(room))]
+
+
+@pytest.mark.parametrize("file", product_files(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_files_and_functions_stay_short(file):
+    """Past these lengths a file or a function usually holds two things."""
+    text = file.read_text()
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    long = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
+    assert {name: lines for name, lines in long.items() if lines > 60} == {}
+    assert text.count("\n") <= 300
+
+
+def test_main_and_flags_are_imported_by_nobody_below():
+    for room in set(MAY_IMPORT) - {"flags"}:
+        for file in files_of(room):
+            assert not {module.split(".")[0] for module in imported_modules(file)} & {"main", "flags"}, file

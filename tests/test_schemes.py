@@ -1,4 +1,4 @@
-"""Every scheme on a tiny network: which images move which statistics, and runs from first to last step."""
+"""Every scheme on a tiny network: which images change which statistics, and whole runs."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def after_a_step(recipe: Recipe, phase: int, batch: dict[str, tf.Tensor]) -> tf.
 
 
 def moved_branches(before: tf.keras.Model, after: tf.keras.Model) -> set[str]:
-    """Branches any of whose moving statistics differ."""
+    """Branches with a difference in their moving statistics."""
     ours, theirs = values(before), values(after)
     return {
         branch
@@ -63,8 +63,8 @@ def stem_mean(model: tf.keras.Model, branch: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("scheme", "phase"), PHASES)
-def test_what_a_scheme_names_is_there(scheme, phase):
-    """An objective, its terms' losses, and for a divergence from clean predictions these, of the same pass."""
+def test_all_names_of_a_scheme_exist(scheme, phase):
+    """The objective, the losses of the terms, and the clean term of the same pass for `KL_FROM_CLEAN`."""
     assert scheme == SCHEMES[scheme].name
     assert SCHEMES[scheme].objective in OBJECTIVES
     terms = tiny_recipe(scheme).phases[phase].terms
@@ -74,14 +74,14 @@ def test_what_a_scheme_names_is_there(scheme, phase):
 
 
 @pytest.mark.parametrize(("scheme", "phase"), PHASES)
-def test_a_scheme_moves_the_statistics_of_its_branches_alone(scheme, phase, batch):
+def test_a_scheme_changes_only_the_statistics_of_its_branches(scheme, phase, batch):
     recipe = tiny_recipe(scheme)
     used = {term.branch for term in recipe.phases[phase].terms}
     assert moved_branches(three_branches(recipe), after_a_step(recipe, phase, batch)) == used
 
 
 @pytest.mark.parametrize(("scheme", "phase"), OF_TERMS)
-def test_a_shift_of_the_adversarial_images_moves_their_branch_alone(scheme, phase, batch, monkeypatch):
+def test_a_shift_of_the_adversarial_images_changes_only_their_branch(scheme, phase, batch, monkeypatch):
     recipe = tiny_recipe(scheme)
     plain = after_a_step(recipe, phase, batch)
     perturb = objectives.perturb
@@ -93,10 +93,10 @@ def test_a_shift_of_the_adversarial_images_moves_their_branch_alone(scheme, phas
 
 @pytest.mark.parametrize("scheme", ["joint", "trades"])
 def test_joint_training_is_batch_norm_over_both_halves(batch, scheme):
-    """The stem's mean is that of clean and adversarial images together, as of one call on their concatenation."""
+    """The stem's moving mean equals that of one call on the concatenation of clean and adversarial images."""
     recipe = tiny_recipe(scheme, attack__epsilon_px=40.0, attack__step_size_px=40.0)
     model, reference = after_a_step(recipe, 0, batch), three_branches(recipe)
-    objective = objectives.Objective(three_branches(recipe), recipe.phases[0].terms, recipe.label_smoothing)
+    objective = objectives.TermsObjective(three_branches(recipe), recipe.phases[0].terms, recipe.label_smoothing)
     (branch_pass,) = objective._passes
     pass_seed = objectives.fold(SEED, 0)
     clean, adversarial = (
@@ -109,9 +109,9 @@ def test_joint_training_is_batch_norm_over_both_halves(batch, scheme):
 
 
 def test_the_attack_of_one_branch_goes_through_it_with_running_statistics(batch, monkeypatch):
-    """Adversarial images of joint and adversarial training are made against the very norms they train.
+    """In joint and adversarial training the attack uses the batch norms that the images then train.
 
-    TRADES asks them for the clean predictions first.
+    TRADES computes the clean predictions through them first.
     """
     called = []
     network = type(three_branches(tiny_recipe("joint")))
@@ -131,8 +131,8 @@ def test_the_attack_of_one_branch_goes_through_it_with_running_statistics(batch,
     assert called == [(False, "main", "running"), (False, "main", "running"), (True, "main", None)]
 
 
-def test_fine_grained_takes_each_branch_its_own_view(batch):
-    """Main and the attack see the images as they are, the augmented branch the augmented ones."""
+def test_fine_grained_gives_each_branch_its_own_view(batch):
+    """The main branch and the attack get the images without augmentation, the augmented branch those with it."""
     recipe = tiny_recipe("fine_grained", attack__method="none", attack__random_start=False)
     model = after_a_step(recipe, 0, batch)
     np.testing.assert_array_equal(stem_mean(model, "auxiliary"), stem_mean(model, "main"))
@@ -143,7 +143,7 @@ def test_fine_grained_takes_each_branch_its_own_view(batch):
 
 
 def test_without_perturbation_the_second_branch_gets_the_clean_images(batch):
-    """The ablation: what AdvProp's auxiliary norms do by themselves."""
+    """The ablation of AdvProp that keeps the auxiliary batch norms without an attack."""
     model = after_a_step(tiny_recipe("advprop", attack__method="none"), 0, batch)
     ours = values(model)
     for path in ours:
@@ -167,19 +167,19 @@ def test_every_variable_is_of_one_part(batch):
 
 
 def test_adversarial_then_clean_resumes_across_the_switch_bit_for_bit(tmp_path):
-    """Six steps, the switch after the third; interrupted before it, at it and after it."""
+    """Six steps with the switch after the third; interrupted before, at and after the switch."""
     recipe = small_recipe("adversarial_then_clean", train_steps=6, cadence__iterations_per_loop=1)
     recipe = override(recipe, {"network.survival_prob": 0.8})
-    whole, notes = run_training(recipe, tmp_path / "whole")
-    terms = [[name for name in means if name.startswith("top1/")] for _, means in notes.trained]
+    whole, recorder = run_training(recipe, tmp_path / "whole")
+    terms = [[name for name in means if name.startswith("top1/")] for _, means in recorder.trained]
     assert terms == [["top1/adversarial"]] * 3 + [["top1/clean"]] * 3
 
     for loops in (2, 1, 2):  # stopped at steps 2, 3 and 5
         signals = iter([None] * loops + [15])
         with pytest.raises(Interrupted):
             run_training(recipe, tmp_path / "parts", stop_signal=lambda signals=signals: next(signals))
-    parts, last_notes = run_training(recipe, tmp_path / "parts")
-    assert last_notes.trained == notes.trained[5:]
+    parts, last_recorder = run_training(recipe, tmp_path / "parts")
+    assert last_recorder.trained == recorder.trained[5:]
     for kind in ("model", "average_model"):
         assert_equal_values(values(getattr(parts, kind)), values(getattr(whole, kind)), rtol=0, atol=0)
     for ours, theirs in zip(whole.optimizer.variables, parts.optimizer.variables, strict=True):
@@ -188,8 +188,8 @@ def test_adversarial_then_clean_resumes_across_the_switch_bit_for_bit(tmp_path):
 
 def test_fast_advprop_trains_through_the_loop_and_resumes(tmp_path):
     recipe = small_recipe("fast_advprop", train_steps=4, cadence__iterations_per_loop=2)
-    whole, notes = run_training(recipe, tmp_path / "whole")
-    assert {"loss/clean", "loss/noise", "loss/adversarial", "loss/weight_decay"} < set(notes.trained[0][1])
+    whole, recorder = run_training(recipe, tmp_path / "whole")
+    assert {"loss/clean", "loss/noise", "loss/adversarial", "loss/weight_decay"} < set(recorder.trained[0][1])
     signals = iter([None, 15])
     with pytest.raises(Interrupted):
         run_training(recipe, tmp_path / "parts", stop_signal=lambda: next(signals))

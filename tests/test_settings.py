@@ -1,4 +1,4 @@
-"""From flags to a recipe, what flags cannot ask for, and whether a folder may go on with it."""
+"""The recipe of flags, refused flags, and whether a folder can continue with a recipe."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def parsed(*arguments: str) -> flags.Settings:
     [
         (("--advprop", "--scheme=vanilla"), "contradict"),
         (("--noadvprop", "--scheme=advprop"), "contradict"),
-        (("--train_steps=5", "--train_epochs=1"), "two lengths"),
+        (("--train_steps=5", "--train_epochs=1"), "both give the length"),
         (("--scheme=vanilla", "--attack_steps=3"), "--attack_steps would have no effect: scheme vanilla"),
         (("--adversarial_weight=2",), "--adversarial_weight would have no effect"),
         (("--randaug_magnitude=5",), "--randaug_magnitude would have no effect: augment_name is none"),
@@ -83,7 +83,7 @@ def parsed(*arguments: str) -> flags.Settings:
         (("--advprop", "--attack=ifgsm", "--attack_random_start"), "random_start must be false"),
     ],
 )
-def test_flags_that_contradict_or_that_nothing_reads_are_refused(arguments, message):
+def test_contradictory_flags_and_flags_without_effect_are_refused(arguments, message):
     with pytest.raises(RecipeError, match=message):
         parsed(*arguments)
 
@@ -114,7 +114,7 @@ def test_flags_of_the_step_schedule_and_of_batch_norm_decay():
     assert parsed("--resize=bilinear", "--eval_crop=0.875").recipe.data.resize == "bilinear"
 
 
-def test_a_changed_recipe_promises_nothing():
+def test_a_changed_recipe_has_no_expected_result():
     assert parsed("--advprop").recipe.provenance.measured
     assert parsed("--advprop", "--eval_batch_size=8").recipe.provenance.measured
     assert not parsed("--advprop", "--width_coefficient=0.5").recipe.provenance.measured
@@ -149,7 +149,7 @@ def test_what_was_counted_becomes_the_recipes():
         recipe_of(DataFacts("x"), "--holdout_shards=20")
 
 
-def test_a_longer_run_under_a_constant_rate_goes_on(tmp_path):
+def test_a_longer_run_under_a_constant_rate_continues(tmp_path):
     short = parsed("--lr_schedule=constant", "--train_epochs=1").recipe
     longer = parsed("--lr_schedule=constant", "--train_epochs=2").recipe
     run_folder.record_recipe(str(tmp_path), short)
@@ -177,8 +177,8 @@ def test_a_damaged_summary_is_one_clear_error(tmp_path, content):
         run_folder.read_summary(str(tmp_path))
 
 
-def test_a_run_without_a_checkpoint_binds_nobody(tmp_path):
-    """Out of memory in the first step, say: the corrected command runs in the same folder."""
+def test_the_recipe_of_a_run_without_a_checkpoint_may_be_replaced(tmp_path):
+    """After an out-of-memory error in the first step, a corrected command can use the same folder."""
     run_folder.record_recipe(str(tmp_path), parsed().recipe)
     corrected = parsed("--train_batch_size=8").recipe
     run_folder.check(str(tmp_path), corrected)

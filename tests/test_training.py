@@ -1,4 +1,4 @@
-"""Step and loop: replicas, retracing, XLA, exact resume, stopping, numbers that are not finite."""
+"""Step and loop: replicas, retracing, XLA, exact resume, stopping, values that are not finite."""
 
 import dataclasses
 import os
@@ -28,8 +28,8 @@ from tpu_utils import lower_to_hlo
 
 pytestmark = pytest.mark.usefixtures("two_blocks")
 
-# No randomness but the order of the images, so that replicas can equal the single device.
-WITHOUT_NOISE = {
+# The order of the images is the only randomness left, so replicas can equal a single device.
+DETERMINISTIC = {
     "network__dropout_rate": 0.0,
     "network__survival_prob": 1.0,
     "attack__random_start": False,
@@ -37,8 +37,8 @@ WITHOUT_NOISE = {
 }
 
 
-class Notes:
-    """A watcher that remembers."""
+class Recorder:
+    """A callback that records all values."""
 
     def __init__(self):
         self.trained, self.evaluated = [], []
@@ -60,7 +60,7 @@ def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, last_eval
     state = state or new_state(recipe, strategy)
     checkpoints = checkpoints_of(state, recipe, model_dir)
     checkpoints.restore_latest()
-    notes = Notes()
+    recorder = Recorder()
     train(
         state,
         recipe,
@@ -69,10 +69,10 @@ def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, last_eval
         checkpoints,
         evaluate,
         last_evaluated_step,
-        [notes],
+        [recorder],
         stop_signal,
     )
-    return state, notes
+    return state, recorder
 
 
 def run_steps(recipe: Recipe, strategy: tf.distribute.Strategy, num_steps: int):
@@ -85,14 +85,14 @@ def run_steps(recipe: Recipe, strategy: tf.distribute.Strategy, num_steps: int):
 def test_two_replicas_with_synchronised_statistics_equal_one_device(two_replicas):
     """Losses, weights, averages and statistics after three steps.
 
-    Sums over the batch are made in another order, so values agree to float32 rounding; Adam and the sign in the attack
-    turn rounding of near-zero gradients into whole steps later on, hence SGD, and three steps.
+    Sums over the batch have another order, so values agree up to float32 rounding. Adam, and the sign in the attack,
+    would turn the rounding of near-zero gradients into whole steps, hence SGD and only three steps.
     """
     recipe = small_recipe(
         network__sync_batch_norm=True,
         optimizer__optimizer="momentum",
         optimizer__base_learning_rate=0.5,
-        **WITHOUT_NOISE,
+        **DETERMINISTIC,
     )
     single, single_metrics = run_steps(recipe, one_cpu(), 3)
     double, double_metrics = run_steps(recipe, two_replicas, 3)
@@ -109,11 +109,11 @@ def test_two_replicas_with_synchronised_statistics_equal_one_device(two_replicas
 
 
 def test_micro_batches_on_two_replicas_equal_one_device(two_replicas):
-    """Four pieces either way: two on each replica, or four on the one device.
+    """Four micro-batches in both cases: two on each of two replicas, or four on one device.
 
-    Moving statistics differ: they move once a piece.
+    Moving statistics differ, because they are updated once per micro-batch.
     """
-    changes = {"optimizer__optimizer": "momentum", "optimizer__base_learning_rate": 0.5, **WITHOUT_NOISE}
+    changes = {"optimizer__optimizer": "momentum", "optimizer__base_learning_rate": 0.5, **DETERMINISTIC}
     single, single_metrics = run_steps(small_recipe("vanilla", micro_batches=4, **changes), one_cpu(), 1)
     double, double_metrics = run_steps(small_recipe("vanilla", micro_batches=2, **changes), two_replicas, 1)
     ours, theirs = values(single.model), values(double.model)
@@ -125,7 +125,7 @@ def test_micro_batches_on_two_replicas_equal_one_device(two_replicas):
 
 @pytest.mark.parametrize("decay_batch_norm", [False, True])
 def test_batch_norms_decay_on_request_alone(decay_batch_norm):
-    """In the loss, and under adamw by themselves: an update without gradient shrinks what decays."""
+    """Through the loss, and decoupled in adamw, where an update without gradient shrinks the decayed variables."""
     changes = {"optimizer__decay_batch_norm": decay_batch_norm, "optimizer__weight_decay": 0.1}
     recipe = small_recipe(**changes)
     state = new_state(recipe, one_cpu())
@@ -145,7 +145,7 @@ def test_batch_norms_decay_on_request_alone(decay_batch_norm):
 
 
 def test_a_resnet_trains_with_its_own_recipe():
-    """Two weighted terms, SGD with steps and decay of everything, through the loop."""
+    """Two weighted terms, SGD with the step schedule and decay of all variables, through the loop."""
     recipe = dataclasses.replace(
         small_recipe(network__name="resnet-50", network__width_coefficient=0.125, attack__num_steps=2),
         optimizer=named_recipe("resnet-50", "imagenet", "advprop").optimizer,
@@ -162,7 +162,7 @@ def test_replicas_draw_different_noise(two_replicas):
     strategy = two_replicas
     state = new_state(recipe, strategy)
     images, labels = tf.fill((4, 16, 16, 3), 100.0), tf.one_hot([0, 1, 2, 3], 10)
-    seen = []  # in the order of the replicas, each of which traces the step
+    seen = []  # in the order of the replicas; each traces the step
     call = type(state.model).call
 
     def spy(model, images, **kwargs):
@@ -195,7 +195,7 @@ def test_the_loop_is_traced_once_for_any_number_of_steps():
 
 
 def test_the_official_step_with_all_its_randomness_lowers_to_xla():
-    """RMSProp, dropout, drop connect, random start: every operation of it has a form that a TPU can run."""
+    """RMSProp, dropout, drop connect, random start: a TPU can run every operation."""
     recipe = small_recipe(
         optimizer__optimizer="rmsprop", network__survival_prob=0.8, attack__num_steps=3, attack__target="random"
     )
@@ -207,9 +207,9 @@ def test_the_official_step_with_all_its_randomness_lowers_to_xla():
     assert "convolution" in program
 
 
-def test_the_step_compiles_under_xla_and_moves_the_weights_alike():
-    """Static shapes, the attack's loop included: what a TPU needs. One device, two blocks, PGD2, 16 px."""
-    recipe = small_recipe(attack__num_steps=2, attack__epsilon_px=2.0, optimizer__optimizer="momentum", **WITHOUT_NOISE)
+def test_the_step_compiles_under_xla_with_the_same_updates():
+    """Static shapes, as a TPU needs them, in the loop of the attack too. One device, two blocks, PGD2, 16 px."""
+    recipe = small_recipe(attack__num_steps=2, attack__epsilon_px=2.0, optimizer__optimizer="momentum", **DETERMINISTIC)
     after = {}
     for jit_compile in (False, True):
         state = new_state(recipe, tf.distribute.get_strategy())
@@ -224,15 +224,15 @@ def test_the_step_compiles_under_xla_and_moves_the_weights_alike():
 
 
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
-    """Weights, averages, optimizer slots, statistics; dropout, drop connect and random starts on."""
+    """Weights, averages, optimizer slots, statistics; with dropout, drop connect and random starts."""
     recipe = small_recipe(train_steps=8, cadence__iterations_per_loop=2, network__survival_prob=0.8)
-    whole, whole_notes = run_training(recipe, tmp_path / "whole")
+    whole, whole_recorder = run_training(recipe, tmp_path / "whole")
 
-    signals = iter([None, signal.SIGTERM])  # acted on after the first loop
+    signals = iter([None, signal.SIGTERM])  # stops after the first loop
     with pytest.raises(Interrupted) as stopped:
         run_training(recipe, tmp_path / "parts", stop_signal=lambda: next(signals))
     assert stopped.value.step == 2
-    parts, parts_notes = run_training(recipe, tmp_path / "parts")
+    parts, parts_recorder = run_training(recipe, tmp_path / "parts")
 
     assert whole.step == parts.step == 8
     for kind in ("model", "average_model"):
@@ -241,14 +241,14 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
             np.testing.assert_array_equal(theirs[path], ours[path], err_msg=path)
     for ours, theirs in zip(whole.optimizer.variables, parts.optimizer.variables, strict=True):
         np.testing.assert_array_equal(theirs, ours)
-    assert parts_notes.trained == whole_notes.trained[1:]
+    assert parts_recorder.trained == whole_recorder.trained[1:]
 
 
 def test_sigterm_saves_and_says_where(tmp_path):
     recipe = small_recipe("vanilla", train_steps=50, cadence__iterations_per_loop=1)
     previous = signal.getsignal(signal.SIGTERM)
 
-    class Killer(Notes):
+    class Killer(Recorder):
         def train_values(self, step, values):
             if step == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -273,17 +273,17 @@ def test_sigterm_saves_and_says_where(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
-    """The adversarial term alone explodes: it is named, with its steps, and what was saved before stays."""
+    """Only the adversarial term is not finite: the error names it and the steps, and the last checkpoint stays."""
     recipe = small_recipe(train_steps=8, cadence__iterations_per_loop=2, cadence__steps_per_eval=4)
     state = new_state(recipe, one_cpu())
 
-    def poison() -> dict[str, float]:
+    def set_to_nan() -> dict[str, float]:
         for variable in state.model.branch_variables("auxiliary"):
             variable.assign(tf.fill(variable.shape, np.nan))
         return {"top1_main": 0.5}
 
     with pytest.raises(FloatingPointError, match=r"not finite in steps 5 to 6: loss/adversarial, gradient_norm"):
-        run_training(recipe, tmp_path, state, evaluate=poison)
+        run_training(recipe, tmp_path, state, evaluate=set_to_nan)
     again = new_state(recipe, one_cpu())
     assert checkpoints_of(again, recipe, tmp_path).restore_latest() == 4
     assert all(np.isfinite(value).all() for value in values(again.model).values())
@@ -302,9 +302,9 @@ def test_evaluations_checkpoints_and_the_best_one(tmp_path):
     cadence = {"cadence__iterations_per_loop": 5, "cadence__steps_per_eval": 2, "cadence__keep_checkpoint_max": 2}
     recipe = small_recipe("vanilla", train_steps=7, **cadence)
     accuracies = iter([0.3, 0.6, 0.6, 0.5])
-    state, notes = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": next(accuracies)})
-    assert [step for step, _ in notes.trained] == [2, 4, 6, 7]
-    assert notes.evaluated == [
+    state, recorder = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": next(accuracies)})
+    assert [step for step, _ in recorder.trained] == [2, 4, 6, 7]
+    assert recorder.evaluated == [
         (2, {"top1_main": 0.3}),
         (4, {"top1_main": 0.6}),
         (6, {"top1_main": 0.6}),
@@ -316,10 +316,10 @@ def test_evaluations_checkpoints_and_the_best_one(tmp_path):
     assert [open_weights(find(str(tmp_path), which)).step for which in ("best", "last")] == [4, 7]
     checkpoints = checkpoints_of(new_state(recipe, one_cpu()), recipe, tmp_path)
     assert not checkpoints.save_if_best({"top1_main": 0.6})
-    assert state.learning_rate() == notes.trained[-1][1]["learning_rate"]
+    assert state.learning_rate() == recorder.trained[-1][1]["learning_rate"]
 
 
-def test_a_process_killed_between_checkpoint_and_evaluation_owes_the_evaluation(tmp_path):
+def test_an_evaluation_missed_by_a_killed_process_is_run_on_resume(tmp_path):
     recipe = small_recipe("vanilla", train_steps=4, cadence__iterations_per_loop=2, cadence__steps_per_eval=2)
 
     def killed():
@@ -327,17 +327,17 @@ def test_a_process_killed_between_checkpoint_and_evaluation_owes_the_evaluation(
 
     with pytest.raises(KeyboardInterrupt):
         run_training(recipe, tmp_path, evaluate=killed)
-    _, notes = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": 0.5})
-    assert [step for step, _ in notes.evaluated] == [2, 4]
-    _, notes = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": 0.5}, last_evaluated_step=4)
-    assert (notes.trained, notes.evaluated) == ([], [])
+    _, recorder = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": 0.5})
+    assert [step for step, _ in recorder.evaluated] == [2, 4]
+    _, recorder = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": 0.5}, last_evaluated_step=4)
+    assert (recorder.trained, recorder.evaluated) == ([], [])
 
 
 def test_checkpoints_without_a_record_of_the_newest_are_not_overwritten(tmp_path):
     recipe = small_recipe("vanilla", train_steps=1)
     checkpoints_of(new_state(recipe, one_cpu()), recipe, tmp_path).save()
     (tmp_path / "checkpoints" / "checkpoint").unlink()
-    with pytest.raises(RecipeError, match="does not name a whole one"):
+    with pytest.raises(RecipeError, match="names no complete one"):
         run_training(recipe, tmp_path)
 
 
@@ -349,7 +349,7 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path):
     folder = str(tmp_path)
     with pytest.raises(RecipeError, match="is of another network"):
         checkpoints_of(new_state(wider, one_cpu()), wider, folder).restore_latest()
-    # A network with fewer branches finds all its variables, but not its optimizer's.
+    # A network with fewer branches finds all its variables in the file, but the optimizer's slots differ.
     with pytest.raises(RecipeError, match="is of another network"):
         checkpoints_of(new_state(vanilla, one_cpu()), vanilla, folder).restore_latest()
     data = next((tmp_path / "checkpoints").glob("*.data-*"))
@@ -361,7 +361,7 @@ def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path):
 
 
 def test_phases_switch_their_terms_at_their_epoch(tmp_path, monkeypatch):
-    """A scheme of two phases: adversarial images until epoch 0.01 (two steps), clean ones after."""
+    """A scheme of two phases: adversarial images until epoch 0.01 (two steps), then clean images."""
 
     def two_phases(settings):
         (advprop,) = SCHEMES["advprop"].phases(settings)
@@ -370,8 +370,10 @@ def test_phases_switch_their_terms_at_their_epoch(tmp_path, monkeypatch):
 
     monkeypatch.setitem(SCHEMES, "two_phases", Scheme("two_phases", "this test", two_phases))
     recipe = dataclasses.replace(small_recipe(train_steps=4), scheme="two_phases")
-    _, notes = run_training(recipe, tmp_path)
-    assert [(step, sorted(name for name in values if name.startswith("loss/"))) for step, values in notes.trained] == [
+    _, recorder = run_training(recipe, tmp_path)
+    assert [
+        (step, sorted(name for name in values if name.startswith("loss/"))) for step, values in recorder.trained
+    ] == [
         (2, ["loss/adversarial", "loss/weight_decay"]),
         (4, ["loss/clean", "loss/weight_decay"]),
     ]

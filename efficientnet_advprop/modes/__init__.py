@@ -1,1 +1,1 @@
-"""The modes of `main.py`: the other rooms put together."""
+"""The modes of `main.py`, which combine the other packages."""

@@ -1,4 +1,4 @@
-"""`--mode=check_data`: what the data set holds, what is wrong with it, and what training sees of it."""
+"""`--mode=check_data`: counts, problems and a contact sheet of the data set."""
 
 import os
 import sys
@@ -18,26 +18,26 @@ _SAMPLES = 12
 
 
 def check_data(source: Source, recipe: Recipe, model_dir: str) -> bool:
-    """Read every image, print what was found, and draw a contact sheet into the folder.
+    """Read every image, print counts and problems, and draw a contact sheet.
 
     Args:
-        source: of the images.
-        recipe: what they should be, and what training makes of them.
-        model_dir: takes the contact sheet.
+        source: the images.
+        recipe: the expected numbers, and the training transforms of the contact sheet.
+        model_dir: folder of the contact sheet.
 
     Returns:
-        Whether all is well.
+        Whether no problem was found.
     """
     reports = [inspect_split(source, recipe, split, _progress) for split in (TRAIN, EVALUATION)]
     for report in reports:
         print(describe_split(report))
     problems = [problem for report in reports for problem in report.problems]
     for problem in problems:
-        print(f"wrong: {problem}")
+        print(f"problem: {problem}")
     try:
         samples = training_samples(source, recipe, _SAMPLES) if reports[0].num_images else []
     except tf.errors.DataLossError:
-        samples = []  # a damaged file, which is among the problems
+        samples = []  # a damaged file, listed among the problems
     if samples:
         tf.io.gfile.makedirs(model_dir)
         path = os.path.join(model_dir, CONTACT_SHEET)
@@ -45,12 +45,12 @@ def check_data(source: Source, recipe: Recipe, model_dir: str) -> bool:
         named = [(before, after, names[label]) for before, after, label in samples]
         write_contact_sheet(path, named, f"{source.facts.where}, train_crop {recipe.data.train_crop}")
         print(f"training images, stored and for training: {path}")
-    print(f"{len(problems)} things are wrong" if problems else "nothing is wrong")
+    print(f"problems found: {len(problems) or 'none'}")
     return not problems
 
 
 def describe_split(report: SplitReport) -> str:
-    """A split in a few lines."""
+    """The counts of a split, for printing."""
     files = "" if report.num_files is None else f" in {report.num_files} files"
     counts = report.class_counts
     sizes = (f"{name} {low} to {high} px, median {median}" for name, (low, median, high) in _sides(report))

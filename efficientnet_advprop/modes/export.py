@@ -1,4 +1,4 @@
-"""Export of a run's weights, from the images to compare on to the line that says what was written."""
+"""`--mode=export`, and the export at the end of training."""
 
 import itertools
 import os
@@ -30,10 +30,10 @@ _BYTES_PER_MB = 1e6
 
 
 def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Export a checkpoint; needs no data."""
+    """Export a checkpoint; no data set is needed."""
     require_packages(options.export_format)
     run_folder.require_writable("export_dir", options.export_folder)
-    # The digits need no folder, so that what comes from a run on them can be compared on them.
+    # The digits need no folder, so an export of a run on digits is always compared on them.
     on_digits = recipe.data.dataset == "digits" and weights.facts.recipe is not None
     run = LoadedNetwork(recipe, options, open_source(recipe.data, None) if on_digits else None, weights)
     require_branch(run)
@@ -43,23 +43,23 @@ def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
 
 
 def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> str:
-    """Export the evaluated weights of a run, in the format and through the branch that its options name.
+    """Export the evaluated weights of a run, in the format and through the branch of its options.
 
     Args:
-        run: with weights.
-        metrics: results of the weights; None looks for those that the run's folder records.
+        run: holds the weights.
+        metrics: results of the weights; None takes those recorded in the run's folder.
 
     Returns:
-        The versioned folder.
+        The folder of the new version.
 
     Raises:
         RecipeError: for a branch that the network does not have, or images that cannot be read.
-        ExportError: when what was written is not what was to be.
+        ExportError: when the exported network differs from the network.
     """
     options = run.options
     branch = require_branch(run)
     if branch != MAIN_BRANCH:
-        run.say(f"ATTENTION: this exports the {branch} branch; the main one is the one for images as they are")
+        run.say(f"ATTENTION: this exports the {branch} branch; the main branch is the one for clean images")
     model = _one_branch(run, branch)
     if metrics is None:
         metrics = _recorded_metrics(run)
@@ -71,7 +71,7 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
         run.recipe.optimizer.weight_decay,
         run.recipe.optimizer.decay_batch_norm,
     )
-    # Workers beside the chief take part in reading the weights, and write where it harms nobody.
+    # All workers take part in reading the weights; those other than the chief write to their scratch folder.
     export_dir = options.export_folder if run.is_chief else os.path.join(run.write_dir, "saved_model")
     folder, comparison = export_network(served, options.export_format, export_dir)
     if comparison:
@@ -97,7 +97,7 @@ def require_branch(run: Session) -> str:
 
 
 def _one_branch(run: Session, branch: str) -> Network:
-    """The network with one branch alone, in float32 whatever training computed in."""
+    """The network with a single branch, in float32 for every precision of training."""
     policy = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("float32")
     try:
@@ -128,7 +128,7 @@ def _describe(run: Session, model: Network, metrics: Mapping[str, float]) -> Des
 
 
 def _recorded_metrics(run: Session) -> dict[str, float]:
-    """What the run's folder says about these very weights: evaluations are of the averaged ones."""
+    """The results that the run's folder records for these weights: only averaged weights have any."""
     if not run.options.ema or run.step is None:
         return {}
     results = recorded_results(run.options.model_dir, run.step)
@@ -139,13 +139,13 @@ def _recorded_metrics(run: Session) -> dict[str, float]:
 
 
 def _of_branch(metrics: Mapping[str, float], run: Session, branch: str) -> dict[str, float]:
-    """Without the accuracy under attack, if another branch than the exported one was attacked."""
+    """The metrics without the accuracy under attack, if another branch than the exported one was attacked."""
     attacked = run.recipe.cadence.eval_branch
     return {name: value for name, value in metrics.items() if name != "top1_pgd" or attacked == branch}
 
 
 def _examples(run: Session) -> np.ndarray:
-    """Images to compare on, float32 [N, size, size, 3]: those of --images, else the data set's, else noise."""
+    """Images to compare the export on, float32 [N, size, size, 3]: --images, else the data set, else noise."""
     size, data = run.recipe.network.input_image_size, run.recipe.data
     if run.options.images:
         files = find_images(run.options.images)
@@ -162,5 +162,5 @@ def _examples(run: Session) -> np.ndarray:
         examples = [example["images"] for example in good.as_numpy_iterator()]
         if examples:
             return np.stack(examples)
-    run.say("compared on noise, as there are no images here; --images='FOLDER/*.jpg' compares on some")
+    run.say("compared on noise, as there are no images; --images='FOLDER/*.jpg' compares on images")
     return np.random.default_rng(0).uniform(0, 255, (_OTHER_IMAGES, size, size, 3)).astype(np.float32)

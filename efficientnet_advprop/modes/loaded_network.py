@@ -1,4 +1,4 @@
-"""A network with weights that were read from a file: what is evaluated, predicts or is exported."""
+"""A network with weights from a file, to evaluate, predict or export."""
 
 from efficientnet_advprop.data import Source, named_synsets
 from efficientnet_advprop.models.weights import Weights
@@ -10,13 +10,13 @@ class LoadedNetwork(Session):
     """Weights of a run's checkpoint, of an official one or of a SavedModel, on the options' devices.
 
     Args:
-        recipe: of the network, and of its evaluation.
-        options: where and how.
-        source: images to evaluate or to compare on; None for what needs none.
-        weights: read when `read_weights` is called.
+        recipe: of the network and its evaluation.
+        options: files, devices and input pipeline.
+        source: images to evaluate on, or to compare an export on; None if the mode needs none.
+        weights: the opened file; `read_weights` reads it.
 
     Raises:
-        RecipeError: when the data have other classes than the weights.
+        RecipeError: when the data and the weights have different classes.
     """
 
     def __init__(self, recipe: Recipe, options: RunOptions, source: Source | None, weights: Weights) -> None:
@@ -27,7 +27,7 @@ class LoadedNetwork(Session):
         """Build the network and read its weights.
 
         Raises:
-            RecipeError: when they cannot be read or are of another network.
+            RecipeError: when they cannot be read or belong to another network.
         """
         self.describe_weights(self.options.ema)
         with self.strategy.scope():
@@ -38,25 +38,25 @@ class LoadedNetwork(Session):
 
     @property
     def step(self) -> int | None:
-        """Updates that made the weights; None if unknown."""
+        """Number of updates of the weights; None if unknown."""
         return self.weights.step
 
     @property
     def weights_in_words(self) -> str:
-        """What the weights are, for reports."""
+        """A description of the weights, for reports."""
         if self.weights.facts.is_graph:
             return self.weights.origin
         return f"{'averaged' if self.options.ema else 'raw'}, {self.weights.origin}"
 
     @property
     def trained_with(self) -> tuple[str | None, str | None]:
-        """Scheme and data set of the weights' training; None for what is not known of weights from elsewhere."""
+        """Scheme and data set of the weights' training; None where unknown."""
         facts = self.weights.facts
         if facts.recipe is not None:
             return scheme_and_dataset(self.recipe)
         if facts.is_graph:
             return facts.scheme, facts.dataset
-        is_advprop = self.recipe.network.preprocessing == "advprop"  # no other official weights use it
+        is_advprop = self.recipe.network.preprocessing == "advprop"  # only the AdvProp checkpoints use it
         return ("advprop" if is_advprop else None), None
 
     @property
@@ -66,7 +66,7 @@ class LoadedNetwork(Session):
 
 
 def _require_same_classes(weights: Weights, source: Source | None) -> None:
-    """Refuse weights that were trained on other classes than the data have."""
+    """Refuse weights that were trained on other classes than those of the data."""
     ours, theirs = source.class_names if source else None, weights.class_names
     theirs = named_synsets(theirs) if theirs else None
     if ours and theirs and ours != theirs:

@@ -1,4 +1,4 @@
-"""`--mode=predict`: image files, from finding them to the files with the results."""
+"""`--mode=predict`: predictions for image files."""
 
 import io
 import json
@@ -22,7 +22,7 @@ PREDICTIONS_FILE = "predictions.json"
 
 
 def predict(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
-    """Predict image files."""
+    """Predict the classes of image files, write the results and print a table."""
     run_folder.require_writable("model_dir", options.model_dir)
     if options.output:
         run_folder.require_writable_file("output", options.output)
@@ -40,14 +40,14 @@ def predict(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
 def predict_images(run: LoadedNetwork) -> dict[str, Any]:
     """Predict the images that the run's options name.
 
-    `predictions.json` in the run's folder gets every file: with its likeliest classes, or as skipped with the reason.
-    The raw logits [N, K] of those predicted, in the same order, go to the file that `--output` names.
+    `predictions.json` in the run's folder lists every file: with its most likely classes, or as skipped, with the
+    reason. The raw logits [N, K] of the predicted files, in the same order, go to the file of `--output`.
 
     Returns:
-        What `predictions.json` holds.
+        The content of `predictions.json`.
 
     Raises:
-        RecipeError: when there is no image, or none that can be read, or several workers would share the work.
+        RecipeError: when no image is found or none can be read, or with several workers.
     """
     if isinstance(run.strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise RecipeError("--mode=predict runs in one process: unset TF_CONFIG")
@@ -75,7 +75,7 @@ def predict_images(run: LoadedNetwork) -> dict[str, Any]:
 
 
 def _logits_of_images(run: LoadedNetwork) -> tuple[list[str], list[dict[str, str]], np.ndarray]:
-    """The files that could be read, those that could not with the reason, and the logits [N, K] of the former."""
+    """The files that were read, the skipped files with the reason, and the logits [N, K] of the former."""
     paths = find_images(run.options.images)
     batch_size, image_size = run.recipe.cadence.eval_batch_size, run.recipe.network.input_image_size
     logits_of = logits_of_batches(run.strategy, run.evaluated_model)

@@ -1,4 +1,4 @@
-"""What every mode with a network has: devices, precision, who writes and speaks, and the evaluation of its weights."""
+"""The base of every mode with a network: devices, precision, output of the chief worker, evaluation of weights."""
 
 import functools
 import os
@@ -16,12 +16,12 @@ from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError,
 
 
 def connect(options: RunOptions) -> tf.distribute.Strategy:
-    """The devices that the options ask for, connected."""
+    """Connect to the devices of the options."""
     return tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
 
 
 def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bool, evaluation: bool) -> None:
-    """Refuse batches that the replicas cannot share equally, or of which the scheme cannot use a replica's part.
+    """Refuse batch sizes that the replicas do not divide, or that leave a replica too few images for the scheme.
 
     Raises:
         RecipeError: naming the flag and the numbers.
@@ -41,7 +41,7 @@ def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bo
 
 
 def class_names_of(recipe: Recipe, *holders: Source | Weights | None) -> tuple[str, ...]:
-    """Names in label order: the first that a holder has for the recipe's classes, else by their number."""
+    """Names in label order: those of the first holder that has them for all classes, else defaults for their number."""
     num_classes = recipe.data.num_label_classes
     known = (holder.class_names for holder in holders if holder is not None)
     return next(
@@ -50,9 +50,9 @@ def class_names_of(recipe: Recipe, *holders: Source | Weights | None) -> tuple[s
 
 
 def scheme_and_dataset(recipe: Recipe) -> tuple[str, str]:
-    """The recipe's scheme, and its data set by a name that means something to others."""
+    """The recipe's scheme and a description of its data set."""
     data = recipe.data
-    # `imagenet` is also the name of a folder that no flag names.
+    # A folder of images without --dataset is named `imagenet` too.
     is_some_folder = data.dataset == "imagenet" and data.num_label_classes != IMAGENET_CLASSES
     return recipe.scheme, f"images of {data.num_label_classes} classes" if is_some_folder else data.dataset
 
@@ -62,22 +62,22 @@ class Session:
 
     `TrainingRun` evaluates the weights that it trains, `LoadedNetwork` those that it reads from a file.
 
-    Under several workers every one of them makes the same calls, since all take part in what crosses replicas; only the
+    With several workers each of them makes the same calls, because all take part in collective operations. Only the
     chief writes to the run's folder and prints.
 
     Attributes:
         evaluated_model: the network with the weights that are evaluated and exported.
-        step: updates that made these weights; None if unknown.
-        weights_in_words: what these weights are, for reports.
-        trained_with: scheme and data set of these weights; None for what is not known.
+        step: number of updates of these weights; None if unknown.
+        weights_in_words: a description of these weights, for reports.
+        trained_with: scheme and data set of these weights; None where unknown.
         checkpoint_path: the checkpoint that holds them.
 
     Args:
-        recipe: what to compute.
-        options: where and how.
-        source: the data set; None for what needs no data.
-        weights: trained weights from a file, if there are any.
-        strategy: devices that this process has connected before; collectives allow one strategy a process.
+        recipe: network, data, batch sizes, evaluation.
+        options: files, devices and input pipeline.
+        source: the data set; None if the mode needs no data.
+        weights: trained weights from a file; None without.
+        strategy: devices that this process has already connected; collectives allow one strategy per process.
     """
 
     evaluated_model: tf.keras.Model
@@ -97,49 +97,45 @@ class Session:
         self.recipe, self.options, self.source, self.weights = recipe, options, source, weights
         self.strategy = strategy or connect(options)
         if not tf.config.list_physical_devices("GPU"):
-            # As the official trainer does: on a deep network Grappler takes a minute before the first step and makes no
-            # step faster. GPUs keep it for its choice of memory layouts.
+            # As in the official trainer: on a deep network Grappler takes a minute before the first step and makes no
+            # step faster. GPUs need it for the layout of tensors.
             tpu_utils.set_graph_optimizer(False)
         self.is_chief = tpu_utils.is_chief(self.strategy)
         self.write_dir = options.model_dir
         if not self.is_chief:
             self.write_dir = os.path.join(options.model_dir, f".worker-{self.strategy.cluster_resolver.task_id}")
-            self.remove_scratch()  # what a killed process may have left
+            self.remove_scratch()  # a killed process may have left files
         self.precision = tpu_utils.set_precision(options.use_bfloat16, self.strategy)
         self.say(f"devices: {tpu_utils.describe(self.strategy)}; precision {self.precision}")
         self._clean_results: tuple[int | None, dict[str, float]] | None = None
 
     def say(self, line: str) -> None:
-        """Print a line, once for all workers."""
+        """Print a line, on the chief only."""
         if self.is_chief:
             print(line, flush=True)
 
     def remove_scratch(self) -> None:
-        """Remove what a worker other than the chief had to write."""
+        """Remove the scratch folder of a worker other than the chief."""
         if not self.is_chief and tf.io.gfile.exists(self.write_dir):
             tf.io.gfile.rmtree(self.write_dir)
 
     def check_batches(self, training: bool, evaluation: bool) -> None:
-        """Refuse batches that the replicas cannot share equally.
-
-        Raises:
-            RecipeError: naming the flag and the numbers.
-        """
+        """As the function `check_batches`, for this recipe and these devices."""
         check_batches(self.recipe, self.strategy, training, evaluation)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names in label order, by the data set, else by the weights, else by the number of classes."""
+        """Names in label order: those of the data set, else of the weights, else defaults for the number of classes."""
         return class_names_of(self.recipe, self.source, self.weights)
 
     @property
     def attacked_branch(self) -> str:
-        """The branch that evaluation attacks: the recipe's, but for a SavedModel the only one it has."""
+        """The branch that evaluation attacks: that of the recipe, or the only one of a SavedModel."""
         branch, branches = self.recipe.cadence.eval_branch, self.evaluated_model.branches
         return branch if branch in branches else branches[0]
 
     def evaluate_clean(self) -> dict[str, float]:
-        """Accuracies of the evaluated weights on clean images, through every branch."""
+        """Accuracies (fractions) of the evaluated weights on clean images, through every branch."""
         step = self.step
         if self._clean_results is None or self._clean_results[0] != step:
             num_images = self.recipe.data.num_eval_images
@@ -153,7 +149,7 @@ class Session:
         return self._clean_results[1]
 
     def evaluate(self) -> dict[str, float]:
-        """All results of the evaluated weights; `top1_pgd` is at the last point of one attack."""
+        """Accuracies on clean images and, as `top1_pgd`, at the last point of `EVALUATION_ATTACK`."""
         branch, attack = self.attacked_branch, EVALUATION_ATTACK
         self.say(f"evaluating, top1_pgd through the {branch} branch under {attack.summary()}")
         clean = self.evaluate_clean()
@@ -164,7 +160,7 @@ class Session:
         return {**clean, "top1_pgd": predictions["pgd"].scores()["top1"]}
 
     def make_model(self) -> tf.keras.Model:
-        """A new network of the recipe, with every branch."""
+        """A new network of the recipe, with all its branches."""
         return build_model(
             self.recipe.network,
             num_classes=self.recipe.data.num_label_classes,
@@ -173,24 +169,24 @@ class Session:
         )
 
     def describe_weights(self, ema: bool) -> None:
-        """Print which weights are used, and by whose word their preprocessing."""
+        """Print which weights are used, and what determines their preprocessing."""
         facts = self.weights.facts
         kind = "as exported" if facts.is_graph else "averaged" if ema else "raw"
         self.say(f"weights: {kind}, {self.weights.origin}, {facts.path}")
-        told = "recorded with them"
+        origin = "recorded with them"
         if "network.preprocessing" in facts.hinted:
-            told = "by the folder's name, --preprocessing overrides it"
+            origin = "by the folder's name, --preprocessing overrides it"
         if facts.settings["network.preprocessing"] != self.recipe.network.preprocessing:
-            told = "by --preprocessing"
-        self.say(f"preprocessing: {self.recipe.network.preprocessing} ({told})")
+            origin = "by --preprocessing"
+        self.say(f"preprocessing: {self.recipe.network.preprocessing} ({origin})")
 
     def say_notes(self, notes: Iterable[str]) -> None:
-        """Print what reading weights had to say."""
+        """Print the notes of reading weights."""
         for note in notes:
             self.say(f"  {note}")
 
     def eval_batches(self) -> Any:
-        """A fresh pass over the distributed evaluation batches."""
+        """A new pass over the distributed evaluation batches."""
         return self.strategy.distribute_datasets_from_function(
             lambda context: eval_dataset(self.source, self.recipe, context, self.options.input)
         )

@@ -14,16 +14,18 @@ from efficientnet_advprop.training import run_folder
 
 
 def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> dict[str, Any]:
-    """Train, evaluate, draw, export; returns the results, which `summary.json` records too."""
+    """Train, evaluate, draw adversarial examples, export; returns the results that `summary.json` records."""
     summary = run_folder.read_summary(options.model_dir)
     if summary is not None and "saved_model" not in summary:
-        raise RecipeError(f"{options.model_dir} is a run of a study, whose weights were removed: another --model_dir")
+        raise RecipeError(
+            f"{options.model_dir} is a run of a study, whose weights were removed: use another --model_dir"
+        )
     if summary is not None and summary["step"] >= recipe.total_steps:
         branch = [options.export_branch] if options.export_branch not in (None, MAIN_BRANCH) else []
         exported_to = os.path.dirname(summary["saved_model"])
         asks_for_export = options.export_dir is not None or options.export_branch is not None
         if asks_for_export and exported_to != os.path.join(options.export_folder, *branch):
-            raise RecipeError(f"{options.model_dir} is finished: --mode=export exports it elsewhere or otherwise")
+            raise RecipeError(f"{options.model_dir} is finished: use --mode=export for another folder or branch")
         print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
         print(summary_table(summary))
         return summary
@@ -57,7 +59,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
 
 
 def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> None:
-    """Train to the last step; evaluation is another process's work (`--mode=eval`)."""
+    """Train to the last step without evaluation, which another process can do (`--mode=eval`)."""
     run = TrainingRun(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=False)
     run.record_recipe()

@@ -1,4 +1,4 @@
-"""A training run: weights, averages and optimizer, the loop around them, and what it leaves in its folder."""
+"""A training run: its state, its training loop, and the files in its folder."""
 
 import functools
 import os
@@ -35,14 +35,14 @@ _STRIP_IMAGES = 8
 class TrainingRun(Session):
     """Trains the recipe's network in `options.model_dir`; evaluates and exports its averaged weights.
 
-    `weights` is what training starts from.
+    `weights` are the initial weights; None starts from random ones.
     """
 
     log: MetricsLog | None = None
 
     @functools.cached_property
     def state(self) -> TrainState:
-        """Weights, averages and optimizer; made when first asked for, since a deep network takes its time."""
+        """Weights, averages and optimizer; created on first use, because a deep network takes long to build."""
         return create_train_state(self.strategy, self.make_model, self.recipe)
 
     @functools.cached_property
@@ -65,17 +65,17 @@ class TrainingRun(Session):
 
     @property
     def step(self) -> int:
-        """Updates made so far."""
+        """Number of updates so far."""
         return self.state.step
 
     @property
     def weights_in_words(self) -> str:
-        """What the evaluated weights are, for reports."""
+        """A description of the evaluated weights, for reports."""
         return f"averaged, of this run, step {self.step}"
 
     @property
     def trained_with(self) -> tuple[str, str]:
-        """Scheme and data set."""
+        """Scheme and data set of the run."""
         return scheme_and_dataset(self.recipe)
 
     @property
@@ -84,7 +84,7 @@ class TrainingRun(Session):
         return find(self.options.model_dir, "last")
 
     def record_recipe(self) -> None:
-        """Make the run's folder this recipe's.
+        """Write the recipe into the run's folder.
 
         Raises:
             RecipeError: when the folder cannot be written.
@@ -93,7 +93,7 @@ class TrainingRun(Session):
             run_folder.record_recipe(self.options.model_dir, self.recipe)
 
     def train(self, with_evaluation: bool) -> float:
-        """Train from the newest checkpoint to the end; returns the seconds of training in all processes of the run."""
+        """Train from the newest checkpoint to the end; returns the run's training time in seconds, resumes included."""
         self.say(describe_recipe(self.recipe))
         memory = estimate_memory(self.state, self.recipe, self.strategy.num_replicas_in_sync, self.options.remat)
         self.say(f"memory, estimated: {memory}")
@@ -123,10 +123,13 @@ class TrainingRun(Session):
         return self.log.train_seconds if self.log else 0.0
 
     def _restore(self) -> int:
-        """Restore the newest checkpoint, else the given weights; returns the step."""
+        """Restore the newest checkpoint, or else load the given initial weights; returns the step."""
         step = self.checkpoints.restore_latest()
         if tpu_utils.number_of_chief(self.strategy, step) != step:
-            raise RecipeError(f"this worker finds step {step} in {self.options.model_dir}, the chief another: share it")
+            raise RecipeError(
+                f"this worker finds step {step} in {self.options.model_dir}, the chief another: all workers must share "
+                "this folder"
+            )
         if step:
             self.say(f"resuming at step {step} of {self.recipe.total_steps}")
         elif self.weights is not None:
@@ -146,9 +149,10 @@ class TrainingRun(Session):
         )
 
     def draw_examples(self) -> str:
-        """Draw the strip of adversarial images: the attack of training, or that of evaluation if there is none.
+        """Draw clean and adversarial evaluation images; returns the path of the PNG.
 
-        It raises the cross-entropy, whatever loss training attacks.
+        The attack is that of training, or `EVALUATION_ATTACK` if training has none. It always maximises the
+        cross-entropy, also where training attacks another loss.
         """
         branch, spec = self.recipe.cadence.eval_branch, EVALUATION_ATTACK
         if self.recipe.attacking_terms:
@@ -165,7 +169,7 @@ class TrainingRun(Session):
         )
         names = self.class_names
         captions = [
-            (f"is {names[label]}, seen as {names[clean]}", f"seen as {names[adversarial]}")
+            (f"label {names[label]}, predicted {names[clean]}", f"predicted {names[adversarial]}")
             for label, clean, adversarial in zip(
                 examples.labels, examples.clean_classes, examples.adversarial_classes, strict=True
             )

@@ -1,4 +1,4 @@
-"""Recipes: every setting of a run as a frozen value, and the named ones with their provenance.
+"""Recipes: all settings of a run as frozen dataclasses, and the named recipes with their provenance.
 
 Standard library only: a recipe can be read, changed and compared without TensorFlow.
 """

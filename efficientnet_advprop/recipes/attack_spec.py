@@ -1,4 +1,4 @@
-"""An attack as a value: what is maximised, how far, in how many steps."""
+"""The settings of an attack."""
 
 import dataclasses
 import sys
@@ -14,23 +14,23 @@ BATCH_NORM_MODES = ("running", "batch")
 
 @dataclasses.dataclass(frozen=True)
 class AttackSpec:
-    """One attacker; distances are pixels of [0, 255].
+    """One attack; lengths are in pixels of [0, 255].
 
     Attributes:
-        method: "pgd" (projected gradient descent), "ifgsm" (PGD from the clean image: no random start), "gd" (PGD
-            that never projects to the ball) or "none" (no perturbation: the ablation that leaves a scheme its branches
-            and terms but not its attack; the other fields are then read by nobody).
-        norm: "linf" or "l2": what epsilon and step measure.
+        method: "pgd" (projected gradient descent), "ifgsm" (PGD from the clean image), "gd" (PGD without projection to
+            the ball) or "none" (no perturbation: an ablation that keeps the branches and terms of a scheme; the other
+            fields are then unused).
+        norm: "linf" or "l2", the norm of epsilon and of a step.
         epsilon_px: radius of the ball around the clean image.
         step_size_px: length of one step.
         num_steps: number of steps; each costs a forward pass and a backward pass to the image.
-        random_start: start at a random point instead of at the clean image.
-        target: "untargeted" (raise the true label's loss: the paper's formula) or "random" (lower the loss of a random
-            class outside the label's support: the authors' later code).
-        batch_norm_mode: "running" (running statistics of the term's branch) or "batch" (statistics of the batch under
-            attack; nothing is assigned).
-        start_std_px: a random start is the clean image and normal noise of this standard deviation, which the first
-            step alone projects to the ball (TRADES); 0 is a uniformly random point of the ball.
+        random_start: start at a random point instead of the clean image.
+        target: "untargeted" (increase the loss of the true label, the paper's formula) or "random" (decrease the loss
+            of a random class of label probability 0, the authors' later code).
+        batch_norm_mode: "running" (running statistics of the term's branch) or "batch" (statistics of the attacked
+            batch; the running statistics do not change).
+        start_std_px: 0 starts at a uniformly random point of the ball. Otherwise a random start is the clean image plus
+            normal noise of this standard deviation, and only the first step projects it to the ball (TRADES).
     """
 
     method: str = "pgd"
@@ -45,12 +45,12 @@ class AttackSpec:
 
     @property
     def perturbs(self) -> bool:
-        """Whether it moves images at all."""
+        """Whether it changes images at all."""
         return self.method != "none"
 
     @property
     def has_ball(self) -> bool:
-        """Whether epsilon decides where images may start or go."""
+        """Whether epsilon has an effect, on the start or on the steps."""
         return self.method != "gd" or (self.random_start and not self.start_std_px)
 
     def validate(self) -> None:
@@ -67,7 +67,7 @@ class AttackSpec:
         ):
             if getattr(self, field) not in known:
                 raise RecipeError(f"unknown attack {field} {getattr(self, field)!r}; known: {', '.join(known)}")
-        # No value moves by more than 255, but an image of many may by more, in Euclidean length.
+        # A pixel changes by 255 at most; the Euclidean length of the change grows with the number of pixels.
         most, end = (255, "255]") if self.norm == "linf" else (sys.float_info.max, "inf)")
         if not 0 <= self.epsilon_px <= most:
             raise RecipeError(f"attack epsilon {self.epsilon_px:g} px is outside [0, {end}")
@@ -81,7 +81,7 @@ class AttackSpec:
             raise RecipeError("attack method ifgsm starts at the clean image: random_start must be false")
 
     def summary(self) -> str:
-        """The attack in a few words, for logs and tables."""
+        """The attack in one line, for logs and tables."""
         if not self.perturbs:
             return "no perturbation"
         start = "random start" if self.random_start else "clean start"

@@ -1,10 +1,10 @@
-"""A data set and the geometry of its images as values."""
+"""The settings of the data: data set, crops, augmentation."""
 
 import dataclasses
 
 from efficientnet_advprop.recipes.errors import RecipeError
 
-# The data sets with a recipe of their own; any other name is one of TensorFlow Datasets.
+# Data sets with their own recipe; any other name is looked up in TensorFlow Datasets.
 DATASETS = ("digits", "fake", "cifar10", "imagenet")
 TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
@@ -14,33 +14,36 @@ AUGMENTATIONS = ("none", "autoaugment", "randaugment")
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-    """What the network is trained and evaluated on; recorded with the weights, since evaluation has to match.
+    """The data that the network is trained and evaluated on; recorded with the weights, because evaluation must match.
 
     Attributes:
         dataset: "digits" (scikit-learn's 1,797 handwritten digits, in memory), "fake" (random images), "cifar10",
-            "imagenet" (any folder of images under the recipe for ImageNet), or a name of TensorFlow Datasets.
+            "imagenet" (any folder of images, with the recipe for ImageNet), or a name of TensorFlow Datasets.
         num_label_classes: number of classes.
         num_train_images: images in one epoch.
         num_eval_images: images that an evaluation must count.
-        train_crop: "distorted_box" (the official code's: a box of 8 to 100 % of the area, aspect 3/4 to 4/3),
-            "pad_and_crop" (pad each side by an eighth, crop the size back: for small images, of which the official
-            crop leaves too little) or "none".
-        eval_crop: side of the central square as a fraction of the image's short side: "pad32" (size / (size + 32), what
-            the released AdvProp weights expect), "0.875" (the official code since November 2021) or "none" (all of it).
-        flip: mirror half of the training images.
-        resize: how a crop becomes the input: "bicubic" (TF1's, the official EfficientNet code's) or "bilinear" (with
-            half-pixel centres and antialiased, as PIL's and with it torchvision's).
-        augment_name: "autoaugment" (the policy found on ImageNet), "randaugment" or "none": after crop and flip.
-        randaug_num_layers: operations per image.
-        randaug_magnitude: their level; 10 is the strongest of AutoAugment's, the official recipes use up to 28.
-        augment_pixel_scale: factor on what augmentation counts in pixels, which is meant for 224 px: the size over 224
-            for small images.
-        mixup_alpha: of MixUp's Beta distribution; 0 is off.
-        cutmix_alpha: of CutMix's Beta distribution; 0 is off.
-        holdout_shards: evaluate on this many of the training files, the first ones, and do not train on them (the
-            official trainer's "minival", with which it chooses settings: 20 of 1,024 files); 0 takes evaluation files.
-        train_images_per_class: train on this many images of each class, the first ones; None is all of them. For digits
-            and class folders: with little data regularisers show.
+        train_crop: "distorted_box" (the official code's: a box of 8 to 100 % of the area, aspect ratio 3/4 to 4/3),
+            "pad_and_crop" (pad each side by an eighth, then crop to the original size: for small images, where the
+            official crop removes too much) or "none".
+        eval_crop: side of the central square as a fraction of the image's short side: "pad32" (size / (size + 32), as
+            the released AdvProp weights expect), "0.875" (the official code since November 2021) or "none" (the whole
+            image).
+        flip: mirror each training image with probability 1/2.
+        resize: how a crop is resized to the input: "bicubic" (as TF1 and the official EfficientNet code) or "bilinear"
+            (half-pixel centres and antialiasing, as PIL and torchvision).
+        augment_name: augmentation after crop and flip: "autoaugment" (the policy found on ImageNet), "randaugment" or
+            "none".
+        randaug_num_layers: RandAugment's operations per image.
+        randaug_magnitude: RandAugment's level; 10 is the strongest of AutoAugment, the official recipes use up to 28.
+        augment_pixel_scale: factor on augmentation lengths in pixels, which are meant for 224 px; for small images it
+            is their size / 224.
+        mixup_alpha: parameter of MixUp's Beta distribution; 0 turns MixUp off.
+        cutmix_alpha: parameter of CutMix's Beta distribution; 0 turns CutMix off.
+        holdout_shards: evaluate on this many of the training files, the first ones, and do not train on them. The
+            official trainer selects its settings this way ("minival", 20 of 1,024 files). 0 evaluates on the
+            evaluation files.
+        train_images_per_class: train on the first images of each class only, this many; None trains on all. For digits
+            and class folders: the effect of a regulariser is largest with little data.
     """
 
     dataset: str
@@ -91,10 +94,10 @@ class DataSpec:
         if not self.augment_pixel_scale > 0:
             raise RecipeError(f"augment_pixel_scale {self.augment_pixel_scale:g} is not above 0")
         if self.mixup_alpha and self.cutmix_alpha:
-            raise RecipeError("mixup_alpha and cutmix_alpha are two ways to mix a batch: one of them has to be 0")
+            raise RecipeError("mixup_alpha and cutmix_alpha are two ways to mix a batch: one of them must be 0")
 
     def augmentation_summary(self) -> str:
-        """What training images and batches go through after crop and flip, in a few words; empty for nothing."""
+        """The augmentation after crop and flip in one line; empty if there is none."""
         parts = [] if self.augment_name == "none" else [self.augment_name]
         if self.augment_name == "randaugment":
             parts[0] += f" ({self.randaug_num_layers} operations at level {self.randaug_magnitude})"
@@ -109,7 +112,7 @@ IMAGENET = DataSpec("imagenet", num_label_classes=1000, num_train_images=1_281_1
 
 @dataclasses.dataclass(frozen=True)
 class DataFacts:
-    """What was found where the images are; None is not known, such as the number of records on a remote disk.
+    """Numbers counted in the data; None if not counted, such as the records of remote files.
 
     Attributes:
         where: the folder or the data set's name, for messages.
@@ -124,12 +127,12 @@ class DataFacts:
     num_eval_images: int | None = None
 
     def known(self) -> dict[str, int]:
-        """The known numbers by the name of the `DataSpec` field that has to equal them."""
+        """The known numbers, by the name of the `DataSpec` field that must equal them."""
         fields = ("num_label_classes", "num_train_images", "num_eval_images")
         return {field: getattr(self, field) for field in fields if getattr(self, field) is not None}
 
     def check(self, spec: DataSpec) -> None:
-        """Refuse a recipe with other numbers: epochs and accuracies would be wrong.
+        """Refuse a recipe with other numbers, which would give wrong epochs and accuracies.
 
         Raises:
             RecipeError: naming the field, its value and what was found.

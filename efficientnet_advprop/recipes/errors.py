@@ -1,8 +1,8 @@
-"""The error of every value a user can get wrong, and what is quoted of other errors."""
+"""The error for invalid settings and input, and the first line of other errors."""
 
 
 class RecipeError(ValueError):
-    """A setting that cannot be run as given; its message is one line that names the value and what is allowed."""
+    """An invalid setting or input. Its message is one line that names the value and what is allowed."""
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What a family of networks is: its named networks with what is published of them, and how it trains on ImageNet."""
+"""A family of networks: its named networks with their published results, and its training settings on ImageNet."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from efficientnet_advprop.recipes.data_spec import DataSpec
 from efficientnet_advprop.recipes.networks import NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 
-# The paper's table of attackers: small networks gain most from the weakest, large ones from the strongest.
+# The paper's attacks: small networks gain most from the weakest one, large networks from the strongest.
 PGD1 = AttackSpec("pgd", "linf", epsilon_px=1.0, step_size_px=1.0, num_steps=1)
 PGD4 = AttackSpec("pgd", "linf", epsilon_px=3.0, step_size_px=1.0, num_steps=4)
 PGD5 = AttackSpec("pgd", "linf", epsilon_px=4.0, step_size_px=1.0, num_steps=5)
@@ -20,10 +20,10 @@ class NamedNetwork:
 
     Attributes:
         spec: its published settings.
-        attack: that its published results were trained with.
-        published_top1: on ImageNet in %, by scheme.
-        measured: what this project has measured with AdvProp on two CPU cores, by data set.
-        is_deep: minutes to the first step on a laptop and seconds for each: the recipe on the digits is short.
+        attack: the training attack of its published results.
+        published_top1: published top-1 on ImageNet in %, by scheme.
+        measured: this project's results with AdvProp on two CPU cores, by data set.
+        is_deep: on a laptop the first step takes minutes and each further one seconds, so the digits recipe is shorter.
     """
 
     spec: NetworkSpec
@@ -33,27 +33,27 @@ class NamedNetwork:
     is_deep: bool = False
 
     def expected_on(self, dataset: str, scheme: str) -> tuple[str, bool]:
-        """What to expect of the small recipe on a data set, and whether this project has measured it."""
+        """The expected result of the recipe on a small data set, and whether this project has measured it."""
         measured = self.measured.get(dataset) if scheme == "advprop" else None
         return measured or "not known", measured is not None
 
 
 @dataclasses.dataclass(frozen=True)
 class ImagenetTraining:
-    """How a family trains on ImageNet, whatever the scheme.
+    """The settings with which a family trains on ImageNet, under every scheme.
 
     Attributes:
-        data: the images and what is done to them.
-        optimizer: how weights move.
+        data: data set, crops, augmentation.
+        optimizer: optimizer, learning rate, weight average.
         train_batch_size: clean images per step.
         train_epochs: length of the run.
         label_smoothing: of every term's cross-entropy.
         steps_per_eval: steps between two evaluations.
         steps_per_checkpoint: steps between two checkpoints.
         source: paper and code of these settings.
-        hardware: what they are meant for.
-        top1_note: what the published top-1 was trained with, where it has to be said.
-        averages_terms: the learning rate belongs to the mean of a scheme's losses, not to their sum.
+        hardware: the intended hardware.
+        top1_note: settings of the published top-1 that a reader has to know; may be empty.
+        averages_terms: whether the learning rate was tuned for the mean of a scheme's losses instead of their sum.
     """
 
     data: DataSpec
@@ -71,12 +71,12 @@ class ImagenetTraining:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """Networks of one kind. A module of `recipes/families` holds one, under the name `FAMILY`.
+    """Networks of one architecture. Each module of `recipes/families` defines one, under the name `FAMILY`.
 
     Attributes:
-        builder: module and class under `efficientnet_advprop.models` that build its networks, as `module:Class`.
-        networks: the named ones.
-        imagenet: how they train on ImageNet.
+        builder: the class under `efficientnet_advprop.models` that builds its networks, as `module:Class`.
+        networks: its named networks.
+        imagenet: their training settings on ImageNet.
     """
 
     builder: str

@@ -1,37 +1,40 @@
-"""A network as a value. The named ones are in `recipes/families`."""
+"""The settings of a network. The named networks are in `recipes/families`."""
 
 import dataclasses
 
 MAIN_BRANCH = "main"
 AUXILIARY_BRANCH = "auxiliary"
-AUGMENTED_BRANCH = "augmented"  # of the fine-grained scheme alone
+AUGMENTED_BRANCH = "augmented"  # only in the fine-grained scheme
 
 PREPROCESSINGS = ("advprop", "imagenet")
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
-    """A network's shape and constants; everything that changes its variables or its function.
+    """Architecture and constants of a network: all settings that change its variables or its function.
 
     Attributes:
-        name: the network's name, one that a family has.
+        name: a name of one of the families.
         input_image_size: side of the square input, in pixels.
-        width_coefficient: factor on the channels of the baseline (B0; a ResNet is its own), rounded to multiples of 8.
-        depth_coefficient: factor on the block repeats of the baseline, rounded up.
+        width_coefficient: factor on the channels of the baseline (B0; every ResNet is its own baseline), rounded to
+            multiples of 8.
+        depth_coefficient: factor on the baseline's number of blocks per stage, rounded up.
         dropout_rate: fraction of the pooled features dropped before the classifier.
         survival_prob: probability that the last residual block is kept in training; block i of n is kept with
             1 - (1 - survival_prob) * i / n (stochastic depth, the official code's drop connect).
         batch_norm_momentum: fraction of the old moving average kept per update (Keras sense).
         batch_norm_epsilon: added to the variance.
-        sync_batch_norm: batch statistics over all replicas; gives up the fused kernel (about 1.25 times the step).
-        preprocessing: what the network does to pixels in [0, 255]: "advprop" (x * 2 / 255 - 1) or "imagenet"
+        sync_batch_norm: compute batch statistics over all replicas; without the fused kernel (about 1.25 times the time
+            of a step).
+        preprocessing: normalisation of pixels in [0, 255] inside the network: "advprop" (x * 2 / 255 - 1) or "imagenet"
             (mean and standard deviation of ImageNet).
-        classifier_init_scale: the classifier's kernel starts uniform within classifier_init_scale / sqrt(classes).
-            1 is official; with ten classes that starts at a loss of 5 instead of 2.3, so short recipes shrink it.
-        zero_init_residual: the last batch norm of every residual block starts at gamma 0, so that the network starts as
-            shallow as its other blocks (Goyal et al., arXiv 1706.02677). Not official: for short runs of deep networks.
-        stem_strides: stride of the first convolution. 2 is official; with 1 the last stages see more than one position
-            of a 32-px image.
+        classifier_init_scale: the classifier's kernel is initialised uniformly within
+            +-classifier_init_scale / sqrt(classes). The official value is 1. With ten classes its initial loss is 5
+            instead of 2.3, so the recipes for short runs use less.
+        zero_init_residual: initialise gamma of the last batch norm of every residual block to 0, so that these blocks
+            start as the identity (Goyal et al., arXiv 1706.02677). Not official: for short runs of deep networks.
+        stem_strides: stride of the first convolution. The official value is 2. With 1 the last stages of a 32-px image
+            have more than one position.
     """
 
     name: str
@@ -53,8 +56,8 @@ def for_small_images(network: NetworkSpec, stem_strides: int = 2) -> NetworkSpec
     """A network at 32 px for runs of a few hundred steps: fast batch norm averages, no stochastic depth.
 
     Args:
-        network: the published one.
-        stem_strides: stride of its first convolution.
+        network: the published network.
+        stem_strides: stride of the first convolution.
     """
     return dataclasses.replace(
         network,
@@ -63,7 +66,7 @@ def for_small_images(network: NetworkSpec, stem_strides: int = 2) -> NetworkSpec
         survival_prob=1.0,
         batch_norm_momentum=0.9,
         classifier_init_scale=0.1,
-        # Without it a B7 is at chance after two epochs, whatever the optimizer and the rate.
+        # Without it B7 stays at chance for two epochs, with every optimizer and rate that was tried.
         zero_init_residual=True,
         stem_strides=stem_strides,
     )

@@ -12,12 +12,12 @@ from efficientnet_advprop.recipes.training_attacks import training_attack
 
 
 def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
-    """Minutes on a laptop: 32-px images, Adam, averages fast enough for a few hundred steps.
+    """A run of minutes on a laptop: 32-px images, Adam, fast averages.
 
     B0 takes three minutes, ResNet-50 with its stronger attack fifteen.
 
-    At the official decays (batch norm 0.99, moving average 0.9999) a run of some hundred steps is evaluated near
-    chance whatever it learned.
+    With the official decays (batch norm 0.99, moving average 0.9999) the averages would still be close to their initial
+    values after a few hundred steps, and the evaluation close to chance.
     """
     named = named_network(network.name)
     expected, measured = named.expected_on("digits", scheme)
@@ -51,7 +51,7 @@ def digits_recipe(network: NetworkSpec, scheme: str) -> Recipe:
             iterations_per_loop=1 if named.is_deep else 15,
             steps_per_eval=steps_per_epoch,
             steps_per_checkpoint=steps_per_epoch,
-            eval_batch_size=72,  # divides over the 8 cores of a TPU
+            eval_batch_size=72,  # divisible by the 8 cores of a TPU
         ),
         provenance=Provenance(
             source="trials of this project on the held-out fifth of scikit-learn's digits",

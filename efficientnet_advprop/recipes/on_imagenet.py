@@ -1,4 +1,4 @@
-"""The recipe on ImageNet: how a network's family trains, under a scheme."""
+"""The recipe on ImageNet: the settings of a network's family, under a scheme."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from efficientnet_advprop.recipes.training_attacks import training_attack
 
 
 def imagenet_recipe(network: NetworkSpec, scheme: str) -> Recipe:
-    """The recipe of a network's family under a scheme."""
+    """The recipe of a network on ImageNet under a scheme."""
     training = family_of(network.name).imagenet
     published = named_network(network.name).published_top1.get(scheme)
     recipe = Recipe(
@@ -25,10 +25,10 @@ def imagenet_recipe(network: NetworkSpec, scheme: str) -> Recipe:
         train_epochs=training.train_epochs,
         label_smoothing=training.label_smoothing,
         cadence=Cadence(
-            iterations_per_loop=64,  # as often as the official trainer logs
+            iterations_per_loop=64,  # the logging interval of the official trainer
             steps_per_eval=training.steps_per_eval,
             steps_per_checkpoint=training.steps_per_checkpoint,
-            # 64 is official, on a TPU; one image of B7 needs as much memory as nine of B0.
+            # The official value is 64, on a TPU. An image needs nine times as much memory in B7 as in B0.
             eval_batch_size=64 if network.input_image_size <= 300 else 16,
         ),
         provenance=Provenance(
@@ -47,11 +47,11 @@ def imagenet_recipe(network: NetworkSpec, scheme: str) -> Recipe:
 
 
 def _mean_of_terms(recipe: Recipe) -> tuple[TermWeights, str]:
-    """Weights that make the recipe's loss a mean, and what to say of them.
+    """Term weights that make the recipe's loss a mean over terms, and a note on them for the provenance.
 
-    The sum of two cross-entropies would double the step of the shared weights. A scheme with published weights of its
-    own keeps them: with these its loss is a mean over images already (Fast AdvProp), or one cross-entropy and a
-    regulariser, to which the rate of the cross-entropy alone belongs (TRADES).
+    The sum of two cross-entropies would double the updates of the shared weights. A scheme that was published with its
+    own weights keeps them: its loss is already a mean over images (Fast AdvProp), or one cross-entropy and a
+    regulariser, trained with the learning rate of the cross-entropy (TRADES).
     """
     published = SCHEMES[recipe.scheme].weights
     if published != TermWeights():

@@ -1,4 +1,4 @@
-"""Optimizer, learning rate and weight average as values."""
+"""The settings of optimizer, learning rate and weight average."""
 
 import dataclasses
 import itertools
@@ -8,29 +8,29 @@ from efficientnet_advprop.recipes.errors import RecipeError
 
 OPTIMIZERS = ("rmsprop", "momentum", "adam", "adamw")
 SCHEDULES = ("exponential", "step", "cosine", "constant")
-LEARNING_RATE_BATCH_SIZE = 256  # of base_learning_rate, in clean images; the rate is scaled linearly with the batch
+LEARNING_RATE_BATCH_SIZE = 256  # clean images of base_learning_rate; the rate scales linearly with the batch size
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSpec:
-    """The optimizer; defaults are the official trainer's (`main.py`, `utils.py`).
+    """Optimizer, learning rate and weight average; the defaults are the official trainer's (`main.py`, `utils.py`).
 
     Attributes:
-        optimizer: "rmsprop" (as TF1's), "momentum" (SGD), "adam", or "adamw" (weight decay decoupled from the loss).
-        base_learning_rate: the peak rate per 256 clean images.
-        lr_schedule: "exponential" (drops at equal intervals), "step" (drops at the epochs given), "cosine" (to zero at
-            the last step) or "constant".
+        optimizer: "rmsprop" (TF1's), "momentum" (SGD), "adam", or "adamw" (weight decay decoupled from the loss).
+        base_learning_rate: the peak rate for a batch of 256 clean images.
+        lr_schedule: "exponential" (drops at equal intervals), "step" (drops at given epochs), "cosine" (to zero at the
+            last step) or "constant".
         lr_decay_epochs: epochs between two drops of the exponential schedule.
         lr_step_epochs: epochs at which the step schedule drops.
         lr_decay_factor: factor of each drop.
-        lr_warmup_epochs: epochs of the linear warm-up from 0, which overrides the schedule.
+        lr_warmup_epochs: epochs of linear warm-up from 0, during which the schedule has no effect.
         rmsprop_decay: fraction of the old mean square kept per update.
         rmsprop_epsilon: added to the mean square inside the square root.
-        momentum: of rmsprop and momentum; Adam's are Keras' defaults.
-        weight_decay: factor on half the squared norm of all weights but the batch norms', added to the loss (for
-            adamw: decoupled from it).
-        decay_batch_norm: apply it to gamma and beta of every branch too, as PyTorch's optimizers do by default.
-        moving_average_decay: of the averaged weights, which evaluation and export use; 0 turns averaging off.
+        momentum: of rmsprop and momentum; adam and adamw use Keras' defaults.
+        weight_decay: factor on half the squared L2 norm of all weights except batch norm's; added to the loss (adamw:
+            decoupled from it).
+        decay_batch_norm: decay gamma and beta of every branch too, as PyTorch's optimizers do by default.
+        moving_average_decay: decay of the weight average that evaluation and export use; 0 turns averaging off.
     """
 
     optimizer: str = "rmsprop"
@@ -48,7 +48,7 @@ class OptimizerSpec:
     moving_average_decay: float = 0.9999
 
     def peak_learning_rate(self, global_batch_size: int) -> float:
-        """The peak rate of a global batch of this many clean images."""
+        """The peak rate for a global batch of this many clean images."""
         return self.base_learning_rate * global_batch_size / LEARNING_RATE_BATCH_SIZE
 
     def validate(self) -> None:

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides what a training run computes."""
+"""A recipe: all settings that determine what a training run computes."""
 
 import dataclasses
 import math
@@ -15,15 +15,15 @@ from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW, Phase, SchemeSett
 
 @dataclasses.dataclass(frozen=True)
 class Cadence:
-    """When and how a run logs, saves and evaluates; none of it changes what is learned.
+    """When and how a run logs, saves and evaluates; without effect on the trained weights.
 
     Attributes:
-        iterations_per_loop: steps that run on the device between two looks of the host (log line, finiteness check).
-        steps_per_eval: steps between two evaluations, each of which follows a checkpoint.
-        steps_per_checkpoint: steps after which a checkpoint is due at the latest.
+        iterations_per_loop: steps on the device between two log lines and checks for values that are not finite.
+        steps_per_eval: steps between two evaluations; each follows a checkpoint.
+        steps_per_checkpoint: largest number of steps between two checkpoints.
         eval_batch_size: images per evaluation step over all replicas; the last batch is padded and masked.
-        keep_checkpoint_max: checkpoints kept beside the best one.
-        eval_branch: the branch whose accuracy chooses the best checkpoint and that evaluation attacks.
+        keep_checkpoint_max: number of newest checkpoints to keep, in addition to the best one.
+        eval_branch: the branch whose accuracy selects the best checkpoint, and which evaluation attacks.
     """
 
     iterations_per_loop: int
@@ -47,14 +47,14 @@ class Cadence:
 
 @dataclasses.dataclass(frozen=True)
 class Provenance:
-    """Where a recipe comes from and what to expect of it.
+    """The origin of a recipe, and its expected result.
 
     Attributes:
-        source: paper and table, or the trial that settled it.
-        command: what starts it.
-        hardware: what it is meant for.
-        expected: the number to expect, or that none is known.
-        measured: whether this project has measured that number with this code.
+        source: paper and table, or the experiments in which the settings were chosen.
+        command: the command line that runs it.
+        hardware: the intended hardware.
+        expected: the expected result, or "not known".
+        measured: whether this project has measured that result with this code.
     """
 
     source: str
@@ -66,29 +66,29 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One training run as a value; `recipe.json` in a model_dir is its record.
+    """All settings of one training run; stored as `recipe.json` in its model_dir.
 
     Attributes:
         network: the network and its constants.
-        data: what it sees.
-        optimizer: how its weights move.
-        scheme: which images go through which branch, a key of `SCHEMES`.
-        attack: makes the scheme's adversarial images; unused by schemes without any.
+        data: data set, crops, augmentation.
+        optimizer: optimizer, learning rate, weight average.
+        scheme: decides which images go through which branch; a key of `SCHEMES`.
+        attack: makes the adversarial images of the scheme; unused by schemes without any.
         term_weights: factors on the scheme's terms.
-        clean_from_epoch: where `adversarial_then_clean` turns to clean images; None is half of the run.
+        clean_from_epoch: epoch at which `adversarial_then_clean` switches to clean images; None is half of the run.
         fast_adversarial_share: fraction of each replica's batch that `fast_advprop` makes adversarial.
-        train_batch_size: clean images per step over all replicas; AdvProp processes as many adversarial ones again,
-            while Fast AdvProp makes its adversarial images of some of them.
+        train_batch_size: clean images per step over all replicas. AdvProp processes an adversarial image for each of
+            them in addition; Fast AdvProp makes some of them adversarial.
         train_epochs: length of the run; one epoch is `data.num_train_images` clean images.
-        train_steps: length of the run in steps, instead of the one in epochs.
+        train_steps: length of the run in steps; replaces `train_epochs`.
         label_smoothing: of every term's cross-entropy.
-        micro_batches: pieces that each replica's batch is cut into; gradients and losses are averaged over them, and
-            batch statistics are those of a piece.
-        init_checkpoint: where the weights start from; None starts afresh. Read once, at step 0.
-        init_ema: start from its averaged weights, not its raw ones.
+        micro_batches: number of equal pieces of each replica's batch. Gradients and losses are averaged over them;
+            batch statistics are those of one piece.
+        init_checkpoint: trained weights to start from, read once, at step 0; None starts from random weights.
+        init_ema: whether to start from the checkpoint's averaged weights, or from its raw ones.
         seed: of initial weights, order of images, augmentation, attack starts and dropout.
         cadence: logging, saving and evaluation.
-        provenance: source and expectation; `receipt` in files.
+        provenance: origin and expected result; stored as `receipt`.
     """
 
     network: NetworkSpec
@@ -112,7 +112,7 @@ class Recipe:
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps per pass over the training images; a fraction, as in the official code."""
+        """Steps per pass over the training images; need not be whole, as in the official code."""
         return self.data.num_train_images / self.train_batch_size
 
     @property
@@ -121,7 +121,7 @@ class Recipe:
         return self.train_steps or max(1, math.floor(self.train_epochs * self.steps_per_epoch))
 
     def scheme_settings(self, num_replicas: int = 1) -> SchemeSettings:
-        """What the recipe decides about its scheme, on each of so many replicas."""
+        """The recipe's settings for its scheme, on each of this many replicas."""
         epochs = self.total_steps / self.steps_per_epoch
         return SchemeSettings(
             attack=self.attack,
@@ -135,32 +135,33 @@ class Recipe:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The scheme with this recipe's attack, weights and length."""
+        """The phases of the scheme, with this recipe's attack, weights and length."""
         return scheme_named(self.scheme).phases(self.scheme_settings())
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """The branches that the network needs: main first (inference uses it), then as the scheme's terms name them."""
+        """The branches of the network: main first (inference uses it), then the others in the order of the terms."""
         used = (term.branch for phase in self.phases for term in phase.terms)
         return tuple(dict.fromkeys((MAIN_BRANCH, *used)))
 
     @property
     def views(self) -> tuple[str, ...]:
-        """The views that a training batch needs."""
+        """The views of a training batch that the scheme's terms use."""
         return tuple(dict.fromkeys(term.view for phase in self.phases for term in phase.terms))
 
     @property
     def attacking_terms(self) -> tuple[Term, ...]:
-        """The terms whose attack moves images, in the order of the phases."""
+        """The terms whose attack changes images, in the order of the phases."""
         terms = (term for phase in self.phases for term in phase.terms)
         return tuple(term for term in terms if term.attack and term.attack.perturbs)
 
     def passes_per_image(self, attack_step: float = 1.0, num_replicas: int = 1) -> float:
-        """Forward and backward passes per clean image, over the run's mean; vanilla's is 1.
+        """Mean number of forward and backward passes per clean image over the run; vanilla has 1.
 
         Args:
-            attack_step: what one step of an attack counts for; 1 is the papers' count (AdvProp with K steps: K + 2).
-            num_replicas: that share a batch; the number that Fast AdvProp attacks is rounded on each.
+            attack_step: passes per attack step; 1 is the count of the papers (AdvProp with K steps: K + 2).
+            num_replicas: replicas that divide the global batch. Fast AdvProp rounds the number of its adversarial
+                images on each.
         """
         return scheme_named(self.scheme).passes_per_image(self.scheme_settings(num_replicas), attack_step)
 
@@ -206,7 +207,7 @@ class Recipe:
         self._validate_scheme()
 
     def _validate_scheme(self) -> None:
-        """Refuse terms without weight or images, a branch that the network has not, and what the scheme cannot do."""
+        """Refuse weights that are all 0, missing images, unknown branches, and what the scheme does not allow."""
         for phase in self.phases:
             if not any(term.weight > 0 for term in phase.terms):
                 raise RecipeError(f"every term of scheme {self.scheme} has weight 0: nothing would be learned")

@@ -1,4 +1,4 @@
-"""Recipes as JSON, as flat `group.field` paths, and the difference between two of them."""
+"""Recipes as JSON and as flat `group.field` paths, their digests and their differences."""
 
 import dataclasses
 import hashlib
@@ -9,8 +9,7 @@ from typing import Any
 from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.stored import leaves, parse, to_record
 
-# These groups say how a run is watched and where it comes from, not what it computes.
-# Nor where weights came from once: a run goes on from its own.
+# Logging, origin, and initial weights: none of them matters to a run that resumes from its own checkpoint.
 NOT_COMPARED = ("cadence.", "provenance.", "init_checkpoint", "init_ema")
 LENGTH_FIELDS = ("train_epochs", "train_steps")
 
@@ -24,7 +23,7 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """The recipe with the values at these paths replaced.
 
     Raises:
-        KeyError: for a path that no recipe has.
+        KeyError: for an unknown path.
     """
     known = flatten(recipe)
     groups: dict[str, dict[str, Any]] = {}
@@ -43,23 +42,23 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 
 def to_json(recipe: Recipe) -> str:
-    """The recipe as indented JSON, with the version of the record."""
+    """The recipe as indented JSON, with the version of the record format."""
     return json.dumps(to_record(recipe), indent=2) + "\n"
 
 
 def from_json(text: str) -> Recipe:
-    """Read what `to_json` wrote, in this version or an older one.
+    """Read the text that `to_json` of this version or an older one wrote.
 
     Raises:
-        RecipeError: for text that is no such record; the message names the field.
+        RecipeError: for any other text; the message names the field.
     """
     return parse(Recipe, text)
 
 
 def compared_values(recipe: Recipe) -> dict[str, Any]:
-    """All that decides what a whole run computes, by stored path; `total_steps` stands for either length.
+    """All values that determine what a whole run computes, by stored path; `total_steps` replaces both lengths.
 
-    Neutral values of fields that were added later are left out, so that a recipe keeps its digest.
+    Neutral values of fields that were added later are left out, so that the digest of a recipe does not change.
     """
     values = {
         leaf.stored_path: leaf.value
@@ -70,15 +69,15 @@ def compared_values(recipe: Recipe) -> dict[str, Any]:
 
 
 def digest(recipe: Recipe) -> str:
-    """A short name for all that decides what a run computes."""
+    """A hash of all values that determine what a run computes, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(compared_values(recipe), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
-    """What keeps `new` from continuing a run of `old`: lines `path: old value -> new value`.
+    """The differences that prevent `new` from continuing a run of `old`: lines `path: old value -> new value`.
 
-    A longer run is no difference when the learning rate is constant and phases end where they did; under any other
-    schedule the length changes the rate of steps already made.
+    A longer run is no difference if the learning rate is constant and the phases end at the same epochs. Under any
+    other schedule the length changes the learning rate of earlier steps.
     """
     old_values, new_values = flatten(old), flatten(new)
     keeps_past = old.optimizer.lr_schedule == "constant" and _phase_ends(old) == _phase_ends(new)

@@ -1,4 +1,4 @@
-"""The named recipes: one per model, data set and scheme, each with its provenance."""
+"""The named recipes, one for each model, data set and scheme."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW
 DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
 DEFAULT_SCHEME = "vanilla"
 
-# `top1_pgd` is the accuracy under this attack, whatever a run was trained on, so that runs can be compared.
+# `top1_pgd` is the accuracy under this attack, for every training attack, so that runs can be compared.
 EVALUATION_ATTACK = AttackSpec("pgd", "linf", epsilon_px=4.0, step_size_px=1.0, num_steps=10, random_start=True)
 
 _RECIPES: dict[str, Callable[[NetworkSpec, str], Recipe]] = {
@@ -30,7 +30,7 @@ _RECIPES: dict[str, Callable[[NetworkSpec, str], Recipe]] = {
 def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
     """The recipe of a model on a data set under a scheme.
 
-    A data set without a recipe of its own gets that of ImageNet; its numbers of images and classes have to be replaced.
+    A data set without its own recipe gets that of ImageNet; its numbers of images and classes must then be replaced.
 
     Raises:
         RecipeError: for an unknown model or scheme; the message lists the known ones.
@@ -39,5 +39,5 @@ def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
     make_recipe = _RECIPES.get(dataset, imagenet_recipe)
     recipe = override(make_recipe(network, scheme_named(scheme).name), {"data.dataset": dataset})
     if AUGMENTED_VIEW in recipe.views and recipe.data.augment_name == "none":
-        recipe = override(recipe, {"data.augment_name": "autoaugment"})  # the paper's
+        recipe = override(recipe, {"data.augment_name": "autoaugment"})  # as in the paper
     return recipe

@@ -1,8 +1,8 @@
-"""What the folder of a released checkpoint tells about it."""
+"""The preprocessing of a released checkpoint, by its folder."""
 
 import re
 
-# Folders of gs://cloud-tpu-checkpoints/efficientnet and what their networks were trained on.
+# Folders of gs://cloud-tpu-checkpoints/efficientnet, and the preprocessing that their networks were trained with.
 _PREPROCESSING_OF_FOLDER = {
     "advprop": "advprop",
     "ckpts": "imagenet",
@@ -13,12 +13,13 @@ _PREPROCESSING_OF_FOLDER = {
 
 
 def preprocessing_of_path(path: str) -> str | None:
-    """The preprocessing of an official checkpoint by the folders in its path; None if none does.
+    """The preprocessing of an official checkpoint, by the folders in its path; None if none of them is known.
 
-    The files themselves do not. The innermost folder counts: `ckpts/advprop/efficientnet-b0/model.ckpt` is AdvProp's.
+    The checkpoint itself does not record it. The innermost known folder counts:
+    `ckpts/advprop/efficientnet-b0/model.ckpt` is a checkpoint of AdvProp.
 
     Args:
-        path: of the checkpoint, as the user gave it: the working directory tells nothing.
+        path: of the checkpoint, as the user gave it, without the working directory.
     """
     folders = [part for part in re.split(r"[/\\]", path)[:-1] if part in _PREPROCESSING_OF_FOLDER]
     return _PREPROCESSING_OF_FOLDER[folders[-1]] if folders else None

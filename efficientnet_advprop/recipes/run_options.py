@@ -1,4 +1,4 @@
-"""Where and how a recipe runs."""
+"""The options of a run that are not part of its recipe: files, devices, input pipeline."""
 
 import dataclasses
 import os
@@ -14,10 +14,10 @@ class InputOptions:
     """How images are read.
 
     Attributes:
-        bad_images: an image that cannot be read ends the run ("error"), or is counted and left out ("skip": another
-            image of its training batch takes its place, evaluation divides by the number of the others).
-        deterministic: resume a run on TFRecords at the image it stopped at. It costs reading all images before it, not
-            decoded; under several hosts each then reads every file. Other sources always resume so.
+        bad_images: what an image that cannot be read does: "error" ends the run; "skip" counts it and leaves it out
+            (in training another image of the batch replaces it, and evaluation averages over the other images).
+        deterministic: resume a run on TFRecords at the exact image. All earlier images are then read again (not
+            decoded), and every host reads every file. Other sources always resume exactly.
         use_cache: keep the undecoded training images of TFRecords in memory after the first epoch.
     """
 
@@ -28,29 +28,29 @@ class InputOptions:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """Where and how a recipe runs; none of it is compared on resume, so that a run can move to other devices.
+    """Files, devices and input pipeline of a run; not compared on resume, so a run can move to other devices.
 
     Attributes:
         model_dir: the run's folder.
         data_dir: the data set's folder, if it has one.
-        export_dir: parent of the exported versions; None is in the run's folder.
+        export_dir: parent folder of the exported versions; None is `saved_model` in model_dir.
         export_format: one of `EXPORT_FORMATS`.
-        export_branch: whose batch norms are exported; None is the main branch.
-        checkpoint: "last" or "best": what eval, predict and export read from a run.
-        ema: read averaged weights, not raw ones.
+        export_branch: the branch whose batch norms are exported; None is the main branch.
+        checkpoint: "last" or "best": the checkpoint of a run that eval, predict and export read.
+        ema: whether to read averaged weights, or raw ones.
         allow_extra_variables: accept unknown variables in an official checkpoint.
-        images: pattern of the images to predict, or to compare an export on.
-        output: file for their logits.
-        strategy: devices, as `tpu_utils.connect` takes it.
+        images: pattern of the images to predict, or to compare the exported network on.
+        output: file for the logits of predict.
+        strategy: devices, as in `tpu_utils.connect`.
         tpu: TPU name, address or "local".
         tpu_zone: zone of the TPU.
         gcp_project: project of the TPU.
-        use_bfloat16: None is on with a TPU and off elsewhere.
+        use_bfloat16: compute in bfloat16; None does so on a TPU only.
         remat: recompute activations in the backward pass.
         input: how images are read.
-        benchmarks: what eval measures, with a report, or a study of each run; None is the run's own accuracies,
-            printed.
-        evaluation_dir: folder of their results.
+        benchmarks: the benchmarks that eval measures and reports, or a study of each run; None prints the accuracies of
+            the run only.
+        evaluation_dir: folder of the benchmarks' results.
         command: the command line, for reports.
     """
 
@@ -77,5 +77,5 @@ class RunOptions:
 
     @property
     def export_folder(self) -> str:
-        """Parent of the exported versions."""
+        """Parent folder of the exported versions."""
         return self.export_dir or os.path.join(self.model_dir, "saved_model")

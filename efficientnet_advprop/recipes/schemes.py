@@ -1,7 +1,7 @@
-"""The training schemes: which images go through which branch with which weight and loss.
+"""The training schemes: which images go through which branch, with which weight and loss.
 
-A scheme is one function here, which returns its phases, and what stands in the line above it. Of losses that
-`training/losses.py` has, a new scheme needs nothing else: flags, studies and recipes read `SCHEMES`.
+A scheme is one function, which returns its phases, with the decorator above it. A new scheme that uses the losses of
+`training/losses.py` needs nothing else: flags, studies and recipes read `SCHEMES`.
 """
 
 import dataclasses
@@ -16,24 +16,25 @@ PhasesOf = Callable[[SchemeSettings], tuple[Phase, ...]]
 
 
 def _has_no_limits(settings: SchemeSettings) -> None:
-    """What a scheme validates that runs with all settings."""
+    """The validation of a scheme that accepts all settings."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """A way to train.
+    """A training scheme.
 
     Attributes:
-        name: of the scheme, a key of `SCHEMES`.
-        source: where it was published.
-        phases: its phases under a recipe's settings.
-        weights: that it was published with; all 1 is a plain sum of losses.
-        attack: what it changes of its model's training attack, by field.
-        own_fields: of the recipe, which schemes without them do not read.
-        varies_strength: whether the attack may have other strengths than the recipe's; a study asks.
-        objective: what computes its gradient, by name; `training/step.py` holds the objectives.
-        validate: raises RecipeError for settings that the scheme cannot run with.
-        own_passes: its passes per image, where its attack is not the terms'; None counts terms and attack steps.
+        name: a key of `SCHEMES`.
+        source: its publication.
+        phases: its phases under the settings of a recipe.
+        weights: its published term weights; all 1 is a plain sum of losses.
+        attack: changes to the training attack of the model, by field.
+        own_fields: fields of the recipe that only schemes listing them read.
+        varies_strength: whether a study may train it with other attack strengths than the recipe's.
+        objective: name of the objective that computes its gradient, a key of `OBJECTIVES` in `training/step.py`.
+        validate: raises RecipeError for settings that the scheme does not allow.
+        own_passes: its passes per image, for a scheme whose attack step is also a training pass; None counts terms and
+            attack steps.
     """
 
     name: str
@@ -48,11 +49,11 @@ class Scheme:
     own_passes: Callable[[SchemeSettings], float] | None = None
 
     def passes_per_image(self, settings: SchemeSettings, attack_step: float) -> float:
-        """Forward and backward passes per clean image, over the run's mean; vanilla's is 1.
+        """Mean number of forward and backward passes per clean image over the run; vanilla has 1.
 
         Args:
             settings: of the run.
-            attack_step: what one step of an attack counts for.
+            attack_step: passes per attack step.
         """
         if self.own_passes is not None:
             return self.own_passes(settings)
@@ -79,11 +80,11 @@ def scheme_named(name: str) -> Scheme:
 
 
 def register_scheme(source: str, **facts: Any) -> Callable[[PhasesOf], PhasesOf]:
-    """Make a function of settings the phases of a scheme that has its name.
+    """A decorator that registers a function, settings -> phases, as the scheme of its name.
 
     Args:
-        source: where the scheme was published.
-        facts: `Scheme`'s other fields.
+        source: publication of the scheme.
+        facts: other fields of `Scheme`.
     """
 
     def register(phases: PhasesOf) -> PhasesOf:
@@ -99,13 +100,13 @@ def _whole_run(*terms: Term) -> tuple[Phase, ...]:
 
 @register_scheme("Xie et al., CVPR 2020 (arXiv 1911.09665), the baseline")
 def vanilla(settings: SchemeSettings) -> tuple[Phase, ...]:
-    """Clean images alone."""
+    """Clean images only."""
     return _whole_run(settings.clean())
 
 
 @register_scheme("Madry et al., ICLR 2018 (arXiv 1706.06083)")
 def adversarial(settings: SchemeSettings) -> tuple[Phase, ...]:
-    """Adversarial images alone, through the only branch there is."""
+    """Adversarial images only, through the main branch, the only one."""
     return _whole_run(settings.adversarial(MAIN_BRANCH))
 
 
@@ -118,7 +119,7 @@ def _validate_switch(settings: SchemeSettings) -> None:
 
 @register_scheme("Xie et al., CVPR 2020, figure 2", own_fields=("clean_from_epoch",), validate=_validate_switch)
 def adversarial_then_clean(settings: SchemeSettings) -> tuple[Phase, ...]:
-    """Adversarial images first, then fine-tuning on clean ones: half of the epochs each in the paper."""
+    """Adversarial images first, then fine-tuning on clean images; half of the epochs each in the paper."""
     first = Phase(settings.clean_from_epoch, (settings.adversarial(MAIN_BRANCH),))
     return (first, Phase(None, (settings.clean(),)))
 
@@ -131,41 +132,41 @@ def joint(settings: SchemeSettings) -> tuple[Phase, ...]:
 
 @register_scheme("Xie et al., CVPR 2020, Algorithm 1")
 def advprop(settings: SchemeSettings) -> tuple[Phase, ...]:
-    """Clean images through the main branch, adversarial ones through the auxiliary."""
+    """Clean images through the main branch, adversarial images through the auxiliary branch."""
     return _whole_run(settings.clean(), settings.adversarial(AUXILIARY_BRANCH))
 
 
 @register_scheme("Xie et al., CVPR 2020, section 4.2")
 def fine_grained(settings: SchemeSettings) -> tuple[Phase, ...]:
-    """AdvProp with a third branch for AutoAugment's images; main and adversarial images are not augmented.
+    """AdvProp with a third branch for images with AutoAugment; the other two branches get images without it.
 
-    The paper does not say which images the attack starts from.
+    The paper does not say which images the attack starts from; here it starts from the images without AutoAugment.
     """
     return _whole_run(settings.clean(), settings.augmented(), settings.adversarial(AUXILIARY_BRANCH))
 
 
 def num_fast_adversarial(fraction: float, batch_size: int) -> int:
-    """How many of a replica's images Fast AdvProp makes adversarial.
+    """The number of a replica's images that Fast AdvProp makes adversarial.
 
     Raises:
-        RecipeError: when they would be none or all.
+        RecipeError: when it is 0 or the whole batch.
     """
     count = round(fraction * batch_size)
     if not 0 < count < batch_size:
         raise RecipeError(
             f"fast_adversarial_share {fraction:g} makes {count} of a replica's {batch_size} images adversarial: at "
-            "least 1 has to be, and 1 has to stay clean"
+            "least 1 has to be adversarial and at least 1 clean"
         )
     return count
 
 
 def _validate_fast_advprop(settings: SchemeSettings) -> None:
-    """Refuse what an attack that is a training pass too cannot do."""
+    """The attack pass is also a training pass: refuse other attacks, other statistics and micro-batches."""
     attack = settings.attack
     if not attack.perturbs or attack.num_steps != 1 or attack.target != "untargeted":
         raise RecipeError(
-            "scheme fast_advprop trains on the pass of its attack, which is one untargeted step: "
-            f"not {attack.summary()}"
+            "scheme fast_advprop trains on the pass of its attack, which has to be one untargeted step, not "
+            f"{attack.summary()}"
         )
     if attack.batch_norm_mode != "batch":
         raise RecipeError("scheme fast_advprop trains on the pass of its attack: attack_bn has to be batch")
@@ -178,14 +179,15 @@ def _validate_fast_advprop(settings: SchemeSettings) -> None:
 
 
 def _passes_of_fast_advprop(settings: SchemeSettings) -> float:
-    """Its attack step is one of its training passes."""
+    """The attack step adds no pass: it is one of the training passes."""
     return 1 + num_fast_adversarial(settings.fast_adversarial_share, settings.batch_size) / settings.batch_size
 
 
 @register_scheme(
     "Mei et al., ICLR 2022",
     weights=TermWeights(adversarial=0.5, noise=0.5),
-    # One step, whatever the model; running statistics together with the attack's weight gradient gave its authors NaN.
+    # One step for every model. Its authors report NaN when the attack pass, with its weight gradient, uses running
+    # statistics.
     attack={"epsilon_px": 1.0, "step_size_px": 1.0, "num_steps": 1, "batch_norm_mode": "batch"},
     own_fields=("fast_adversarial_share",),
     varies_strength=False,
@@ -194,7 +196,7 @@ def _passes_of_fast_advprop(settings: SchemeSettings) -> float:
     own_passes=_passes_of_fast_advprop,
 )
 def fast_advprop(settings: SchemeSettings) -> tuple[Phase, ...]:
-    """AdvProp with a fifth of the images, attacked in one step whose pass is trained on too."""
+    """AdvProp with a fifth of the images adversarial; the pass of the one attack step is also a training pass."""
     return _whole_run(settings.clean(), settings.noise(), settings.adversarial(AUXILIARY_BRANCH))
 
 
@@ -202,7 +204,7 @@ def _validate_trades(settings: SchemeSettings) -> None:
     attack = settings.attack
     if attack.target != "untargeted":
         raise RecipeError(
-            f"scheme trades attacks the predictions, not a class: attack_target {attack.target!r} has no use"
+            f"scheme trades attacks the predictions, not a class: attack_target {attack.target!r} must be untargeted"
         )
     if attack.perturbs and not attack.random_start:
         raise RecipeError(
@@ -220,8 +222,9 @@ def _validate_trades(settings: SchemeSettings) -> None:
 def trades(settings: SchemeSettings) -> tuple[Phase, ...]:
     """TRADES: cross-entropy on clean images + beta * KL(clean || adversarial) through one branch.
 
-    The weight of the adversarial term is the paper's beta, 1 / lambda. The attack raises the same divergence, from a
-    normal start. Clean and adversarial images are one batch; the official code (github.com/yaodongyu/TRADES) gives them
-    one pass each, so that batch norm normalises them apart and its running statistics follow both in turn.
+    The weight of the adversarial term is the paper's beta, 1 / lambda. The attack maximises the same divergence, from a
+    normal random start. Clean and adversarial images are one batch here. The official code
+    (github.com/yaodongyu/TRADES) runs them in two passes: batch norm normalises each with its own batch statistics, and
+    its running statistics follow both in turn.
     """
     return _whole_run(settings.clean(), settings.adversarial(MAIN_BRANCH, KL_FROM_CLEAN))

@@ -1,4 +1,4 @@
-"""Recipes on CIFAR-10, for half an hour on a laptop, and on random images, for a smoke run."""
+"""Recipes for CIFAR-10 (half an hour on a laptop) and for random images (a smoke test)."""
 
 import math
 
@@ -12,9 +12,9 @@ from efficientnet_advprop.recipes.training_attacks import training_attack
 
 
 def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
-    """Two epochs at 32 px, about half an hour for B0 with AdvProp on two cores; the averages fit 780 steps.
+    """Two epochs at 32 px, about half an hour for B0 with AdvProp on two cores; averages for a run of 780 steps.
 
-    With the official stride of the stem the last two stages would see one position of a 32-px image.
+    With the official stride of the stem the last two stages would have a single position.
     """
     expected, measured = named_network(network.name).expected_on("cifar10", scheme)
     batch_size, num_train_images = 128, 50_000
@@ -46,7 +46,7 @@ def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
             iterations_per_loop=10,
             steps_per_eval=steps_per_epoch,
             steps_per_checkpoint=100,
-            eval_batch_size=200,  # divides over the 8 cores of a TPU, and divides the 10,000 images
+            eval_batch_size=200,  # divisible by the 8 cores of a TPU, and divides the 10,000 images
         ),
         provenance=Provenance(
             source="the settings of the digits recipe, adapted to photographs of 32 px",
@@ -59,7 +59,7 @@ def cifar10_recipe(network: NetworkSpec, scheme: str) -> Recipe:
 
 
 def fake_recipe(network: NetworkSpec, scheme: str) -> Recipe:
-    """An epoch of 1,024 random images at the network's own size: does it run, does it fit, how fast is it."""
+    """One epoch of 1,024 random images at the network's input size, to test memory and speed."""
     return Recipe(
         network=network,
         data=DataSpec(

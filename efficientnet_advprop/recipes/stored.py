@@ -1,7 +1,7 @@
-"""Frozen dataclasses as JSON records that later versions still read.
+"""Frozen dataclasses as JSON records that later versions can read.
 
-Version 1 is every field that has no mark. A field that came later is declared with `added`, and one whose name in the
-code is no longer that in files stands in `RENAMED`; reader, writer and digests follow.
+Version 1 of a record has every field without a mark. A field that is added later is declared with `added`. A field
+that is renamed in the code keeps its old name in files and is listed in `RENAMED`. Reader, writer and digests use both.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from efficientnet_advprop.recipes.errors import RecipeError
 
-# Class and name in files -> name in the code. Files and digests keep the old name.
+# Class and name in files -> name in the code; digests use the name in files.
 RENAMED = {"Recipe.receipt": "provenance"}
 
 _VERSION = "version"
@@ -25,21 +25,21 @@ def added(since: int, neutral: Any) -> Any:
     """A dataclass field that older records do not have.
 
     Args:
-        since: the first version whose records have it, above 1.
-        neutral: its default, with which everything is computed as before there was the field. Records without the
-            field mean it, and digests leave it out. It never changes.
+        since: the first record version that has it, above 1.
+        neutral: its default, which computes the same as code without the field. Records without the field have this
+            value, and digests leave it out, so it must never change.
     """
     return dataclasses.field(default=neutral, metadata={_SINCE: since})
 
 
 class Leaf(NamedTuple):
-    """A value of a record that is no record itself.
+    """A value of a record that is not a record itself.
 
     Attributes:
-        path: where it is, such as `provenance.source`.
-        stored_path: where it is in files, such as `receipt.source`.
-        value: what it is.
-        is_neutral: whether it, or a record around it, was added later and has its neutral value.
+        path: its path in the code, such as `provenance.source`.
+        stored_path: its path in files, such as `receipt.source`.
+        value: the value.
+        is_neutral: whether it, or a record that contains it, was added later and has its neutral value.
     """
 
     path: str
@@ -49,7 +49,7 @@ class Leaf(NamedTuple):
 
 
 def leaves(record: Any) -> Iterator[Leaf]:
-    """All values of a record, in the order of their definitions."""
+    """All values of a record, in the order of the fields."""
     for field in dataclasses.fields(record):
         value, stored = getattr(record, field.name), _stored_name(type(record), field.name)
         is_neutral = _SINCE in field.metadata and value == field.default
@@ -62,22 +62,22 @@ def leaves(record: Any) -> Iterator[Leaf]:
 
 
 def version_of(kind: type) -> int:
-    """The version of the records of this class that are written today: the newest of its fields, at any depth."""
+    """The version in which records of this class are written: that of their newest field, at any depth."""
     hints = typing.get_type_hints(kind)
     since = [field.metadata.get(_SINCE, 1) for field in dataclasses.fields(kind)]
     return max(*since, *(version_of(hint) for hint in hints.values() if dataclasses.is_dataclass(hint)), 1)
 
 
 def to_record(value: Any) -> dict[str, Any]:
-    """A dataclass as the object that JSON takes, with its version."""
+    """A dataclass as a JSON object, with its version."""
     return {_VERSION: version_of(type(value)), **_encode(value)}
 
 
 def parse(kind: type[_Record], text: str) -> _Record:
-    """Read `to_record`'s object, written as JSON by this version or an older one.
+    """Read an object of `to_record`, written as JSON by this version or an older one.
 
     Args:
-        kind: class of what was written.
+        kind: the class of the object.
         text: JSON.
 
     Raises:
@@ -111,13 +111,13 @@ def _encode(value: Any) -> Any:
 
 
 def _decode(kind: type, values: Mapping[str, Any], prefix: str, unknown: str) -> Any:
-    """A dataclass from what `_encode` made of it.
+    """The dataclass of an object that `_encode` made.
 
     Args:
         kind: the dataclass.
         values: by stored name.
         prefix: of the stored paths, for messages.
-        unknown: what to say of a field that it does not have.
+        unknown: message for a field that the dataclass does not have.
     """
     hints = typing.get_type_hints(kind)
     fields = {_stored_name(kind, field.name): field for field in dataclasses.fields(kind)}
@@ -134,7 +134,7 @@ def _decode(kind: type, values: Mapping[str, Any], prefix: str, unknown: str) ->
 
 
 def _convert(hint: Any, value: Any, place: str, unknown: str) -> Any:
-    """A JSON value as a field's type has it."""
+    """A JSON value, converted to the type of its field."""
     if dataclasses.is_dataclass(hint):
         return _decode(hint, _require_object(value, place), f"{place}.", unknown)
     if typing.get_origin(hint) is tuple and type(value) is list:

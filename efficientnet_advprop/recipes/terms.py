@@ -1,4 +1,4 @@
-"""What a training scheme is made of: terms, which phases hold, and what a recipe decides about them."""
+"""The parts of a training scheme: terms of the loss, phases of terms, and their settings."""
 
 import dataclasses
 
@@ -6,17 +6,17 @@ from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import AUGMENTED_BRANCH, AUXILIARY_BRANCH, MAIN_BRANCH
 
-# Views: keys of a batch that hold images. The second is the first's images, crops and flips with augmentation; in a
-# scheme that names it the first goes without, in all others the first is augmented as the recipe says.
+# Views: keys of a batch that hold images. The augmented view has the same images, crops and flips as the first one and
+# augmentation. In schemes that use it, the first view is not augmented; in all others it is, as the recipe says.
 IMAGES_VIEW = "images"
 AUGMENTED_VIEW = "images_augmented"
 
-# Losses by name; `training/losses.py` holds them.
-CROSS_ENTROPY = "cross_entropy"  # of the labels
-KL_FROM_CLEAN = "kl_from_clean"  # of the predictions on the images of the term `clean`, which shares view and branch
+# Names of losses; `training/losses.py` defines them.
+CROSS_ENTROPY = "cross_entropy"  # with the labels
+KL_FROM_CLEAN = "kl_from_clean"  # KL(clean || own) of predictions; needs a term `clean` of the same view and branch
 
 CLEAN = "clean"
-_FORWARD_PASS = 1 / 3  # of a pass, as a backward one takes two forward ones
+_FORWARD_PASS = 1 / 3  # of a forward and backward pass: the backward pass costs about two forward passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +24,11 @@ class Term:
     """One summand of the loss: weight * mean loss of these images through this branch.
 
     Attributes:
-        name: its name in logs and among the weights; unique in its phase.
-        view: key of the batch that holds its images, which its attack starts from: `IMAGES_VIEW` or `AUGMENTED_VIEW`.
-        branch: the batch norms they go through. Terms of one branch run as one batch, so its statistics are those of
-            their mixture.
+        name: its name in logs and in `TermWeights`; unique in its phase.
+        view: the key of its images in the batch, `IMAGES_VIEW` or `AUGMENTED_VIEW`; its attack starts from them.
+        branch: the batch norms it uses. Terms of one branch run as one batch and share its batch statistics.
         weight: factor on the mean loss.
-        attack: makes the images adversarial first, by raising the loss; None leaves them as they are.
+        attack: makes the images adversarial by maximising the loss; None uses the images of the view.
         loss: `CROSS_ENTROPY` or `KL_FROM_CLEAN`.
     """
 
@@ -41,12 +40,12 @@ class Term:
     loss: str = CROSS_ENTROPY
 
     def passes(self, attack_step: float) -> float:
-        """Forward and backward passes per image, one for the term itself.
+        """Forward and backward passes per image: one for the term itself, plus those of its attack.
 
-        The attack on a divergence from clean predictions needs these once: a forward pass more.
+        An attack on the divergence from clean predictions has one more forward pass, for these predictions.
 
         Args:
-            attack_step: what a step of the attack counts for.
+            attack_step: passes per attack step.
         """
         if self.attack is None or not self.attack.perturbs:
             return 1.0
@@ -55,7 +54,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Terms in force until an epoch; `until_epoch=None` lasts to the end."""
+    """Terms that are trained up to an epoch; `until_epoch=None` is the end of the run."""
 
     until_epoch: float | None
     terms: tuple[Term, ...]
@@ -63,13 +62,13 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class TermWeights:
-    """Factors on the terms, by their names; all 1 is the paper's sum.
+    """Factors on the losses of the terms, by term name; all 1 is the sum of the paper.
 
     Attributes:
-        clean: of clean images.
-        adversarial: of adversarial images.
-        augmented: of AutoAugment's images in the fine-grained scheme.
-        noise: of Fast AdvProp's images at their random start.
+        clean: on the loss of clean images.
+        adversarial: on the loss of adversarial images.
+        augmented: on the loss of augmented images in the fine-grained scheme.
+        noise: on the loss of Fast AdvProp's images at the random start.
     """
 
     clean: float = 1.0
@@ -90,16 +89,16 @@ class TermWeights:
 
 @dataclasses.dataclass(frozen=True)
 class SchemeSettings:
-    """What a recipe decides about its scheme.
+    """The settings of a recipe that its scheme uses.
 
     Attributes:
         attack: of the adversarial terms.
         weights: of the terms.
         epochs: length of the run.
-        clean_from_epoch: where `adversarial_then_clean` turns to clean images.
+        clean_from_epoch: epoch at which `adversarial_then_clean` switches to clean images.
         fast_adversarial_share: fraction of each replica's batch that `fast_advprop` makes adversarial.
         batch_size: clean images per step on each replica.
-        micro_batches: pieces that these are cut into.
+        micro_batches: number of equal pieces of each replica's batch.
     """
 
     attack: AttackSpec
@@ -111,17 +110,17 @@ class SchemeSettings:
     micro_batches: int
 
     def clean(self) -> Term:
-        """Clean images through the main branch."""
+        """The term of clean images, through the main branch."""
         return Term(CLEAN, IMAGES_VIEW, MAIN_BRANCH, self.weights.clean)
 
     def adversarial(self, branch: str, loss: str = CROSS_ENTROPY) -> Term:
-        """Adversarial images, made and trained on through this branch."""
+        """The term of adversarial images; attack and training use this branch."""
         return Term("adversarial", IMAGES_VIEW, branch, self.weights.adversarial, self.attack, loss)
 
     def augmented(self) -> Term:
-        """The clean images after AutoAugment, through a branch of their own."""
+        """The term of augmented images, through their own branch."""
         return Term("augmented", AUGMENTED_VIEW, AUGMENTED_BRANCH, self.weights.augmented)
 
     def noise(self) -> Term:
-        """Images at the random start of Fast AdvProp's attack."""
+        """The term of images at the random start of Fast AdvProp's attack."""
         return Term("noise", IMAGES_VIEW, AUXILIARY_BRANCH, self.weights.noise)

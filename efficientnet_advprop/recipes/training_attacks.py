@@ -1,4 +1,4 @@
-"""The attack that each model is trained with under a scheme."""
+"""The training attack of each model under each scheme."""
 
 import dataclasses
 
@@ -8,5 +8,5 @@ from efficientnet_advprop.recipes.schemes import SCHEMES
 
 
 def training_attack(model: str, scheme: str) -> AttackSpec:
-    """The attack that the published results of this model and scheme were trained with."""
+    """The attack with which the published results of this model and scheme were trained."""
     return dataclasses.replace(named_network(model).attack, **SCHEMES[scheme].attack)

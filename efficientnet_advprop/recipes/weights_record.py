@@ -1,4 +1,4 @@
-"""What is known about trained weights in a file."""
+"""The properties of trained weights: those recorded in a run's checkpoint, and those found for any file."""
 
 import dataclasses
 import itertools
@@ -11,7 +11,7 @@ from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.record import flatten
 from efficientnet_advprop.recipes.stored import parse, to_record
 
-# Settings of a network that belong to its trained weights: with others the same weights are another function.
+# Settings of a network that its trained weights depend on: with other values the weights compute another function.
 _SETTINGS_OF_WEIGHTS = (
     "network.name",
     "network.width_coefficient",
@@ -23,10 +23,10 @@ _SETTINGS_OF_WEIGHTS = (
 
 @dataclasses.dataclass(frozen=True)
 class WeightsRecord:
-    """Stored inside every checkpoint of a run, so that a file without its folder can still be used rightly.
+    """Stored inside every checkpoint of a run, so that a checkpoint can be used without the run's folder.
 
     Attributes:
-        recipe: of the run; its network and data say what pixels the weights expect.
+        recipe: of the run; it gives the network and the preprocessing of images.
         class_names: in label order.
     """
 
@@ -34,21 +34,27 @@ class WeightsRecord:
     class_names: tuple[str, ...]
 
     def to_json(self) -> str:
-        """The record as text."""
+        """The record as JSON."""
         return json.dumps(to_record(self))
 
     @classmethod
     def from_json(cls, text: str) -> "WeightsRecord":
-        """Read what `to_json` wrote, in this version or an older one.
+        """Read the text that `to_json` of this version or an older one wrote.
 
         Raises:
-            RecipeError: for anything else; the message names the field.
+            RecipeError: for any other text; the message names the field.
         """
         return parse(cls, text)
 
 
 def refuse_other_classes(weights: str, trained: Sequence[str], where: str, found: Sequence[str]) -> NoReturn:
-    """Refuse data whose labels mean other things than those that weights were trained on.
+    """Refuse data with other classes than those that weights were trained on.
+
+    Args:
+        weights: path of the weights, for the message.
+        trained: class names of the weights, in label order.
+        where: place of the data, for the message.
+        found: class names of the data, which differ.
 
     Raises:
         RecipeError: naming the first difference.
@@ -60,17 +66,18 @@ def refuse_other_classes(weights: str, trained: Sequence[str], where: str, found
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFacts:
-    """What a checkpoint's content and place tell, whoever wrote it.
+    """The properties of trained weights that their content and their path give, for checkpoints of every origin.
 
     Attributes:
         path: of the checkpoint.
-        settings: values of a recipe, by path, that these weights need; None where nothing tells and a person must.
-        num_classes: width of the classifier.
-        recipe: of the run that wrote it; None for weights from elsewhere.
-        hinted: settings that a person may know better: told by the file's place alone, or needed by no weight.
-        dataset: that they were trained on; None if unknown.
-        scheme: that they were trained with; None if unknown.
-        is_graph: whether the network comes with them, as in a SavedModel.
+        settings: recipe values that these weights need, by path; None for a value that a flag must give.
+        num_classes: number of outputs of the classifier.
+        recipe: of the run that wrote the checkpoint; None for other weights.
+        hinted: settings that a flag may override: they come from the folder's name only, or no variable depends on
+            them.
+        dataset: the training data set; None if unknown.
+        scheme: the training scheme; None if unknown.
+        is_graph: whether the file contains the network as a graph, like a SavedModel.
     """
 
     path: str
@@ -84,7 +91,7 @@ class WeightsFacts:
 
     @classmethod
     def of_run(cls, path: str, recipe: Recipe) -> "WeightsFacts":
-        """Those of a run's checkpoint."""
+        """The facts of a run's checkpoint."""
         recorded = flatten(recipe)
         settings = {setting: recorded[setting] for setting in _SETTINGS_OF_WEIGHTS}
         num_classes, dataset = recipe.data.num_label_classes, recipe.data.dataset

@@ -1,19 +1,19 @@
-"""How many images of an epoch could not be read."""
+"""The number of images per epoch that could not be read."""
 
 import math
 from collections.abc import Callable
 
 
 class BadImagesByEpoch:
-    """Says at the end of every epoch how many bad images it had, if any.
+    """A training callback that reports the number of bad images after every epoch that has some.
 
-    Epochs end between two looks at the device; the number is that of the looks until then.
+    An epoch ends within a loop of steps; its number is that up to the end of the loop.
 
     Args:
-        start_step: where the run is now.
-        steps_per_epoch: to tell epochs from steps.
-        total_steps: where the run ends, within an epoch perhaps.
-        say: takes the line.
+        start_step: the current step.
+        steps_per_epoch: converts steps to epochs; need not be whole.
+        total_steps: the last step of the run, which may lie within an epoch.
+        say: prints a line.
     """
 
     def __init__(self, start_step: int, steps_per_epoch: float, total_steps: int, say: Callable[[str], None]) -> None:
@@ -22,13 +22,16 @@ class BadImagesByEpoch:
         self._number = 0
 
     def train_values(self, step: int, values: dict[str, float]) -> None:
-        """Count."""
+        """Add the number of the steps since the last call; report it at the end of an epoch."""
         self._number += round(values["bad_images"])
         epoch = math.floor(step / self._steps_per_epoch)
         if epoch > self._epoch or step >= self._total_steps:
             if self._number:
-                self._say(f"epoch {self._epoch + 1}: {self._number} bad images, others stood in (--mode=check_data)")
+                self._say(
+                    f"epoch {self._epoch + 1}: {self._number} bad images, replaced by others "
+                    "(--mode=check_data lists them)"
+                )
             self._epoch, self._number = epoch, 0
 
     def eval_values(self, step: int, values: dict[str, float]) -> None:
-        """Evaluations tell their own number."""
+        """Nothing to do: the results of an evaluation include its number of bad images."""

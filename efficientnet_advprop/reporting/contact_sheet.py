@@ -9,12 +9,12 @@ from efficientnet_advprop.reporting.figures import save
 
 
 def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarray, str]], title: str) -> None:
-    """Draw two rows: images as they are stored, and as the network gets them.
+    """Draw two rows: images as stored, and as they enter the network.
 
     Args:
         path: of the PNG, local or gs://.
-        samples: (uint8 [H, W, 3], float32 [S, S, 3] in [0, 255], name of the class); at least one.
-        title: above all.
+        samples: (stored uint8 [H, W, 3], transformed float32 [S, S, 3] in [0, 255], name of the class); at least one.
+        title: of the figure.
     """
     figure = matplotlib.figure.Figure(figsize=(1.5 * len(samples) + 0.8, 4.2), layout="constrained")
     axes = figure.subplots(2, len(samples), squeeze=False)

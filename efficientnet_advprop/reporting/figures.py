@@ -57,7 +57,7 @@ def in_percent(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]
 def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Any]) -> None:
     """One legend below all panels, of lines or patches that carry their labels."""
     longest = max(len(handle.get_label()) for handle in handles)
-    columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (longest + 8)))  # 8: the line or patch before it
+    columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (longest + 8)))  # 8: the width of the line or patch
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
 
 

@@ -11,14 +11,14 @@ from efficientnet_advprop.reporting.figures import save
 def write_image_strip(
     path: str, clean: np.ndarray, adversarial: np.ndarray, captions: Sequence[tuple[str, str]], title: str
 ) -> None:
-    """Draw three rows: clean, adversarial, difference around grey, amplified to fill the range.
+    """Draw three rows: clean images, adversarial images, and their difference, amplified around grey.
 
     Args:
         path: of the PNG, local or gs://.
         clean: float32 [N, H, W, 3] in [0, 255].
-        adversarial: the same shape.
-        captions: for each image, what to write below the clean and the adversarial one.
-        title: above all.
+        adversarial: as `clean`.
+        captions: for each image the captions of its clean and its adversarial version.
+        title: of the figure.
     """
     difference = adversarial - clean
     largest = float(np.max(np.abs(difference)))

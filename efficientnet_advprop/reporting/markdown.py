@@ -40,7 +40,7 @@ def marked(text: str, is_significant: bool, style: str = MARKDOWN) -> str:
 
 
 def bullets(lines: Sequence[str]) -> str:
-    """A list, one line each."""
+    """A Markdown list with one item per line."""
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -14,18 +14,18 @@ _NO_RESULTS = ("step", "epoch", "kind")
 
 
 class MetricsLog:
-    """Appends what a run tells, a JSON object a line: step, epoch, kind ("train" or "eval"), values.
+    """A training callback that writes one JSON object per line: step, epoch, kind ("train" or "eval"), values.
 
-    Lines beyond the step that a run resumes at are cut off first: the steps are made again.
+    When a run resumes, lines after the resumed step are removed first, because these steps are run again.
 
     Attributes:
-        train_seconds: time in training, over all processes of the run.
-        last_evaluated_step: of the lines kept; 0 when there was no evaluation.
+        train_seconds: training time in seconds, over all processes of the run.
+        last_evaluated_step: the last step with an evaluation; 0 without any.
 
     Args:
         model_dir: the run's folder.
-        start_step: where the run is now.
-        steps_per_epoch: to tell epochs from steps.
+        start_step: the current step.
+        steps_per_epoch: converts steps to epochs; need not be whole.
     """
 
     def __init__(self, model_dir: str, start_step: int, steps_per_epoch: float) -> None:
@@ -42,19 +42,19 @@ class MetricsLog:
         self._last_event = time.monotonic()
 
     def train_values(self, step: int, values: dict[str, float]) -> None:
-        """Means of the steps since the last call; `train_seconds` adds up over resumed runs, evaluations left out."""
+        """Write the means since the last call; `train_seconds` continues in resumed runs and excludes evaluations."""
         now = time.monotonic()
         self.train_seconds += now - self._last_event
         self._last_event = now
         self._write("train", step, {**values, "train_seconds": round(self.train_seconds, 3)})
 
     def eval_values(self, step: int, values: dict[str, float]) -> None:
-        """Results of an evaluation."""
+        """Write the results of an evaluation."""
         self._write("eval", step, values)
         self._last_event = time.monotonic()
 
     def image(self, name: str, step: int, png_path: str) -> None:
-        """Show an image of the run in TensorBoard."""
+        """Add a PNG file to TensorBoard."""
         with self._writers["eval"].as_default(step):
             tf.summary.image(name, tf.io.decode_png(tf.io.read_file(png_path), channels=3)[tf.newaxis])
         self._writers["eval"].flush()
@@ -70,17 +70,17 @@ class MetricsLog:
 
 
 def recorded_results(model_dir: str, step: int) -> dict[str, float]:
-    """The results of the evaluation at a step of the run in this folder; empty if there was none."""
+    """The results that the run in this folder recorded at a step; empty if it was not evaluated there."""
     lines = [line for line in _read_lines(os.path.join(model_dir, METRICS_FILE)) if line["kind"] == "eval"]
     results = next((line for line in reversed(lines) if line["step"] == step), {})
     return {name: value for name, value in results.items() if name not in _NO_RESULTS}
 
 
 def _read_lines(path: str) -> list[dict]:
-    """The lines of an earlier run; a last line cut short by a kill is left out.
+    """The lines of an earlier process; an incomplete last line, of a killed process, is left out.
 
     Raises:
-        RecipeError: for a line that is no record.
+        RecipeError: for a line that is not JSON.
     """
     if not tf.io.gfile.exists(path):
         return []

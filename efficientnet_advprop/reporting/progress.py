@@ -1,4 +1,4 @@
-"""Progress of training: a bar on a terminal, a line now and then in a file."""
+"""Progress of training: a bar on a terminal, lines at intervals in a file."""
 
 import sys
 import time
@@ -17,22 +17,22 @@ _SECONDS_BETWEEN_LINES = 10.0
 def progress_bar(
     items: Iterable[Item], total: int, unit: str, description: str | None = None, stream: TextIO = sys.stderr
 ) -> Iterator[Item]:
-    """The items, with a bar on a terminal while they are taken; nothing is shown anywhere else.
+    """Iterate over the items with a progress bar on a terminal; without a terminal nothing is shown.
 
-    A bar with a description is one of many, and goes when it is full.
+    A bar with a description is one of several and is removed when it is complete.
     """
     options = {"desc": description, "leave": description is None, "disable": not stream.isatty()}
     return iter(tqdm.tqdm(items, total=total, unit=unit, file=stream, dynamic_ncols=True, **options))
 
 
 class ProgressDisplay:
-    """Shows losses by term, step time and remaining time while it is entered.
+    """A context and training callback that shows losses by term, step time and remaining time.
 
     Args:
-        total_steps: where the run ends.
-        start_step: where it is now.
-        visible: false shows nothing (all workers but the chief).
-        stream: a terminal gets a bar, anything else lines.
+        total_steps: the last step of the run.
+        start_step: the current step.
+        visible: False shows nothing (workers other than the chief).
+        stream: a terminal shows a bar, any other stream lines.
     """
 
     def __init__(self, total_steps: int, start_step: int, visible: bool = True, stream: TextIO = sys.stderr) -> None:
@@ -57,7 +57,7 @@ class ProgressDisplay:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar; it stays visible."""
         self._bar.close()
 
     def train_values(self, step: int, values: dict[str, float]) -> None:

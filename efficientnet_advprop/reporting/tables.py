@@ -12,7 +12,7 @@ _FRACTIONS = ("top1", "top5")
 
 
 def describe_recipe(recipe: Recipe) -> str:
-    """The recipe in a few lines."""
+    """A recipe in a few lines: network, length, optimizer, augmentation, loss."""
     peak = recipe.optimizer.peak_learning_rate(recipe.train_batch_size)
     lines = [
         f"{recipe.network.name} at {recipe.network.input_image_size} px on {recipe.data.dataset}, "
@@ -35,9 +35,9 @@ def describe_recipe(recipe: Recipe) -> str:
 
 
 def describe_data(facts: DataFacts, recipe: Recipe) -> str:
-    """Where the images are and how many; numbers that nothing could confirm are the recipe's."""
+    """Place and number of the images; numbers that were not counted are the recipe's, and marked as such."""
     data = recipe.data
-    taken = [
+    not_counted = [
         field for field in ("num_label_classes", "num_train_images", "num_eval_images") if field not in facts.known()
     ]
     line = (
@@ -46,11 +46,11 @@ def describe_data(facts: DataFacts, recipe: Recipe) -> str:
     )
     if data.holdout_shards:
         line += f"; evaluation on the first {data.holdout_shards} training files, which are not trained on"
-    return f"{line} ({', '.join(taken)}: the recipe's, not counted)" if taken else line
+    return f"{line} ({', '.join(not_counted)}: the recipe's, not counted)" if not_counted else line
 
 
 def describe_variables(partition: Mapping[str, Sequence[Any]]) -> str:
-    """One line: how many values each part of a network holds, moving statistics included.
+    """The number of values of each part of a network on one line, moving statistics included.
 
     Args:
         partition: variables by branch, and "shared".
@@ -63,21 +63,21 @@ def describe_variables(partition: Mapping[str, Sequence[Any]]) -> str:
 
 
 def format_values(values: Mapping[str, float]) -> str:
-    """Named results on one line; accuracies, which are fractions, in percent."""
+    """Named results on one line; accuracies, which are fractions, are printed in percent."""
     return "  ".join(f"{name} {_format(name, value)}" for name, value in values.items())
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """The last thing a run prints: its results, and the paths of what it wrote."""
+    """The results of a run and the paths of its files, which it prints at its end."""
     rows = [(name, _format(name, value)) for name, value in summary.items() if not isinstance(value, Mapping)]
     return tabulate.tabulate(rows, tablefmt="simple", disable_numparse=True)
 
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:
-    """Images and their most likely classes; only the first of many images.
+    """Images and their most likely classes, for the first images only.
 
     Args:
-        predictions: `file` and `top`, a list of `name` and `probability`, of each.
+        predictions: of each image its `file`, and `top`, a list of `name` and `probability`.
     """
     rows = [
         (prediction["file"], *(f"{best['name']} {100 * best['probability']:.1f} %" for best in prediction["top"]))
@@ -90,10 +90,10 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def comparison_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Files of one network beside each other: how far their logits are apart, sizes, times.
+    """Exported files of one network, one per row: difference of their predictions, sizes, times.
 
     Args:
-        rows: the same named values of each file.
+        rows: one per file, all with the same names of values.
     """
     headers = [name.replace("_", " ") for name in rows[0]]
     cells = [[_format(name, value) for name, value in row.items()] for row in rows]

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the newest few, and the best one apart."""
+"""Checkpoints of a run: the newest ones, and the best one in its own folder."""
 
 import json
 import os
@@ -15,10 +15,10 @@ BEST_RECORD = "best.json"
 
 
 class _Text(tf.train.experimental.PythonState):
-    """Text inside a checkpoint; what is written is this run's, whatever was read.
+    """Text inside a checkpoint. Saving writes the text of this run, also after another one was restored.
 
     Attributes:
-        restored: what was read.
+        restored: the text of the restored checkpoint; None before.
     """
 
     def __init__(self, text: str) -> None:
@@ -36,19 +36,19 @@ class _Text(tf.train.experimental.PythonState):
 class Checkpoints:
     """Writes and reads the checkpoints in a model_dir.
 
-    A checkpoint holds all that a run needs to go on: weights, averages, every branch's statistics, optimizer slots and
-    step; and the run's record, so that weights are not parted from what is known of them. The input needs none of it:
-    its position is a function of the step.
+    A checkpoint holds the state that a run needs to resume: weights, averages, the statistics of every branch,
+    optimizer slots and step. It also holds the run's record, so that the weights can be used without the run's folder.
+    The input has no state: its position is a function of the step.
 
     Args:
         state: what is saved and restored.
-        record: of the run.
+        record: describes the run.
         model_dir: the run's folder, to read from.
-        write_dir: the folder to write to: model_dir, but for workers other than the chief, who must take part in every
-            save (replicas' statistics are averaged in it), a folder of their own.
+        write_dir: the folder to write to: model_dir for the chief, a scratch folder for every other worker. These have
+            to take part in every save, because saving averages the replicas' statistics.
         keep_max: number of newest checkpoints to keep.
-        io_device: device that writes and reads the files. With a TPU on another machine it has to be named: files would
-            otherwise be those of the machine that holds the variables.
+        io_device: device that writes and reads the files. A remote TPU needs it: by default files are written on the
+            machine that holds the variables.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Checkpoints:
         self._options = tf.train.CheckpointOptions(experimental_io_device=io_device)
         self._newest = self._manager(CHECKPOINT_FOLDER, keep_max)
         self._best = self._manager(BEST_FOLDER, 1)
-        # In memory, not looked up: all workers have to come to the same decision whether to save.
+        # Kept in memory instead of read from the folder: all workers have to make the same decision whether to save.
         self._saved_step: int | None = None
         self._best_metric = f"top1_{record.recipe.cadence.eval_branch}"
         self._best_top1 = _recorded_best(model_dir, self._best_metric)
@@ -86,11 +86,11 @@ class Checkpoints:
         )
 
     def restore_latest(self) -> int:
-        """Restore the newest checkpoint if there is one, and return the step the run is at.
+        """Restore the newest checkpoint, if there is one, and return the current step.
 
         Raises:
-            RecipeError: when the file is damaged or of another network, or when there are checkpoints but no record of
-                which is the newest: starting afresh would overwrite them.
+            RecipeError: when the checkpoint is damaged or of another network, or when there are checkpoints but no
+                record of the newest one: a new start would overwrite them.
         """
         folder = os.path.join(self._model_dir, CHECKPOINT_FOLDER)
         path = tf.train.latest_checkpoint(folder)
@@ -99,7 +99,7 @@ class Checkpoints:
             self._require_same_classes(path)
             self._saved_step = self._state.step
         elif tf.io.gfile.glob(os.path.join(folder, "*.index")):
-            raise RecipeError(f"{folder} holds checkpoints, but its file `checkpoint` does not name a whole one")
+            raise RecipeError(f"{folder} holds checkpoints, but its file `checkpoint` names no complete one")
         return self._state.step
 
     def _restore(self, path: str) -> None:
@@ -107,28 +107,28 @@ class Checkpoints:
             status = self._checkpoint.restore(path, self._options)
         except ValueError as error:
             raise RecipeError(f"checkpoint {path} is of another network: {first_line(error)}") from error
-        except (tf.errors.OpError, IndexError) as error:  # the reader's IndexError is a data file cut short
+        except (tf.errors.OpError, IndexError) as error:  # TensorFlow raises IndexError for a truncated data file
             raise RecipeError(f"checkpoint {path} cannot be read: {first_line(error)}") from error
         try:
-            # Both ways: a variable left over in the file would mean that optimizer slots, which the file numbers, went
-            # to other variables than their own.
+            # Both directions: optimizer slots are numbered in the file, so an unused variable in the file would mean
+            # that slots were restored to the wrong variables.
             status.assert_consumed()
         except AssertionError as error:
             status.expect_partial()  # else TensorFlow logs a line for every variable that differs
             raise RecipeError(f"checkpoint {path} is of another network: {first_line(error)}") from error
 
     def _require_same_classes(self, path: str) -> None:
-        """Labels that mean something else now would go unnoticed."""
+        """Refuse a checkpoint of other classes: the shapes match, but the labels have another meaning."""
         theirs, ours = WeightsRecord.from_json(self._text.restored).class_names, self._record.class_names
         if theirs != ours:
             refuse_other_classes(path, theirs, "the data", ours)
 
     def save(self) -> None:
-        """Save the state unless this step is saved already.
+        """Save the state, unless this step was saved before.
 
         Raises:
-            FloatingPointError: when a weight or an average is not finite; nothing is written then, so that the newest
-                checkpoint stays a good one.
+            FloatingPointError: when a weight or an average is not finite. Nothing is written then, so the newest
+                checkpoint stays usable.
         """
         if self._saved_step == self._state.step:
             return
@@ -139,7 +139,7 @@ class Checkpoints:
         self._saved_step = self._state.step
 
     def save_if_best(self, results: Mapping[str, float]) -> bool:
-        """Keep the state apart if its `top1_EVAL_BRANCH` is better than all before; ties keep the older one."""
+        """Save the state as the best one if its `top1_EVAL_BRANCH` is above all earlier ones; returns whether it is."""
         top1 = results[self._best_metric]
         if top1 <= self._best_top1:
             return False
@@ -164,7 +164,7 @@ def find(model_dir: str, which: str) -> str:
 
 
 def _recorded_best(model_dir: str, metric: str) -> float:
-    """The accuracy of the best checkpoint; none that was chosen by another branch, which is not comparable."""
+    """The accuracy of the best checkpoint; -inf if there is none, or if another branch chose it."""
     record = read_json(os.path.join(model_dir, BEST_FOLDER, BEST_RECORD), required=("step",)) or {}
     return record.get(metric, float("-inf"))
 

@@ -1,22 +1,25 @@
 """Fast AdvProp (Mei et al., ICLR 2022): AdvProp for about the price of vanilla training.
 
 Of a replica's B images the first A = `num_fast_adversarial(fraction, B)` become adversarial, and B - A stay clean (the
-order of a batch is random). Three passes, each forward and backward, over B + A images in all:
+order of a batch is random). Three passes, each forward and backward, process B + A images in total:
 
-    clean        the B - A        through main       their mean loss is `clean`
-    noise        the A, at the attack's random start, through auxiliary       `noise`
-    adversarial  the A, one step on, through auxiliary       `adversarial`
+    pass         images                               branch
+    clean        the B - A clean images               main
+    noise        the A images at the random start     auxiliary
+    adversarial  the A images after the attack step   auxiliary
 
-The backward pass of `noise` yields the images' gradient, which is the attack, and the weights' gradient for nothing: so
-it is a training pass, with dropout, statistics of its batch, and moving averages that move. Every image counts once:
-with the published weights (clean 1, noise and adversarial 1/2) the shared weights follow the mean over the B images,
-each branch's norms the mean over that branch's own images:
+The backward pass of `noise` computes the gradient of the images, which the attack step needs. The gradient of the
+weights then costs nothing more, so `noise` is a training pass as well: with dropout and batch statistics, and it
+updates the moving statistics. With L_clean, L_noise and L_adversarial the mean losses of the passes, and w their
+weights, each group of variables follows the gradient of its own loss:
 
-    shared     (B - A) / B * clean_weight * clean + A / B * (noise_weight * noise + adversarial_weight * adversarial)
-    main       clean_weight * clean
-    auxiliary  noise_weight * noise + adversarial_weight * adversarial
+    main batch norms        main = w_clean * L_clean
+    auxiliary batch norms   auxiliary = w_noise * L_noise + w_adversarial * L_adversarial
+    shared weights          (B - A) / B * main + A / B * auxiliary
 
-which is the paper's gradient scale of 1 : 1 : 1 for the three groups, each divided by its own number of images.
+With the published weights (clean 1, noise and adversarial 1/2) every image counts once: these are means over all images
+and over each branch's images. It is the paper's gradient scale of 1 : 1 : 1 for the three groups, where each group is
+divided by its own number of images.
 """
 
 from collections.abc import Sequence
@@ -31,10 +34,10 @@ from efficientnet_advprop.training.objective import Batch, metric_names, term_me
 
 
 class FastAdvPropObjective:
-    """Gradients of Fast AdvProp; what is not the scheme's own (optimizer, averages, loop, log) is the other schemes'.
+    """The objective of Fast AdvProp.
 
     Args:
-        model: called as `model(images, training, branch, seed)`; its `branch_variables` say which group a weight is of.
+        model: called as `model(images, training, branch, seed)`; its `branch_variables` give each branch's batch norms.
         terms: clean, noise and adversarial, in this order.
         recipe: fraction of adversarial images and label smoothing.
     """
@@ -46,18 +49,18 @@ class FastAdvPropObjective:
 
     @property
     def trainable_variables(self) -> list[tf.Variable]:
-        """What `gradients` differentiates by, in its order."""
+        """The variables that `gradients` differentiates with respect to, in its order."""
         return self._model.trainable_variables
 
     def images_at_once(self, batch_size: int) -> int:
-        """Images of the largest pass over a batch of this size."""
+        """Number of images in the largest pass over a batch of this size."""
         num_adversarial = num_fast_adversarial(self._recipe.fast_adversarial_share, batch_size)
         return max(num_adversarial, batch_size - num_adversarial)
 
     def gradients(self, batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """The gradients of the module's formulas, on one replica; call in replica context.
+        """The gradients by the formulas above, on one replica; call in replica context.
 
-        The passes run one after another, so that the activations of only one are alive at a time.
+        The passes run one after another, so that only one pass at a time keeps its activations in memory.
 
         Args:
             batch: `images` [B, H, W, 3] and `labels` [B, K].
@@ -90,7 +93,7 @@ class FastAdvPropObjective:
     def _pass_gradients(
         self, term: Term, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], tf.Tensor | None]:
-        """The weighted gradient of one term's mean loss, its metrics, and for the noise term the images' gradient."""
+        """The weighted gradient of one term's mean loss, its metrics, and the images' gradient for the noise term."""
         attacks = term == self._noise
         with tf.GradientTape() as tape:
             if attacks:
@@ -102,20 +105,20 @@ class FastAdvPropObjective:
             (self.trainable_variables, images if attacks else []),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        # The weight comes after the attack, which weight 0 would leave without a direction.
+        # Only the weights' gradient is scaled: weight 0 would leave the attack without a direction.
         return [term.weight * gradient for gradient in gradients], term_metrics(term, loss, labels, logits), ascent
 
     def _balanced(self, main: list[tf.Tensor], auxiliary: list[tf.Tensor], fraction: float) -> list[tf.Tensor]:
-        """Both branches' gradients as one: of the mean over all images for what they share, of each's own elsewhere."""
-        norms = {
+        """Combine the branches' gradients: the mean over images for shared weights, one branch's for batch norms."""
+        batch_norms = {
             branch: {id(variable) for variable in self._model.branch_variables(branch)}
             for branch in (MAIN_BRANCH, self._noise.branch)
         }
 
         def balance(variable: tf.Variable, main_gradient: tf.Tensor, auxiliary_gradient: tf.Tensor) -> tf.Tensor:
-            if id(variable) in norms[MAIN_BRANCH]:
+            if id(variable) in batch_norms[MAIN_BRANCH]:
                 return main_gradient
-            if id(variable) in norms[self._noise.branch]:
+            if id(variable) in batch_norms[self._noise.branch]:
                 return auxiliary_gradient
             return (1.0 - fraction) * main_gradient + fraction * auxiliary_gradient
 
@@ -123,29 +126,29 @@ class FastAdvPropObjective:
 
 
 def shuffle_across_replicas(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Deal the replicas' adversarial images out among them anew; call in replica context.
+    """Redistribute the adversarial images over the replicas at random; call in replica context.
 
-    An attack with statistics of the batch leaves a trace of who was in it: trained on in the same company, adversarial
-    images give their labels away (the paper, on label leaking). One replica has nobody to exchange with.
+    An attack with batch statistics makes each image depend on the others of its batch. If the network is then trained
+    on the same batch, the images reveal their labels (label leaking, as the paper calls it). A single replica keeps its
+    images.
 
-    Every strategy's replica context gathers, but MirroredStrategy's not inside a loop of the step: hence no
-    micro-batches.
+    This needs an all-gather. MirroredStrategy has none inside a loop of the step, so micro-batches are not possible.
 
     Args:
         images: [A, H, W, 3].
         labels: [A, K], of the images.
-        seed: int32 [2]; the first replica's is everybody's.
+        seed: int32 [2]; all replicas use that of the first one.
 
     Returns:
-        As many images, and their labels, of all replicas; together the replicas hold each once.
+        A of all replicas' images, and their labels; every image ends on exactly one replica.
     """
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return images, labels
     count = images.shape[0]
-    seeds, *everybody = (context.all_gather(value, axis=0) for value in (seed[tf.newaxis], images, labels))
+    seeds, *gathered = (context.all_gather(value, axis=0) for value in (seed[tf.newaxis], images, labels))
     order = tf.random.experimental.stateless_shuffle(tf.range(count * context.num_replicas_in_sync), seeds[0])
     first = context.replica_id_in_sync_group * count
-    mine = tf.slice(order, [first], [count])  # [A]
-    images, labels = (tf.gather(value, mine) for value in everybody)
+    own = tf.slice(order, [first], [count])  # [A]
+    images, labels = (tf.gather(value, own) for value in gathered)
     return images, labels

@@ -1,15 +1,15 @@
-"""Stopping between two steps when the system asks for it."""
+"""Stopping a run between two steps on SIGTERM or SIGINT."""
 
 import signal
 import types
 
 
 class Interrupted(Exception):
-    """A run was asked to stop and has saved its state.
+    """A run stopped because of a signal, after it saved its state.
 
     Attributes:
-        signal_number: what asked.
-        step: where it stopped.
+        signal_number: the signal.
+        step: the step of the saved state.
     """
 
     def __init__(self, signal_number: int, step: int) -> None:
@@ -19,9 +19,9 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGINT while it is entered, for the loop to act on between two steps.
+    """A context that records SIGTERM and SIGINT, so that the training loop can stop between two steps.
 
-    A second signal of the same kind acts as it always does: whoever asks twice does not want to wait for the save.
+    A second signal of the same kind has its usual effect, so a user can stop the run without waiting for the save.
     """
 
     DEFAULT = signal.SIGTERM
@@ -32,17 +32,17 @@ class StopRequest:
         self._previous: dict[int, signal.Handlers] = {}
 
     def __enter__(self) -> "StopRequest":
-        """Start to listen."""
+        """Install the signal handlers."""
         for number in self._SIGNALS:
-            self._previous[number] = signal.signal(number, self._note)
+            self._previous[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Put back who listened before."""
+        """Restore the previous handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: types.FrameType | None) -> None:
+    def _record(self, number: int, frame: types.FrameType | None) -> None:
         del frame
         self.signal_number = number
         signal.signal(number, self._previous[number])

@@ -1,4 +1,4 @@
-"""Learning rate as a function of the step: linear warm-up, then one of two staircases, a cosine or a constant."""
+"""The learning rate as a function of the step: linear warm-up, then exponential or step decay, cosine or constant."""
 
 import math
 from typing import Any
@@ -12,15 +12,15 @@ Schedule = tf.keras.optimizers.schedules.LearningRateSchedule
 
 @tf.keras.saving.register_keras_serializable(package="efficientnet_advprop")
 class WarmUp(Schedule):
-    """Linear from 0 to the peak over the first steps, then the decay as if there had been no warm-up.
+    """Linear warm-up from 0 to the peak, then a decay schedule that counts from step 0.
 
-    As in the official `utils.build_learning_rate`, the decay counts from step 0, so the rate may drop at the end of
-    the warm-up: by 0.97^2 after 5 epochs of the official recipe. (The warm-up of Keras' CosineDecay delays the decay.)
+    As in the official `utils.build_learning_rate`, the decay ignores the warm-up, so the rate may drop where the
+    warm-up ends: by 0.97^2 after 5 epochs of the official recipe. (The warm-up of Keras' CosineDecay delays the decay.)
 
     Args:
-        peak: rate that the warm-up leads up to.
-        warmup_steps: its length; step s of it has the rate peak * s / warmup_steps.
-        decay: the schedule from there on; None stays at the peak.
+        peak: the rate at the end of the warm-up.
+        warmup_steps: its length; step s of the warm-up has the rate peak * s / warmup_steps.
+        decay: the schedule after the warm-up; None keeps the peak.
     """
 
     def __init__(self, peak: float, warmup_steps: int, decay: Schedule | None = None) -> None:
@@ -30,7 +30,7 @@ class WarmUp(Schedule):
         self.decay = decay
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
-        """The rate, a float32 scalar, of the update that follows `step` others."""
+        """The rate of the update after `step` earlier ones, a float32 scalar."""
         step = tf.cast(step, tf.float32)
         decayed = tf.constant(self.peak) if self.decay is None else self.decay(step)
         if self.warmup_steps == 0:
@@ -38,7 +38,7 @@ class WarmUp(Schedule):
         return tf.where(step < self.warmup_steps, self.peak * step / self.warmup_steps, decayed)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this schedule again."""
+        """The arguments from which `from_config` rebuilds this schedule."""
         decay = None if self.decay is None else tf.keras.optimizers.schedules.serialize(self.decay)
         return {"peak": self.peak, "warmup_steps": self.warmup_steps, "decay": decay}
 
@@ -52,16 +52,17 @@ class WarmUp(Schedule):
 def learning_rate_schedule(
     spec: OptimizerSpec, global_batch_size: int, steps_per_epoch: float, train_steps: int
 ) -> Schedule:
-    """The schedule of a run, as the official `utils.build_learning_rate` makes it.
+    """The learning rate schedule of a run, as in the official `utils.build_learning_rate`.
 
     Args:
         spec: base rate per 256 images, kind of schedule, warm-up.
-        global_batch_size: clean images per step, by which the base rate is scaled linearly.
-        steps_per_epoch: a fraction (625.57 for ImageNet at 2048); only the warm-up's length is rounded, downwards.
-        train_steps: of the whole run; where the cosine reaches zero.
+        global_batch_size: clean images per step; the base rate is scaled linearly with it.
+        steps_per_epoch: need not be whole (625.57 for ImageNet at 2048). Only the length of the warm-up is rounded,
+            down.
+        train_steps: steps of the whole run; the cosine reaches zero there.
 
     Returns:
-        step -> rate, for the updates from step 0 on.
+        step -> rate; the first update has step 0.
 
     Raises:
         ValueError: for an unknown schedule.
@@ -72,7 +73,7 @@ def learning_rate_schedule(
             peak, steps_per_epoch * spec.lr_decay_epochs, spec.lr_decay_factor, staircase=True
         )
     elif spec.lr_schedule == "step":
-        # Keras' boundaries are the last steps before the rate drops; the first after an epoch's end is rounded upwards.
+        # Keras takes the last step before each drop; the rate drops at the first step after the epoch's end.
         boundaries = [math.ceil(epoch * steps_per_epoch) - 1 for epoch in spec.lr_step_epochs]
         rates = [peak * spec.lr_decay_factor**drops for drops in range(len(boundaries) + 1)]
         decay = tf.keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)

@@ -1,4 +1,4 @@
-"""The training loop: steps on the device, then a look from the host."""
+"""The training loop: steps on the device, then logging, checks, checkpoints and evaluation on the host."""
 
 import dataclasses
 import math
@@ -15,35 +15,47 @@ from efficientnet_advprop.training.state import TrainState
 from efficientnet_advprop.training.step import BAD_IMAGES, StepMetrics, make_replica_step
 
 
-class Watcher(Protocol):
-    """Who is told how the run goes: the progress display, the metrics files."""
+class Callback(Protocol):
+    """Receives the values of a run, such as the progress display and the metrics log do."""
 
     def train_values(self, step: int, values: dict[str, float]) -> None:
-        """Means since the last call, at this step."""
+        """Called after every loop of steps, with the means since the last call."""
 
     def eval_values(self, step: int, values: dict[str, float]) -> None:
-        """Results of an evaluation at this step."""
+        """Called after every evaluation, with its results."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StepLoop:
-    """Compiled steps of one phase.
+    """The compiled steps of one phase.
 
     Attributes:
-        until_step: where the phase ends.
-        run: runs that many steps (a scalar tensor) on the iterator's batches.
-        metrics: fed by `run`.
+        until_step: the step at which the phase ends.
+        run: runs a number of steps (a scalar tensor) on the iterator's batches.
+        metrics: updated by `run`.
     """
 
     until_step: int
     run: Callable[[Iterator[Batch], tf.Tensor], None]
     metrics: StepMetrics
 
+    def advance(self, iterator: Iterator[Batch], step: int, end: int) -> dict[str, float]:
+        """Train from `step` to `end`; returns the means of the steps' scalars.
+
+        Raises:
+            FloatingPointError: when a loss or a gradient is not finite; it names them and the steps.
+        """
+        self.run(iterator, tf.constant(end - step))
+        values, not_finite = self.metrics.take()
+        if not_finite:
+            raise FloatingPointError(f"not finite in steps {step + 1} to {end}: {', '.join(not_finite)}")
+        return values
+
 
 def make_step_loop(
     state: TrainState, recipe: Recipe, strategy: tf.distribute.Strategy, terms: Sequence[Term], until_step: int
 ) -> StepLoop:
-    """The `tf.function` that runs steps of these terms; the number of steps is a tensor, so it is traced once."""
+    """The `tf.function` that runs steps on these terms; it is traced once, as the number of steps is a tensor."""
     replica_step, names = make_replica_step(state, recipe, terms, strategy.num_replicas_in_sync)
     with strategy.scope():
         metrics = StepMetrics((*names, BAD_IMAGES))
@@ -68,28 +80,27 @@ def train(
     checkpoints: Checkpoints,
     evaluate: Callable[[], dict[str, float]] | None,
     last_evaluated_step: int,
-    watchers: Sequence[Watcher],
+    callbacks: Sequence[Callback],
     stop_signal: Callable[[], int | None],
 ) -> None:
     """Train from the state's step to the recipe's last one.
 
     Args:
-        state: what is trained; restored before, if at all.
-        recipe: what to do.
-        strategy: where.
-        iterator_from: the distributed batches from a step on.
+        state: what is trained; a run that resumes has restored it before.
+        recipe: batch size, schedule, phases and cadence.
+        strategy: the devices.
+        iterator_from: step -> the distributed batches from that step on.
         checkpoints: saves before every evaluation, every `steps_per_checkpoint` steps, when stopped and at the end.
-        evaluate: results of the averaged weights, `top1_BRANCH` of every branch among them; None never evaluates.
-        last_evaluated_step: of an earlier process. One that was killed between checkpoint and evaluation owes the
-            evaluation, which is made up for.
-        watchers: told of every loop and evaluation.
-        stop_signal: asked between loops; the signal that wants the run to stop, or None. All workers have to get the
-            same answer.
+        evaluate: evaluates the averaged weights; its results include `top1_BRANCH` of every branch. None disables it.
+        last_evaluated_step: the last step that an earlier process of the run evaluated. If that process was killed
+            between a checkpoint and its evaluation, the evaluation is run first.
+        callbacks: receive the values of every loop and evaluation.
+        stop_signal: called between loops; returns the signal that asks the run to stop, or None. All workers have to
+            get the same result.
 
     Raises:
-        FloatingPointError: when a loss or a gradient is not finite; it names them and the steps. What was saved before
-            stays.
-        Interrupted: when asked to stop; the state is saved.
+        FloatingPointError: when a loss or a gradient is not finite; earlier checkpoints are kept.
+        Interrupted: when a signal stopped the run; the state is saved.
     """
     total_steps, cadence = recipe.total_steps, recipe.cadence
     step = saved_step = state.step
@@ -106,30 +117,26 @@ def train(
         if evaluate is not None and is_eval_step and step > last_evaluated_step:
             results = evaluate()
             checkpoints.save_if_best(results)
-            for watcher in watchers:
-                watcher.eval_values(step, results)
+            for callback in callbacks:
+                callback.eval_values(step, results)
         if step >= total_steps:
             return
         if loop is None or step >= loop.until_step:
-            terms, until_step = _phase_at(recipe, step)
-            loop = make_step_loop(state, recipe, strategy, terms, until_step)
+            loop = make_step_loop(state, recipe, strategy, *_phase_at(recipe, step))
         next_eval = (step // cadence.steps_per_eval + 1) * cadence.steps_per_eval
         end = min(step + cadence.iterations_per_loop, next_eval, loop.until_step, total_steps)
-        loop.run(iterator, tf.constant(end - step))
-        values, not_finite = loop.metrics.take()
-        if not_finite:
-            raise FloatingPointError(f"not finite in steps {step + 1} to {end}: {', '.join(not_finite)}")
+        values = loop.advance(iterator, step, end)
         step = end
-        for watcher in watchers:
-            watcher.train_values(step, {**values, "learning_rate": state.learning_rate()})
+        for callback in callbacks:
+            callback.train_values(step, {**values, "learning_rate": state.learning_rate()})
 
 
 def _phase_at(recipe: Recipe, step: int) -> tuple[tuple[Term, ...], int]:
-    """The terms in force at a step, and the step at which they end."""
+    """The terms of the phase that a step belongs to, and the step at which the phase ends."""
     for phase in recipe.phases:
         until = recipe.total_steps
         if phase.until_epoch is not None:
-            # Rounded first: the product of 2 steps may be 2.0000000001, which is not a third one.
+            # Rounded first: the product may be 2.0000000001, and its ceiling 3 instead of 2.
             until = min(until, math.ceil(round(phase.until_epoch * recipe.steps_per_epoch, 6)))
         if step < until:
             return phase.terms, until

@@ -1,4 +1,4 @@
-"""The losses that the terms of a scheme name, and what their attacks raise."""
+"""The losses of a scheme's terms by name, and the losses that their attacks maximise."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ from efficientnet_advprop.recipes import CLEAN, CROSS_ENTROPY, KL_FROM_CLEAN, At
 
 @dataclasses.dataclass(frozen=True)
 class TermLoss:
-    """A loss of a term.
+    """The loss of a term, and that of its attack.
 
     Attributes:
-        mean: (name of the term; logits [B, K] by term, of all terms that share its pass; labels [B, K]; label
-            smoothing) -> the term's mean loss, a scalar.
-        attacked: (logits_fn; images [B, H, W, 3] that the attack starts from; labels [B, K]; the attack; seed [2];
-            label smoothing) -> the loss [B] that the attack raises, as a function of the images.
+        mean: (name of the term; logits [B, K] by term, of all terms in the same pass; labels [B, K]; label smoothing)
+            -> the term's mean loss, a scalar.
+        attacked: (logits_fn; images [B, H, W, 3] before the attack; labels [B, K]; the attack; seed [2]; label
+            smoothing) -> the loss [B] that the attack maximises, as a function of the images.
     """
 
     mean: Callable[[str, Mapping[str, tf.Tensor], tf.Tensor, float], tf.Tensor]
@@ -25,21 +25,21 @@ class TermLoss:
 
 
 def mean_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float) -> tf.Tensor:
-    """[B, K], [B, K] -> scalar."""
+    """The mean over the batch: [B, K], [B, K] -> scalar."""
     return tf.reduce_mean(
         tf.keras.losses.categorical_crossentropy(labels, logits, from_logits=True, label_smoothing=label_smoothing)
     )
 
 
 def kl_divergence(reference: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """KL(reference || other) of the predictions of two sets of logits, sum_k p_k (log p_k - log q_k).
+    """KL(p || q) = sum_k p_k (log p_k - log q_k) of each image, where p and q are the softmax of two sets of logits.
 
     Args:
         reference: logits [B, K] of p.
-        logits: [B, K] of q.
+        logits: logits [B, K] of q.
 
     Returns:
-        [B]; gradients flow into both.
+        [B], differentiable with respect to both.
     """
     log_p, log_q = tf.nn.log_softmax(reference), tf.nn.log_softmax(logits)
     return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
@@ -48,7 +48,7 @@ def kl_divergence(reference: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 def _mean_kl_from_clean(
     name: str, logits: Mapping[str, tf.Tensor], labels: tf.Tensor, label_smoothing: float
 ) -> tf.Tensor:
-    """Labels and their smoothing have no part in it."""
+    """The labels and their smoothing are not used."""
     del labels, label_smoothing
     return tf.reduce_mean(kl_divergence(logits[CLEAN], logits[name]))
 
@@ -61,7 +61,7 @@ def _attacked_kl_from_clean(
     seed: tf.Tensor,
     label_smoothing: float,
 ) -> LossFunction:
-    """The divergence from the predictions on the images as they are, which stay fixed."""
+    """The divergence from the predictions on the unperturbed images, which are constant during the attack."""
     del labels, spec, seed, label_smoothing
     reference = tf.stop_gradient(logits_fn(images))
     return lambda moved: kl_divergence(reference, logits_fn(moved))

@@ -1,4 +1,4 @@
-"""An estimate of what a training step needs, to be read before the device runs out of it."""
+"""An estimate of the memory of a training step, printed before the device may run out of it."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ class MemoryEstimate:
     """Bytes per replica.
 
     Attributes:
-        activations: kept by the largest forward pass for its backward pass; passes run one after another.
+        activations: of the largest forward pass, kept for its backward pass; passes run one after another.
         variables: weights, averages, optimizer slots, and one set of gradients.
     """
 
@@ -30,12 +30,12 @@ class MemoryEstimate:
 
 
 def estimate_memory(state: TrainState, recipe: Recipe, num_replicas: int, remat: bool) -> MemoryEstimate:
-    """Estimate a step's memory from shapes alone; workspaces and fragmentation come on top.
+    """Estimate a step's memory from shapes alone; it does not include workspaces and fragmentation.
 
     Args:
-        state: whose variables are counted.
-        recipe: batch, micro-batches, image size and scheme.
-        num_replicas: over which the batch is spread.
+        state: its variables are counted.
+        recipe: batch size, micro-batches, image size and scheme.
+        num_replicas: number of replicas that divide the global batch.
         remat: whether activations are recomputed.
     """
     images = recipe.train_batch_size // num_replicas // recipe.micro_batches

@@ -1,7 +1,7 @@
 """The loss of a scheme and its gradient: one forward and one backward pass per branch.
 
-Total loss = sum over terms of weight * mean loss (the paper's sum over clean and adversarial images, not their mean) +
-weight decay. Terms that share a branch run as one batch, so that its batch norm sees their mixture.
+Total loss = sum over terms of weight * mean loss + weight decay. As in the paper the losses of clean and adversarial
+images are added, not averaged. Terms that share a branch run as one batch, so their batch statistics are joint.
 """
 
 import dataclasses
@@ -20,56 +20,56 @@ Batch = Mapping[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class BranchPass:
-    """The terms that run as one batch through a branch."""
+    """The terms that run through one branch, as one batch."""
 
     branch: str
     terms: tuple[Term, ...]
 
 
 def branch_passes(terms: Iterable[Term]) -> tuple[BranchPass, ...]:
-    """Terms by branch, in order of first appearance."""
+    """The terms grouped by branch, in the order in which branches first appear."""
     by_branch: dict[str, list[Term]] = {}
     for term in terms:
         by_branch.setdefault(term.branch, []).append(term)
     return tuple(BranchPass(branch, tuple(group)) for branch, group in by_branch.items())
 
 
-class Gradients(Protocol):
-    """An objective: what the step asks for the gradient of a batch.
+class Objective(Protocol):
+    """Computes the gradient of a training batch.
 
     Attributes:
-        trainable_variables: what it differentiates by.
-        metric_names: names of the scalars it returns.
+        trainable_variables: the variables it differentiates with respect to.
+        metric_names: names of the scalars that `gradients` returns.
     """
 
     trainable_variables: list[tf.Variable]
     metric_names: tuple[str, ...]
 
     def gradients(self, batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """The gradient by each of the variables, and scalars by metric name, on one replica."""
+        """The gradient for each of the variables, and scalars by metric name, on one replica."""
 
     def images_at_once(self, batch_size: int) -> int:
-        """Images of the largest pass over a batch of this size."""
+        """Number of images in the largest pass over a batch of this size."""
 
 
 def metric_names(terms: Iterable[Term]) -> tuple[str, ...]:
-    """Names of what is logged of these terms."""
+    """Names of the logged scalars of these terms."""
     return tuple(f"{quantity}/{term.name}" for term in terms for quantity in ("loss", "top1"))
 
 
 def term_metrics(term: Term, loss: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    """What is logged of a term: its mean loss and the accuracy of its logits [B, K] on labels [B, K]."""
+    """The logged scalars of a term: its mean loss, and the top-1 accuracy of its logits [B, K] on labels [B, K]."""
     top1 = tf.reduce_mean(tf.keras.metrics.categorical_accuracy(labels, logits))
     return dict(zip(metric_names([term]), (loss, top1), strict=True))
 
 
-class Objective:
-    """The terms of a phase on one model.
+class TermsObjective:
+    """The weighted sum of the terms of a phase.
 
     Args:
         model: called as `model(images, training, branch, statistics, seed)`.
-        terms: the summands.
-        label_smoothing: of every cross-entropy, attacked or not.
+        terms: of the phase.
+        label_smoothing: of every cross-entropy, in the loss and in the attack.
     """
 
     def __init__(self, model: tf.keras.Model, terms: Sequence[Term], label_smoothing: float) -> None:
@@ -79,22 +79,22 @@ class Objective:
         self.metric_names = metric_names(term for branch_pass in self._passes for term in branch_pass.terms)
 
     def images_at_once(self, batch_size: int) -> int:
-        """Images of the largest pass over a batch of this size."""
+        """Number of images in the largest pass over a batch of this size."""
         return batch_size * max(len(branch_pass.terms) for branch_pass in self._passes)
 
     @property
     def trainable_variables(self) -> list[tf.Variable]:
-        """What `gradients` differentiates by, in its order."""
+        """The variables that `gradients` differentiates with respect to, in its order."""
         return self._model.trainable_variables
 
     def gradients(self, batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        """Gradient and values of the weighted sum of the terms, on one replica.
+        """The gradient of the weighted sum of the terms, and their metrics, on one replica.
 
-        Each branch's backward pass ends before the next branch's forward pass begins, so that the activations of only
-        one pass are alive at a time.
+        Each branch's backward pass ends before the next branch's forward pass begins, so that only one pass at a time
+        keeps its activations in memory.
 
         Args:
-            batch: the views that the terms name, each [B, H, W, 3], and `labels` [B, K].
+            batch: the views of the terms, each [B, H, W, 3], and `labels` [B, K].
             seed: int32 [2].
 
         Returns:
@@ -103,7 +103,7 @@ class Objective:
         total: list[tf.Tensor] = []
         metrics: dict[str, tf.Tensor] = {}
         for index, branch_pass in enumerate(self._passes):
-            # One edge to wait for: every operation of the pass gets an edge for each name in this list.
+            # Grouped into one operation: every operation of the pass gets a control edge per element of this list.
             with tf.control_dependencies([tf.group(*total)]):
                 gradients, values = self._pass_gradients(branch_pass, batch, fold(seed, index))
             total = [a + b for a, b in zip(total, gradients, strict=True)] if total else gradients
@@ -128,7 +128,7 @@ class Objective:
                 for term in terms
             }
             loss = tf.add_n([term.weight * losses[term] for term in terms])
-        # A branch's pass leaves the other branches' norms alone: zero, not None.
+        # A pass does not use the other branches' batch norms: their gradient is zero, not None.
         gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         metrics = {}
         for term in terms:
@@ -136,9 +136,9 @@ class Objective:
         return gradients, metrics
 
     def _term_images(self, term: Term, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
-        """The images of a term [B, H, W, 3], made adversarial if it has an attack.
+        """The images of a term, [B, H, W, 3], adversarial if it has an attack.
 
-        The attack runs through the term's own branch, with dropout and drop connect off.
+        The attack uses the term's own branch, without dropout and drop connect.
         """
         images, spec = batch[term.view], term.attack
         if spec is None:
@@ -154,18 +154,18 @@ class Objective:
 
 
 def micro_batch_gradients(
-    objective: Gradients, batch: Batch, seed: tf.Tensor, micro_batches: int
+    objective: Objective, batch: Batch, seed: tf.Tensor, micro_batches: int
 ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-    """`objective.gradients`, averaged over equal pieces of the batch that run one after another.
+    """`objective.gradients`, averaged over micro-batches that run one after another.
 
-    Memory is that of one piece plus one set of gradients. Batch statistics are those of each piece, and the moving
-    statistics move once per piece.
+    The memory is that of one micro-batch plus one set of gradients. Batch statistics are those of each micro-batch, and
+    the moving statistics are updated once per micro-batch.
 
     Args:
-        objective: whose gradient is wanted.
+        objective: computes the gradient of a micro-batch.
         batch: [B, ...] each; B is a multiple of `micro_batches`.
         seed: int32 [2].
-        micro_batches: number of pieces.
+        micro_batches: number of equal pieces of the batch.
 
     Returns:
         As `Objective.gradients`.

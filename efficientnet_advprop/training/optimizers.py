@@ -1,4 +1,4 @@
-"""Optimizers by name, RMSProp and momentum with TF1 semantics among them, and the weight decay of the loss."""
+"""The optimizers of recipes, RMSProp and momentum with TF1 semantics among them, and the weight decay loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,23 +9,23 @@ from efficientnet_advprop.recipes import OptimizerSpec
 
 LearningRate = float | tf.keras.optimizers.schedules.LearningRateSchedule
 
-# Where Keras sees a GPU, it would compile the update of every variable with XLA, each on its own (hundreds for a deep
-# network) and not under every strategy. Off, an update runs the same kernels everywhere and repeats bit for bit.
+# With a GPU, Keras would compile the update of every variable with XLA on its own (hundreds for a deep network), under
+# some strategies only. Without compilation the same kernels run everywhere, and updates are bit-reproducible.
 _JIT_COMPILE = False
 
 
 class _TF1Optimizer(tf.keras.optimizers.Optimizer):
-    """What the two optimizers with a TF1 kernel share; gradients are dense, slots float32 like their variables.
+    """Base of the two optimizers that use a TF1 kernel; gradients are dense, slots float32 like their variables.
 
-    TF1's optimizers are thin wrappers of one kernel per variable. Calling the same kernel makes the results equal by
-    construction, on CPU, GPU and TPU, in one pass over the memory.
+    TF1's optimizers call one kernel per variable. Calling the same kernel gives the same results, on CPU, GPU and TPU,
+    in one pass over the memory.
     """
 
     def __init__(
         self,
         learning_rate: LearningRate,
         name: str,
-        weight_decay: float | None = None,  # the base class' own default, 0, would rewrite every variable in vain
+        weight_decay: float | None = None,  # the base class's default, 0, would rewrite every variable without effect
         jit_compile: bool = _JIT_COMPILE,
         **kwargs: Any,
     ) -> None:
@@ -33,7 +33,7 @@ class _TF1Optimizer(tf.keras.optimizers.Optimizer):
         self._learning_rate = self._build_learning_rate(learning_rate)
 
     def build(self, var_list: Sequence[tf.Variable]) -> None:
-        """Create the slots of each variable, once; call it in the strategy's scope."""
+        """Create the slots of each variable, once; call in the strategy's scope."""
         super().build(var_list)
         if not getattr(self, "_built", False):
             self._built = True
@@ -43,11 +43,11 @@ class _TF1Optimizer(tf.keras.optimizers.Optimizer):
         self._momentums = [self.add_variable_from_reference(variable, "momentum") for variable in var_list]
 
     def _rate_and_index(self, variable: tf.Variable) -> tuple[tf.Tensor, int]:
-        """The learning rate in the variable's type, and the position of its slots."""
+        """The learning rate in the variable's type, and the index of the variable's slots."""
         return tf.cast(self.learning_rate, variable.dtype), self._index_dict[self._var_key(variable)]
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this optimizer again."""
+        """The arguments from which `from_config` rebuilds this optimizer."""
         return {**super().get_config(), "learning_rate": self._serialize_hyperparameter(self._learning_rate)}
 
 
@@ -59,14 +59,14 @@ class RMSPropTF1(_TF1Optimizer):
         accumulated = momentum * accumulated + learning_rate * gradient / sqrt(mean_square + epsilon)
         variable -= accumulated
 
-    Keras' RMSprop starts the mean square at zeros, so small gradients, divided by their own size from the first step
-    on, make far larger first moves.
+    Keras' RMSprop starts the mean square at zeros. Its first updates divide a gradient by about its own size, so small
+    gradients make far larger first updates than with TF1.
 
     Args:
         learning_rate: rate or schedule.
-        decay: share of the old mean square kept per update.
-        momentum: share of the last move repeated.
-        epsilon: added to the mean square inside the root.
+        decay: fraction of the old mean square kept per update.
+        momentum: fraction of the last update that is repeated.
+        epsilon: added to the mean square inside the square root.
         name: of the optimizer.
         **kwargs: of `tf.keras.optimizers.Optimizer`.
     """
@@ -95,7 +95,7 @@ class RMSPropTF1(_TF1Optimizer):
         ]
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one variable by a gradient of its shape."""
+        """Update one variable with a gradient of its shape."""
         rate, index = self._rate_and_index(variable)
         tf.raw_ops.ResourceApplyRMSProp(
             var=variable.handle,
@@ -109,7 +109,7 @@ class RMSPropTF1(_TF1Optimizer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this optimizer again."""
+        """The arguments from which `from_config` rebuilds this optimizer."""
         return {**super().get_config(), "decay": self.decay, "momentum": self.momentum, "epsilon": self.epsilon}
 
 
@@ -120,13 +120,13 @@ class MomentumTF1(_TF1Optimizer):
         accumulated = momentum * accumulated + gradient
         variable -= learning_rate * accumulated
 
-    Keras' SGD accumulates learning_rate * gradient instead. The two agree while the rate is constant; when it drops,
-    Keras goes on at the old rate for about 1 / (1 - momentum) steps. Both the official trainer and the ResNet recipes
-    of others were tuned without that lag.
+    Keras' SGD accumulates learning_rate * gradient instead. The two are equal while the rate is constant. After a drop,
+    Keras follows the old rate for about 1 / (1 - momentum) steps. The official trainer and published ResNet recipes
+    were tuned without that delay.
 
     Args:
         learning_rate: rate or schedule.
-        momentum: share of the accumulated gradient kept per update.
+        momentum: fraction of the accumulated gradient kept per update.
         name: of the optimizer.
         **kwargs: of `tf.keras.optimizers.Optimizer`.
     """
@@ -138,7 +138,7 @@ class MomentumTF1(_TF1Optimizer):
         self.momentum = momentum
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one variable by a gradient of its shape."""
+        """Update one variable with a gradient of its shape."""
         rate, index = self._rate_and_index(variable)
         tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle,
@@ -149,7 +149,7 @@ class MomentumTF1(_TF1Optimizer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this optimizer again."""
+        """The arguments from which `from_config` rebuilds this optimizer."""
         return {**super().get_config(), "momentum": self.momentum}
 
 
@@ -161,10 +161,10 @@ def build_optimizer(
     In replica context, its `apply_gradients` sums the gradients over replicas.
 
     Args:
-        spec: which one, and its constants.
+        spec: the optimizer's name and constants.
         learning_rate: rate or schedule.
-        undecayed: variables that adamw's decoupled decay leaves alone. All others decay through the loss instead
-            (`weight_decay_loss`), as in the official trainer.
+        undecayed: variables that adamw's decoupled weight decay excludes. The other optimizers decay weights through
+            the loss (`weight_decay_loss`), as in the official trainer.
 
     Raises:
         ValueError: for an unknown optimizer.
@@ -183,10 +183,10 @@ def build_optimizer(
 
 
 def weight_decay_loss(variables: Sequence[tf.Variable], factor: float) -> tf.Tensor:
-    """Factor times the sum of half the squared norms (`tf.nn.l2_loss`), a float32 scalar, as the official code has it.
+    """Factor times the sum of half the squared L2 norms (`tf.nn.l2_loss`), as in the official code; a float32 scalar.
 
     Args:
-        variables: what decays; without any, the loss is 0.
+        variables: the decayed variables; the loss of none is 0.
         factor: `OptimizerSpec.weight_decay`.
     """
     if not variables:

@@ -1,4 +1,4 @@
-"""A run's folder: the recipe it was started with and the summary it ends with."""
+"""The folder of a run: its recipe and its summary."""
 
 import json
 import os
@@ -16,9 +16,9 @@ BEST_FOLDER = "best"
 
 
 def check(model_dir: str, recipe: Recipe) -> None:
-    """Refuse a folder in which a run of another recipe has left results; changes nothing.
+    """Refuse a folder that holds results of another recipe; writes nothing.
 
-    A recorded recipe that never reached its first checkpoint (out of memory, say) binds nobody.
+    A run without a checkpoint (after an out-of-memory error, for example) has no results: its recipe may be replaced.
 
     Raises:
         RecipeError: naming every difference.
@@ -39,19 +39,19 @@ def holds_run(model_dir: str) -> bool:
 
 
 def has_results(model_dir: str) -> bool:
-    """Whether a run in this folder has come to its first checkpoint."""
+    """Whether a run in this folder has reached its first checkpoint."""
     return holds_run(model_dir) and (_exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE))
 
 
 def remove_checkpoints(model_dir: str) -> None:
-    """Remove the weights of a run whose results are all that is needed."""
+    """Remove the checkpoints of a run; its recipe, metrics and summary stay."""
     for name in (CHECKPOINT_FOLDER, BEST_FOLDER):
         if _exists(model_dir, name):
             tf.io.gfile.rmtree(os.path.join(model_dir, name))
 
 
 def require_writable_file(what: str, path: str) -> None:
-    """Refuse a file that cannot be written, before the work whose result it takes.
+    """Refuse a file that cannot be written, before the work whose result goes there.
 
     Raises:
         RecipeError: naming the flag and the file.
@@ -62,7 +62,7 @@ def require_writable_file(what: str, path: str) -> None:
 
 
 def record_recipe(model_dir: str, recipe: Recipe) -> None:
-    """Make the folder this recipe's.
+    """Write the recipe into the folder of its run.
 
     Raises:
         RecipeError: when the folder cannot be written.
@@ -86,12 +86,12 @@ def recorded_recipe(model_dir: str) -> Recipe:
 
 
 def write_summary(model_dir: str, summary: dict[str, Any]) -> None:
-    """Record the end of a run."""
+    """Write the summary of a finished run."""
     write_atomic(os.path.join(model_dir, SUMMARY_FILE), json.dumps(summary, indent=2) + "\n")
 
 
 def read_summary(model_dir: str) -> dict[str, Any] | None:
-    """The record of the end of a run, or None before it.
+    """The summary of a finished run; None if the run is not finished.
 
     Raises:
         RecipeError: when it cannot be read.
@@ -100,7 +100,7 @@ def read_summary(model_dir: str) -> dict[str, Any] | None:
 
 
 def read_json(path: str, required: tuple[str, ...]) -> dict[str, Any] | None:
-    """A JSON object with these keys, or None when there is no such file.
+    """A JSON object that has the required keys; None when there is no such file.
 
     Raises:
         RecipeError: when the file holds anything else.
@@ -117,7 +117,7 @@ def read_json(path: str, required: tuple[str, ...]) -> dict[str, Any] | None:
 
 
 def require_writable(what: str, folder: str) -> None:
-    """Refuse a folder that cannot be written, hours before it is needed.
+    """Refuse a folder that cannot be written, before the work whose results go there.
 
     Raises:
         RecipeError: naming the flag and the folder.
@@ -130,14 +130,14 @@ def require_writable(what: str, folder: str) -> None:
     write_or_refuse(what, folder, name, "")
     tf.io.gfile.remove(os.path.join(folder, name))
     if is_new and tf.io.gfile.exists(missing):
-        tf.io.gfile.rmtree(missing)  # what may come to nothing leaves nothing behind
+        tf.io.gfile.rmtree(missing)  # the work may still be refused: leave no empty folder
 
 
 def write_or_refuse(what: str, folder: str, name: str, text: str) -> None:
     """Write a file into a folder that a user named.
 
     Raises:
-        RecipeError: when the folder cannot be written; `what` names the flag.
+        RecipeError: when the folder cannot be written; the message starts with `what`, the name of the flag.
     """
     try:
         write_atomic(os.path.join(folder, name), text)

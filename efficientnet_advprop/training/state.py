@@ -1,4 +1,4 @@
-"""What training moves: the weights, their average, the optimizer."""
+"""The training state: the weights, their moving average, the optimizer."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from efficientnet_advprop.training.optimizers import build_optimizer
 
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """The variables of a run and the objects that hold them.
+    """The objects that hold the variables of a run.
 
     Attributes:
         model: the network that is trained.
         average_model: the same network with averaged weights and statistics; evaluation and export use it.
         optimizer: its `iterations` is the global step.
-        moving_average: moves `average_model` after `model`.
+        moving_average: updates `average_model` from `model`.
     """
 
     model: tf.keras.Model
@@ -29,21 +29,21 @@ class TrainState:
 
     @property
     def step(self) -> int:
-        """Updates made so far."""
+        """Number of updates so far."""
         return int(self.optimizer.iterations.numpy())
 
     def learning_rate(self) -> float:
-        """The rate of the last update, or of the first when none was made."""
+        """The rate of the last update; before any update, that of the first."""
         return float(self.optimizer.learning_rate.numpy())
 
 
 def create_train_state(
     strategy: tf.distribute.Strategy, make_model: Callable[[], tf.keras.Model], recipe: Recipe
 ) -> TrainState:
-    """Fresh weights, their average (equal to them at first) and an optimizer, on the strategy's devices.
+    """New weights, their average (equal to them at first) and an optimizer, on the strategy's devices.
 
     Args:
-        strategy: where the variables live.
+        strategy: the devices that hold the variables.
         make_model: builds the network with all its branches.
         recipe: optimizer, schedule and seed.
     """

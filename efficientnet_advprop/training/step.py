@@ -1,4 +1,4 @@
-"""One training step, and the loop of steps that runs on the device."""
+"""One training step: gradient, weight decay, update, moving average, metrics."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 from efficientnet_advprop.randomness import replica_seed
 from efficientnet_advprop.recipes import Recipe, Term, scheme_named
 from efficientnet_advprop.training.fast_advprop import FastAdvPropObjective
-from efficientnet_advprop.training.objective import Batch, Gradients, Objective, micro_batch_gradients
+from efficientnet_advprop.training.objective import Batch, Objective, TermsObjective, micro_batch_gradients
 from efficientnet_advprop.training.optimizers import weight_decay_loss
 from efficientnet_advprop.training.state import TrainState
 
@@ -17,7 +17,7 @@ BAD_IMAGES = "bad_images"
 
 
 class StepMetrics:
-    """Means of a step's scalars since the last look, over steps and replicas; of bad images the number."""
+    """Means of the steps' scalars over steps and replicas; for bad images their number."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._means = {
@@ -32,10 +32,10 @@ class StepMetrics:
             self._not_finite[name].update_state(tf.cast(~tf.math.is_finite(value), tf.float32))
 
     def take(self) -> tuple[dict[str, float], list[str]]:
-        """The means since the last call, and what stopped being finite first; starts afresh. Call on the host.
+        """The means since the last call, and the names that were not finite first; resets both. Call on the host.
 
-        A loss that is not finite spoils the weights, and with them every value of the next step: the one that was not
-        finite for the most steps is where it began.
+        A loss that is not finite makes the weights, and with them every value of the next step, not finite. The values
+        that were not finite in the most steps are therefore the first ones.
         """
         values = {name: float(mean.result()) for name, mean in self._means.items()}
         counts = {name: float(count.result()) for name, count in self._not_finite.items()}
@@ -45,38 +45,38 @@ class StepMetrics:
         return values, [name for name, count in counts.items() if count and count == most]
 
 
-# By the names that schemes give.
-OBJECTIVES: dict[str, Callable[[tf.keras.Model, Sequence[Term], Recipe], Gradients]] = {
-    "terms": lambda model, terms, recipe: Objective(model, terms, recipe.label_smoothing),
+# By the name in `Scheme.objective`.
+OBJECTIVES: dict[str, Callable[[tf.keras.Model, Sequence[Term], Recipe], Objective]] = {
+    "terms": lambda model, terms, recipe: TermsObjective(model, terms, recipe.label_smoothing),
     "fast_advprop": FastAdvPropObjective,
 }
 
 
-def make_objective(model: tf.keras.Model, recipe: Recipe, terms: Sequence[Term]) -> Gradients:
-    """The objective of the recipe's scheme, of these terms."""
+def make_objective(model: tf.keras.Model, recipe: Recipe, terms: Sequence[Term]) -> Objective:
+    """The objective of the recipe's scheme for the terms of one phase."""
     return OBJECTIVES[scheme_named(recipe.scheme).objective](model, terms, recipe)
 
 
 def make_replica_step(
     state: TrainState, recipe: Recipe, terms: Sequence[Term], num_replicas: int
 ) -> tuple[Callable[[Batch], dict[str, tf.Tensor]], tuple[str, ...]]:
-    """The step that each replica runs on its share of the batch.
+    """The step that each replica runs on its part of the global batch.
 
     Args:
-        state: what the step moves.
+        state: what the step updates.
         recipe: scheme, label smoothing, weight decay, micro-batches, seed.
-        terms: of the phase in force.
-        num_replicas: over which the global batch is spread.
+        terms: of the current phase.
+        num_replicas: number of replicas that divide the global batch.
 
     Returns:
-        The step, batch -> scalars by name, and those names.
+        The step, (a replica's batch) -> scalars by name, and the names of these scalars.
     """
     objective = make_objective(state.model, recipe, terms)
     decay_factor = 0.0 if recipe.optimizer.optimizer == "adamw" else recipe.optimizer.weight_decay
     variables = objective.trainable_variables
     decayed = state.model.decayed_variables(recipe.optimizer.decay_batch_norm) if decay_factor else []
 
-    # Nothing here is for autograph to rewrite, and on deep networks its pass over every layer is slow.
+    # The step has no Python control flow for autograph, whose pass over every layer of a deep network is slow.
     @tf.autograph.experimental.do_not_convert
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         seed = replica_seed(recipe.seed, state.optimizer.iterations)
@@ -88,9 +88,9 @@ def make_replica_step(
         )
         gradients = [a + b for a, b in zip(gradients, decay_gradients, strict=True)]
         metrics[GRADIENT_NORM] = tf.linalg.global_norm(gradients)
-        # apply_gradients sums over replicas; each contributes its share of the mean.
-        shares = [gradient / num_replicas for gradient in gradients]
-        state.optimizer.apply_gradients(zip(shares, variables, strict=True))
+        # apply_gradients sums over replicas; divided first, the sum is the mean.
+        summands = [gradient / num_replicas for gradient in gradients]
+        state.optimizer.apply_gradients(zip(summands, variables, strict=True))
         state.moving_average.update(state.optimizer.iterations)
         return metrics
 

@@ -1,4 +1,4 @@
-"""The families of networks: every module in this folder is one, and nothing else lists them."""
+"""The families of networks. Every module in this folder defines one; there is no other list."""
 
 import importlib
 import pkgutil
@@ -24,7 +24,7 @@ def family_of(model: str) -> Family:
 
 
 def named_network(model: str) -> NamedNetwork:
-    """What is known of a network.
+    """A network with its published results.
 
     Raises:
         RecipeError: as `family_of`.

@@ -22,9 +22,10 @@ def _named(
     advprop: float | None = None,
     **known: Any,
 ) -> NamedNetwork:
-    """Vanilla's and AdvProp's top-1 are those of figure 4 and of the talk's table.
+    """The top-1 of vanilla and AdvProp is that of figure 4 and of the table in the talk.
 
-    The paper's other schemes were trained with PGD5 throughout, which is not the attack of B0 to B3 here.
+    The paper trained its other schemes with PGD5 only, which is not the attack of B0 to B3 here, so their top-1 is left
+    out.
     """
     top1 = {"vanilla": vanilla, "advprop": advprop}
     return NamedNetwork(
@@ -52,17 +53,17 @@ FAMILY = Family(
         _named("b6", 1.8, 2.6, 528, 0.5, 84.2, 84.8, is_deep=True),
         _named("b7", 2.0, 3.1, 600, 0.5, 84.5, 85.2, is_deep=True, measured=_B7_MEASURED),
         _named("b8", 2.2, 3.6, 672, 0.5, 84.8, 85.5, is_deep=True),
-        # Not one of the paper's networks; named because Noisy Student weights of it exist.
+        # Not a network of the paper; listed because there are Noisy Student weights for it.
         _named("l2", 4.3, 5.3, 800, 0.5, is_deep=True),
     ),
-    # The paper's: EfficientNet's own settings, with AutoAugment.
+    # As in the paper: the settings of EfficientNet, with AutoAugment.
     imagenet=ImagenetTraining(
         data=dataclasses.replace(IMAGENET, augment_name="autoaugment"),
         optimizer=OptimizerSpec(),
         train_batch_size=2048,
         train_epochs=350.0,
         label_smoothing=0.1,
-        # As the official trainer.
+        # As in the official trainer.
         steps_per_eval=6255,
         steps_per_checkpoint=1251,
         source="Xie et al., CVPR 2020, figure 4; constants of the official EfficientNet trainer",

@@ -1,7 +1,7 @@
 """ResNet-50, 101, 152 and 200.
 
-Sources: He et al., arXiv 1512.03385, with the constants of torchvision, which the PyTorch re-implementation of AdvProp
-uses; the talk of Xie et al. at CVPR 2020 for the accuracies.
+Sources: He et al., arXiv 1512.03385; torchvision for the constants, as in the PyTorch re-implementation of AdvProp; the
+talk of Xie et al. at CVPR 2020 for the accuracies.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ def _named(layers: int, vanilla: float, advprop: float, **known: Any) -> NamedNe
         batch_norm_momentum=0.9,
         batch_norm_epsilon=1e-5,
         preprocessing="imagenet",
-        classifier_init_scale=0.7,  # with 1000 classes PyTorch's bound for the 2048 features, 1 / sqrt(2048)
+        classifier_init_scale=0.7,  # for 1000 classes: PyTorch's bound 1 / sqrt(2048) for 2048 features
     )
     return NamedNetwork(spec, published_top1={"vanilla": vanilla, "advprop": advprop}, **known)
 
@@ -37,7 +37,7 @@ FAMILY = Family(
         _named(152, 79.0, 79.8, is_deep=True),
         _named(200, 79.3, 80.1, is_deep=True),
     ),
-    # He et al.'s as the PyTorch re-implementation, which the authors guided, has it.
+    # He et al.'s, as in the PyTorch re-implementation, which the authors of AdvProp advised.
     imagenet=ImagenetTraining(
         data=dataclasses.replace(IMAGENET, eval_crop="0.875", resize="bilinear"),
         optimizer=OptimizerSpec(
