@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import tensorflow as tf
-from absl import app, logging
-from absl import flags as absl_flags
+from absl import app, flags as absl_flags, logging
 
 import flags
 import tpu_utils

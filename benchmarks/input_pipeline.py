@@ -15,8 +15,7 @@ from collections.abc import Callable
 
 import tabulate
 import tensorflow as tf
-from absl import app
-from absl import flags as absl_flags
+from absl import app, flags as absl_flags
 
 from efficientnet_advprop.data import eval_dataset, train_dataset
 from efficientnet_advprop.data.class_folders import ClassFolderSource

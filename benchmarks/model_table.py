@@ -12,8 +12,7 @@ from collections.abc import Iterable
 
 import tabulate
 import tensorflow as tf
-from absl import app
-from absl import flags as absl_flags
+from absl import app, flags as absl_flags
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization
 from efficientnet_advprop.models import Network, build_model

@@ -16,8 +16,7 @@ import tempfile
 import numpy as np
 import tabulate
 import tensorflow as tf
-from absl import app
-from absl import flags as absl_flags
+from absl import app, flags as absl_flags
 
 from benchmarks.timing import Step, take_turns
 from efficientnet_advprop.data import class_names
