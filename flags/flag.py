@@ -9,6 +9,12 @@ from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, Benchmark
 TRAINING = ("train_and_eval", "train")
 READING = ("eval", "predict", "export")  # of trained weights: a run's, or those of --init_checkpoint
 MODES = (*TRAINING, *READING, "check_data", "study", "compare")
+# Groups of modes. Reading modes compare a value with the recorded one; check_data draws training images.
+LOOP = (*TRAINING, "study")
+RUN = (*TRAINING, *READING)
+RUNS = (*RUN, "study")
+RUN_OR_CHECK = (*RUN, "check_data")
+IMAGES = (*RUNS, "check_data")
 
 
 def is_own(benchmark: Benchmark) -> bool:
@@ -79,16 +85,17 @@ class RecipeFlag(Flag):
     the run computes. With weights of --init_checkpoint they read only the flags that say so in `given`.
 
     Attributes:
-        path: the path of the value in the recipe, as in `recipes.override`; a path that ends in a dot is completed by
-            the name.
+        path: the path of the value in the recipe, as in `recipes.override`; the name completes a path that is empty or
+            ends in a dot.
         given: the modes of `READING` that read it with weights of --init_checkpoint.
     """
 
-    path: str
+    modes: tuple[str, ...] = RUNS
+    path: str = ""
     _: dataclasses.KW_ONLY
     given: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.path.endswith("."):
+        if not self.path or self.path.endswith("."):
             object.__setattr__(self, "path", self.path + self.name)

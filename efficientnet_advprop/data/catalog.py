@@ -95,11 +95,7 @@ def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = Fa
 
 
 def check_options(source: Source, options: InputOptions) -> None:
-    """Refuse options that have no effect on this source.
-
-    Raises:
-        RecipeError: naming the option.
-    """
+    """Refuse options that have no effect on this source; the RecipeError names the option."""
     if options.use_cache and not isinstance(source, RecordSource):
         raise RecipeError(f"--use_cache would have no effect: it is for TFRecords, and {source.facts.where} has none")
 

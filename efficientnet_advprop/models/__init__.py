@@ -5,12 +5,10 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from efficientnet_advprop.models.efficientnet import EfficientNet
-from efficientnet_advprop.models.network import Network
-from efficientnet_advprop.models.resnet import ResNet
+from efficientnet_advprop.models.efficientnet import EfficientNet as EfficientNet
+from efficientnet_advprop.models.network import Network as Network
+from efficientnet_advprop.models.resnet import ResNet as ResNet
 from efficientnet_advprop.recipes import MAIN_BRANCH, Family, NetworkSpec, family_of, network_spec, validate_network
-
-__all__ = ["EfficientNet", "Network", "ResNet", "build_model", "network_class"]
 
 
 def network_class(family: Family) -> type[Network]:

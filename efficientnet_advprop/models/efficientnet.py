@@ -5,13 +5,13 @@ Source: `efficientnet_builder.py` and `efficientnet_model.py` of tensorflow/tpu,
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from efficientnet_advprop.models.layers import ConvNorm, SqueezeExcite, chain_elements, drop_connect, scaled_filters
-from efficientnet_advprop.models.network import Network, norm_options, survival_probabilities
+from efficientnet_advprop.models.network import Block, Network, residual_blocks
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
 _STEM_FILTERS = 32
@@ -131,43 +131,15 @@ class MBConvBlock(tf.keras.layers.Layer):
 
 
 class EfficientNet(Network):
-    """EfficientNet: a strided stem, inverted bottlenecks and a 1x1 head.
+    """EfficientNet: a strided stem, inverted bottlenecks and a 1x1 head; arguments as for `Network`."""
 
-    Args:
-        spec: sizes and constants.
-        num_classes: number of classes K.
-        branches: names of the branches; inference uses "main".
-        remat: as in `Network`.
-
-    Raises:
-        RecipeError: for remat with synchronised batch norms.
-    """
-
-    def __init__(
-        self,
-        spec: NetworkSpec,
-        num_classes: int = 1000,
-        branches: Sequence[str] = (MAIN_BRANCH,),
-        remat: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        options = norm_options(spec, branches)
-        specs = list(block_specs(spec.width_coefficient, spec.depth_coefficient))
-        blocks = [
-            MBConvBlock(block, survival_prob, spec.zero_init_residual, options, name=f"block_{index}")
-            for index, (block, survival_prob) in enumerate(
-                zip(specs, survival_probabilities(spec, len(specs)), strict=True)
-            )
-        ]
+    def make_layers(self, spec: NetworkSpec, norm_options: dict[str, Any]) -> tuple[ConvNorm, list[Block], ConvNorm]:
+        """Stem, blocks and head."""
+        sizes = list(block_specs(spec.width_coefficient, spec.depth_coefficient))
         stem_filters = scaled_filters(_STEM_FILTERS, spec.width_coefficient)
         head_filters = scaled_filters(_HEAD_FILTERS, spec.width_coefficient)
-        super().__init__(
-            spec,
-            stem=ConvNorm(stem_filters, 3, spec.stem_strides, tf.nn.silu, options, name="stem"),
-            blocks=blocks,
-            head=ConvNorm(head_filters, 1, 1, tf.nn.silu, options, name="head"),
-            num_classes=num_classes,
-            branches=branches,
-            remat=remat,
-            **kwargs,
+        return (
+            ConvNorm(stem_filters, 3, spec.stem_strides, tf.nn.silu, norm_options, name="stem"),
+            residual_blocks(MBConvBlock, sizes, spec, norm_options),
+            ConvNorm(head_filters, 1, 1, tf.nn.silu, norm_options, name="head"),
         )

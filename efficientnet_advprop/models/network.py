@@ -1,7 +1,7 @@
 """The base class of all networks: stem, blocks, head and classifier in sequence, with a batch norm per branch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -44,29 +44,31 @@ class Block(Unit, Protocol):
     drops: bool
 
 
-def norm_options(spec: NetworkSpec, branches: Sequence[str]) -> dict[str, Any]:
-    """The network's arguments of `AuxBatchNormalization`."""
-    return {
-        "branches": tuple(branches),
-        "momentum": spec.batch_norm_momentum,
-        "epsilon": spec.batch_norm_epsilon,
-        "synchronized": spec.sync_batch_norm,
-    }
+def residual_blocks(
+    block: Callable[..., Block], sizes: Sequence[Any], spec: NetworkSpec, options: dict[str, Any]
+) -> list[Block]:
+    """The network's blocks of these sizes; the survival probability of their residual paths falls linearly with depth.
 
-
-def survival_probabilities(spec: NetworkSpec, num_blocks: int) -> list[float]:
-    """The survival probability of each block's residual path, which decreases linearly with depth."""
-    return [1 - (1 - spec.survival_prob) * index / num_blocks for index in range(num_blocks)]
+    Args:
+        block: called as `block(sizes of the block, survival_prob, zero_init_residual, options, name=...)`.
+        sizes: of each block.
+        spec: of the network.
+        options: arguments of `AuxBatchNormalization`.
+    """
+    survival = [1 - (1 - spec.survival_prob) * index / len(sizes) for index in range(len(sizes))]
+    return [
+        block(size, survival[index], spec.zero_init_residual, options, name=f"block_{index}")
+        for index, size in enumerate(sizes)
+    ]
 
 
 class Network(tf.keras.Model):
     """A network with one set of batch norms per branch; all other variables are shared by the branches.
 
+    A subclass gives its layers with `make_layers`.
+
     Args:
         spec: sizes and constants.
-        stem: first layer.
-        blocks: the layers after the stem.
-        head: last layer before global average pooling; None if the blocks' output is pooled.
         num_classes: number of classes K.
         branches: names of the branches; inference uses "main".
         remat: rematerialisation: recompute each block's activations in every backward pass, also in attacks. It saves
@@ -79,12 +81,9 @@ class Network(tf.keras.Model):
     def __init__(
         self,
         spec: NetworkSpec,
-        stem: Unit,
-        blocks: Sequence[Block],
-        head: ConvNorm | None,
-        num_classes: int,
-        branches: Sequence[str],
-        remat: bool,
+        num_classes: int = 1000,
+        branches: Sequence[str] = (MAIN_BRANCH,),
+        remat: bool = False,
         **kwargs: Any,
     ) -> None:
         if remat and spec.sync_batch_norm:
@@ -98,13 +97,26 @@ class Network(tf.keras.Model):
         self.num_classes = num_classes
         self.branches = tuple(branches)
         self.remat = remat
-        self.stem = stem
-        self.blocks = list(blocks)
-        self.head = head
+        norm_options = {
+            "branches": self.branches,
+            "momentum": spec.batch_norm_momentum,
+            "epsilon": spec.batch_norm_epsilon,
+            "synchronized": spec.sync_batch_norm,
+        }
+        self.stem, self.blocks, self.head = self.make_layers(spec, norm_options)
         limit = spec.classifier_init_scale / math.sqrt(num_classes)
         self.classifier = tf.keras.layers.Dense(
             num_classes, kernel_initializer=tf.keras.initializers.RandomUniform(-limit, limit), name="classifier"
         )
+
+    def make_layers(self, spec: NetworkSpec, norm_options: dict[str, Any]) -> tuple[Unit, list[Block], ConvNorm | None]:
+        """The stem, the blocks and the head, the last layer before global average pooling; None without a head.
+
+        Args:
+            spec: sizes and constants.
+            norm_options: the network's arguments of `AuxBatchNormalization`.
+        """
+        raise NotImplementedError
 
     def build(self, input_shape: Any = None) -> None:
         """Create all variables. They depend on numbers of channels alone, not on an image size."""

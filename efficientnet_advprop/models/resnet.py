@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.models.layers import ConvNorm, chain_elements, drop_connect, scaled_filters
-from efficientnet_advprop.models.network import Network, norm_options, survival_probabilities
+from efficientnet_advprop.models.network import Block, Network, residual_blocks
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
 _STEM_FILTERS = 64
@@ -154,43 +154,11 @@ class Bottleneck(tf.keras.layers.Layer):
 
 
 class ResNet(Network):
-    """ResNet: a pooled stem and bottlenecks; no head.
+    """ResNet: a pooled stem and bottlenecks, without a head; arguments as for `Network`."""
 
-    Args:
-        spec: sizes and constants; the name selects the numbers of bottlenecks.
-        num_classes: number of classes K.
-        branches: names of the branches; inference uses "main".
-        remat: as in `Network`.
-
-    Raises:
-        RecipeError: for remat with synchronised batch norms.
-    """
-
-    def __init__(
-        self,
-        spec: NetworkSpec,
-        num_classes: int = 1000,
-        branches: Sequence[str] = (MAIN_BRANCH,),
-        remat: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        options = norm_options(spec, branches)
-        repeats = _STAGE_REPEATS[spec.name]
-        specs = list(bottleneck_specs(repeats, spec.width_coefficient, spec.depth_coefficient))
-        blocks = [
-            Bottleneck(block, survival_prob, spec.zero_init_residual, options, name=f"block_{index}")
-            for index, (block, survival_prob) in enumerate(
-                zip(specs, survival_probabilities(spec, len(specs)), strict=True)
-            )
-        ]
+    def make_layers(self, spec: NetworkSpec, norm_options: dict[str, Any]) -> tuple[PooledStem, list[Block], None]:
+        """Stem and blocks; the network's name gives the numbers of bottlenecks."""
+        sizes = list(bottleneck_specs(_STAGE_REPEATS[spec.name], spec.width_coefficient, spec.depth_coefficient))
         stem_filters = scaled_filters(_STEM_FILTERS, spec.width_coefficient)
-        super().__init__(
-            spec,
-            stem=PooledStem(stem_filters, spec.stem_strides, options, name="stem"),
-            blocks=blocks,
-            head=None,
-            num_classes=num_classes,
-            branches=branches,
-            remat=remat,
-            **kwargs,
-        )
+        stem = PooledStem(stem_filters, spec.stem_strides, norm_options, name="stem")
+        return stem, residual_blocks(Bottleneck, sizes, spec, norm_options), None

@@ -3,139 +3,93 @@
 Standard library only: a recipe can be read, changed and compared without TensorFlow.
 """
 
-from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.benchmark_spec import ROBUSTNESS_RESIZES, SUCCESSES, BenchmarkSpec
+from efficientnet_advprop.recipes.attack_spec import AttackSpec as AttackSpec
+from efficientnet_advprop.recipes.benchmark_spec import (
+    ROBUSTNESS_RESIZES as ROBUSTNESS_RESIZES,
+    SUCCESSES as SUCCESSES,
+    BenchmarkSpec as BenchmarkSpec,
+)
 from efficientnet_advprop.recipes.benchmarks import (
-    ATTACKED,
-    BENCHMARKS,
-    CORRUPTED,
-    EXTRA,
-    EXTRA_CORRUPTIONS,
-    GROUPS,
-    IMAGENET_C_CORRUPTIONS,
-    MADE_CORRUPTIONS,
-    ONE,
-    Benchmark,
-    benchmark_of,
+    ATTACKED as ATTACKED,
+    BENCHMARKS as BENCHMARKS,
+    CORRUPTED as CORRUPTED,
+    EXTRA as EXTRA,
+    EXTRA_CORRUPTIONS as EXTRA_CORRUPTIONS,
+    GROUPS as GROUPS,
+    IMAGENET_C_CORRUPTIONS as IMAGENET_C_CORRUPTIONS,
+    MADE_CORRUPTIONS as MADE_CORRUPTIONS,
+    ONE as ONE,
+    Benchmark as Benchmark,
+    benchmark_of as benchmark_of,
 )
-from efficientnet_advprop.recipes.data_spec import DataFacts, DataSpec
-from efficientnet_advprop.recipes.errors import RecipeError, first_line
-from efficientnet_advprop.recipes.families import FAMILIES, NETWORKS, family_of, network_spec
-from efficientnet_advprop.recipes.family import Family
+from efficientnet_advprop.recipes.data_spec import DataFacts as DataFacts, DataSpec as DataSpec
+from efficientnet_advprop.recipes.errors import RecipeError as RecipeError, first_line as first_line
+from efficientnet_advprop.recipes.families import (
+    FAMILIES as FAMILIES,
+    NETWORKS as NETWORKS,
+    family_of as family_of,
+    network_spec as network_spec,
+)
+from efficientnet_advprop.recipes.family import Family as Family
 from efficientnet_advprop.recipes.networks import (
-    AUGMENTED_BRANCH,
-    AUXILIARY_BRANCH,
-    MAIN_BRANCH,
-    NetworkSpec,
+    AUGMENTED_BRANCH as AUGMENTED_BRANCH,
+    AUXILIARY_BRANCH as AUXILIARY_BRANCH,
+    MAIN_BRANCH as MAIN_BRANCH,
+    NetworkSpec as NetworkSpec,
 )
-from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
-from efficientnet_advprop.recipes.recipe import Cadence, Provenance, Recipe, validate_network
+from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec as OptimizerSpec
+from efficientnet_advprop.recipes.recipe import (
+    Cadence as Cadence,
+    Provenance as Provenance,
+    Recipe as Recipe,
+    validate_network as validate_network,
+)
 from efficientnet_advprop.recipes.record import (
-    compared_values,
-    differences,
-    digest,
-    flatten,
-    from_json,
-    override,
-    to_json,
+    compared_values as compared_values,
+    differences as differences,
+    digest as digest,
+    flatten as flatten,
+    from_json as from_json,
+    override as override,
+    to_json as to_json,
 )
-from efficientnet_advprop.recipes.registry import DEFAULT_MODEL, DEFAULT_SCHEME, EVALUATION_ATTACK, named_recipe
-from efficientnet_advprop.recipes.released_weights import preprocessing_of_path
-from efficientnet_advprop.recipes.run_options import InputOptions, RunOptions
-from efficientnet_advprop.recipes.schemes import SCHEMES, Scheme, num_fast_adversarial, scheme_named
-from efficientnet_advprop.recipes.stored import added
+from efficientnet_advprop.recipes.registry import (
+    DEFAULT_MODEL as DEFAULT_MODEL,
+    DEFAULT_SCHEME as DEFAULT_SCHEME,
+    EVALUATION_ATTACK as EVALUATION_ATTACK,
+    named_recipe as named_recipe,
+)
+from efficientnet_advprop.recipes.released_weights import preprocessing_of_path as preprocessing_of_path
+from efficientnet_advprop.recipes.run_options import InputOptions as InputOptions, RunOptions as RunOptions
+from efficientnet_advprop.recipes.schemes import (
+    SCHEMES as SCHEMES,
+    Scheme as Scheme,
+    num_fast_adversarial as num_fast_adversarial,
+    scheme_named as scheme_named,
+)
+from efficientnet_advprop.recipes.stored import added as added
 from efficientnet_advprop.recipes.study_spec import (
-    BASELINE,
-    BUDGET_SCHEME,
-    STUDY_BENCHMARKS,
-    StudySpec,
-    Trial,
-    equal_budget_row,
-    plan,
+    BASELINE as BASELINE,
+    BUDGET_SCHEME as BUDGET_SCHEME,
+    STUDY_BENCHMARKS as STUDY_BENCHMARKS,
+    StudySpec as StudySpec,
+    Trial as Trial,
+    equal_budget_row as equal_budget_row,
+    plan as plan,
 )
 from efficientnet_advprop.recipes.terms import (
-    AUGMENTED_VIEW,
-    CLEAN,
-    CROSS_ENTROPY,
-    IMAGES_VIEW,
-    KL_FROM_CLEAN,
-    Phase,
-    SchemeSettings,
-    Term,
-    TermWeights,
+    AUGMENTED_VIEW as AUGMENTED_VIEW,
+    CLEAN as CLEAN,
+    CROSS_ENTROPY as CROSS_ENTROPY,
+    IMAGES_VIEW as IMAGES_VIEW,
+    KL_FROM_CLEAN as KL_FROM_CLEAN,
+    Phase as Phase,
+    SchemeSettings as SchemeSettings,
+    Term as Term,
+    TermWeights as TermWeights,
 )
-from efficientnet_advprop.recipes.weights_record import WeightsFacts, WeightsRecord, refuse_other_classes
-
-__all__ = [
-    "ATTACKED",
-    "AUGMENTED_BRANCH",
-    "AUGMENTED_VIEW",
-    "AUXILIARY_BRANCH",
-    "BASELINE",
-    "BENCHMARKS",
-    "BUDGET_SCHEME",
-    "CLEAN",
-    "CORRUPTED",
-    "CROSS_ENTROPY",
-    "DEFAULT_MODEL",
-    "DEFAULT_SCHEME",
-    "EVALUATION_ATTACK",
-    "EXTRA",
-    "EXTRA_CORRUPTIONS",
-    "FAMILIES",
-    "GROUPS",
-    "IMAGENET_C_CORRUPTIONS",
-    "IMAGES_VIEW",
-    "KL_FROM_CLEAN",
-    "MADE_CORRUPTIONS",
-    "MAIN_BRANCH",
-    "NETWORKS",
-    "ONE",
-    "ROBUSTNESS_RESIZES",
-    "SCHEMES",
-    "STUDY_BENCHMARKS",
-    "SUCCESSES",
-    "AttackSpec",
-    "Benchmark",
-    "BenchmarkSpec",
-    "Cadence",
-    "DataFacts",
-    "DataSpec",
-    "Family",
-    "InputOptions",
-    "NetworkSpec",
-    "OptimizerSpec",
-    "Phase",
-    "Provenance",
-    "Recipe",
-    "RecipeError",
-    "RunOptions",
-    "Scheme",
-    "SchemeSettings",
-    "StudySpec",
-    "Term",
-    "TermWeights",
-    "Trial",
-    "WeightsFacts",
-    "WeightsRecord",
-    "added",
-    "benchmark_of",
-    "compared_values",
-    "differences",
-    "digest",
-    "equal_budget_row",
-    "family_of",
-    "first_line",
-    "flatten",
-    "from_json",
-    "named_recipe",
-    "network_spec",
-    "num_fast_adversarial",
-    "override",
-    "plan",
-    "preprocessing_of_path",
-    "refuse_other_classes",
-    "scheme_named",
-    "to_json",
-    "validate_network",
-]
+from efficientnet_advprop.recipes.weights_record import (
+    WeightsFacts as WeightsFacts,
+    WeightsRecord as WeightsRecord,
+    refuse_other_classes as refuse_other_classes,
+)

@@ -54,11 +54,7 @@ class AttackSpec:
         return self.method != "gd" or (self.random_start and not self.start_std_px)
 
     def validate(self) -> None:
-        """Refuse what cannot be run.
-
-        Raises:
-            RecipeError: naming the value and what is allowed.
-        """
+        """Refuse what cannot be run; the RecipeError names the value and what is allowed."""
         for field, known in (
             ("method", METHODS),
             ("norm", NORMS),

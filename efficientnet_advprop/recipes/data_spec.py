@@ -64,11 +64,7 @@ class DataSpec:
     train_images_per_class: int | None = None
 
     def validate(self) -> None:
-        """Refuse what cannot be run.
-
-        Raises:
-            RecipeError: naming the value and what is allowed.
-        """
+        """Refuse what cannot be run; the RecipeError names the value and what is allowed."""
         for field, known in (
             ("train_crop", TRAIN_CROPS),
             ("eval_crop", EVAL_CROPS),

@@ -52,11 +52,7 @@ class OptimizerSpec:
         return self.base_learning_rate * global_batch_size / LEARNING_RATE_BATCH_SIZE
 
     def validate(self) -> None:
-        """Refuse what cannot be run.
-
-        Raises:
-            RecipeError: naming the value and what is allowed.
-        """
+        """Refuse what cannot be run; the RecipeError names the value and what is allowed."""
         if self.optimizer not in OPTIMIZERS:
             raise RecipeError(f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}")
         if self.lr_schedule not in SCHEDULES:

@@ -34,11 +34,7 @@ class Cadence:
     eval_branch: str = MAIN_BRANCH
 
     def validate(self) -> None:
-        """Refuse counts below one.
-
-        Raises:
-            RecipeError: naming the field and the value.
-        """
+        """Refuse counts below one; the RecipeError names the field and the value."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int) and value < 1:
@@ -166,11 +162,7 @@ class Recipe:
         return scheme_named(self.scheme).passes_per_image(self.scheme_settings(num_replicas), attack_step)
 
     def validate(self) -> None:
-        """Refuse what cannot be run, before any device starts.
-
-        Raises:
-            RecipeError: naming the value and what is allowed.
-        """
+        """Refuse what cannot be run, before any device starts; the RecipeError names the value and what is allowed."""
         for group in (self, self.network, self.optimizer, self.attack, self.term_weights):
             for field in dataclasses.fields(group):
                 value = getattr(group, field.name)
@@ -222,11 +214,7 @@ class Recipe:
 
 
 def validate_network(network: NetworkSpec) -> None:
-    """Refuse a network that cannot be built.
-
-    Raises:
-        RecipeError: naming the value and what is allowed.
-    """
+    """Refuse a network that cannot be built; the RecipeError names the value and what is allowed."""
     network_spec(network.name)
     if network.preprocessing not in PREPROCESSINGS:
         raise RecipeError(f"unknown preprocessing {network.preprocessing!r}; known: {', '.join(PREPROCESSINGS)}")

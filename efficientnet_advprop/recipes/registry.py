@@ -3,14 +3,13 @@
 from collections.abc import Callable
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.families import network_spec
-from efficientnet_advprop.recipes.networks import NetworkSpec
-from efficientnet_advprop.recipes.on_digits import digits_recipe
+from efficientnet_advprop.recipes.families import named_network
+from efficientnet_advprop.recipes.family import NamedNetwork
 from efficientnet_advprop.recipes.on_imagenet import imagenet_recipe
 from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.record import override
-from efficientnet_advprop.recipes.schemes import scheme_named
-from efficientnet_advprop.recipes.small_sets import cifar10_recipe, fake_recipe
+from efficientnet_advprop.recipes.schemes import Scheme, scheme_named
+from efficientnet_advprop.recipes.small_sets import cifar10_recipe, digits_recipe, fake_recipe
 from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW
 
 DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
@@ -19,7 +18,7 @@ DEFAULT_SCHEME = "vanilla"
 # `top1_pgd` is the accuracy under this attack, for every training attack, so that runs can be compared.
 EVALUATION_ATTACK = AttackSpec("pgd", "linf", epsilon_px=4.0, step_size_px=1.0, num_steps=10, random_start=True)
 
-_RECIPES: dict[str, Callable[[NetworkSpec, str], Recipe]] = {
+_RECIPES: dict[str, Callable[[NamedNetwork, Scheme], Recipe]] = {
     "digits": digits_recipe,
     "cifar10": cifar10_recipe,
     "fake": fake_recipe,
@@ -35,9 +34,8 @@ def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
     Raises:
         RecipeError: for an unknown model or scheme; the message lists the known ones.
     """
-    network = network_spec(model)
     make_recipe = _RECIPES.get(dataset, imagenet_recipe)
-    recipe = override(make_recipe(network, scheme_named(scheme).name), {"data.dataset": dataset})
+    recipe = override(make_recipe(named_network(model), scheme_named(scheme)), {"data.dataset": dataset})
     if AUGMENTED_VIEW in recipe.views and recipe.data.augment_name == "none":
         recipe = override(recipe, {"data.augment_name": "autoaugment"})  # as in the paper
     return recipe

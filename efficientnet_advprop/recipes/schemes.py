@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH
 from efficientnet_advprop.recipes.terms import KL_FROM_CLEAN, Phase, SchemeSettings, Term, TermWeights
@@ -47,6 +48,11 @@ class Scheme:
     objective: str = "terms"
     validate: Callable[[SchemeSettings], None] = _has_no_limits
     own_passes: Callable[[SchemeSettings], float] | None = None
+
+    def settings_for(self, attack: AttackSpec) -> dict[str, Any]:
+        """The fields of a recipe that the scheme gives, for a network whose published training attack is `attack`."""
+        attack = dataclasses.replace(attack, **self.attack)
+        return {"scheme": self.name, "attack": attack, "term_weights": self.weights}
 
     def passes_per_image(self, settings: SchemeSettings, attack_step: float) -> float:
         """Mean number of forward and backward passes per clean image over the run; vanilla has 1.

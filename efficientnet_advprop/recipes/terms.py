@@ -77,11 +77,7 @@ class TermWeights:
     noise: float = 1.0
 
     def validate(self) -> None:
-        """Refuse negative weights.
-
-        Raises:
-            RecipeError: naming the weight.
-        """
+        """Refuse negative weights; the RecipeError names the weight."""
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 0:
                 raise RecipeError(f"{field.name} weight {getattr(self, field.name):g} is below 0")

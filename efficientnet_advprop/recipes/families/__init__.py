@@ -15,29 +15,17 @@ NETWORKS: dict[str, NetworkSpec] = {name: named.spec for name, (_, named) in _NA
 
 
 def family_of(model: str) -> Family:
-    """The family of a network.
-
-    Raises:
-        RecipeError: for an unknown name; the message lists the known ones.
-    """
+    """The family of a network; a RecipeError for an unknown name lists the known ones."""
     return _find(model)[0]
 
 
 def named_network(model: str) -> NamedNetwork:
-    """A network with its published results.
-
-    Raises:
-        RecipeError: as `family_of`.
-    """
+    """A network with its published results; errors as `family_of`."""
     return _find(model)[1]
 
 
 def network_spec(model: str) -> NetworkSpec:
-    """The published settings of a network.
-
-    Raises:
-        RecipeError: as `family_of`.
-    """
+    """The published settings of a network; errors as `family_of`."""
     return named_network(model).spec
 
 
