@@ -158,7 +158,7 @@ def test_the_digests_of_the_published_study_match_its_command():
     schemes = "vanilla,adversarial,adversarial_then_clean,joint,advprop,fine_grained,fast_advprop"
     half = ("--width_coefficient=0.5", "--depth_coefficient=0.5")
     values = set_flags("--mode=study", "--dataset=digits", f"--schemes={schemes}", "--seeds=5", *half)
-    cells = flags.study_from_flags(values, DataFacts("digits", 10, 1437, 360)).cells
+    cells = flags.study_from_flags(values, DataFacts("digits", 10, 1437, 360)).trials
     published = re.findall(r'"recipe": "(\w{16})"', (ROOT / "docs/studies/digits/results.json").read_text())
     assert len(published) == len(set(published)) == 40
     assert {digest(cell.recipe) for cell in cells} == set(published)

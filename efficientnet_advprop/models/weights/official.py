@@ -43,7 +43,7 @@ def official_num_classes(file: CheckpointFile, network_name: str) -> int:
 
 def load_official_checkpoint(
     model: tf.keras.Model,
-    path: str,
+    path: str | CheckpointFile,
     ema: bool = True,
     allow_extra_variables: bool = False,
     skip_other_classifier: bool = False,
@@ -58,7 +58,7 @@ def load_official_checkpoint(
 
     Args:
         model: an EfficientNet of the checkpoint's name.
-        path: the checkpoint's prefix, or the folder that holds it, local or remote.
+        path: the checkpoint's prefix, or the folder that holds it, local or remote; or the opened file.
         ema: load the moving averages, for which accuracies were published, not the raw values.
         allow_extra_variables: ignore variables that the network does not have.
         skip_other_classifier: keep the classifier's initialisation when the checkpoint has another number of classes.
@@ -71,13 +71,7 @@ def load_official_checkpoint(
             when variables are missing, of another shape or not the network's; the message lists their names. The model
             is unchanged then.
     """
-    return load_official_file(model, CheckpointFile(path), ema, allow_extra_variables, skip_other_classifier)
-
-
-def load_official_file(
-    model: tf.keras.Model, file: CheckpointFile, ema: bool, allow_extra_variables: bool, skip_other_classifier: bool
-) -> list[str]:
-    """`load_official_checkpoint` from an open file."""
+    file = path if isinstance(path, CheckpointFile) else CheckpointFile(path)
     held = official_network_name(file)
     if held is None:
         raise RecipeError(f"checkpoint {file.path} is not an official EfficientNet's: no variable efficientnet-*/...")
