@@ -12,7 +12,7 @@ from absl import logging
 
 from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile, listed
-from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH, RecipeError, preprocessing_of_path
+from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH, RecipeError
 
 _AVERAGE = "/ExponentialMovingAverage"
 _NETWORK = re.compile(r"(efficientnet-[a-z0-9]+)/")
@@ -21,6 +21,14 @@ _NORM = "tpu_batch_normalization"
 _NORM_LEAVES = ("gamma", "beta", "moving_mean", "moving_variance")
 # Optimizer slots and counters in a TF1 checkpoint.
 _OPTIMIZER = re.compile(r"/(RMSProp|Momentum|Adam|LARSOptimizer)(_\d+)?$|^beta[12]_power$|^global_step$")
+# Folders of gs://cloud-tpu-checkpoints/efficientnet, and the preprocessing that their networks were trained with.
+_PREPROCESSING_OF_FOLDER = {
+    "advprop": "advprop",
+    "ckpts": "imagenet",
+    "ckptsaug": "imagenet",
+    "randaug": "imagenet",
+    "noisystudent": "imagenet",
+}
 
 
 def official_network_name(file: CheckpointFile) -> str | None:
@@ -39,6 +47,19 @@ def official_num_classes(file: CheckpointFile, network_name: str) -> int:
     if name not in file.shapes:
         raise RecipeError(f"checkpoint {file.path} lacks {name}, which {network_name} needs")
     return file.shapes[name][0]
+
+
+def preprocessing_of_path(path: str) -> str | None:
+    """The preprocessing of an official checkpoint, by the folders in its path; None if none of them is known.
+
+    The checkpoint itself does not record it. The innermost known folder counts:
+    `ckpts/advprop/efficientnet-b0/model.ckpt` is a checkpoint of AdvProp.
+
+    Args:
+        path: of the checkpoint, as the user gave it, without the working directory.
+    """
+    folders = [part for part in re.split(r"[/\\]", path)[:-1] if part in _PREPROCESSING_OF_FOLDER]
+    return _PREPROCESSING_OF_FOLDER[folders[-1]] if folders else None
 
 
 def load_official_checkpoint(

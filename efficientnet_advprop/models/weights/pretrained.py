@@ -13,7 +13,7 @@ from absl import logging
 from efficientnet_advprop.models.weights import official
 from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
-from efficientnet_advprop.recipes import RecipeError, WeightsFacts, WeightsRecord, preprocessing_of_path
+from efficientnet_advprop.recipes import RecipeError, WeightsFacts, WeightsRecord
 
 # Keys of a run's checkpoint.
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
@@ -71,7 +71,7 @@ class OfficialWeights(CheckpointWeights):
     def __init__(self, file: CheckpointFile, network_name: str) -> None:
         self._file = file
         self.origin = f"official {network_name}"
-        settings = {"network.name": network_name, "network.preprocessing": preprocessing_of_path(file.path)}
+        settings = {"network.name": network_name, "network.preprocessing": official.preprocessing_of_path(file.path)}
         num_classes = official.official_num_classes(file, network_name)
         self.facts = WeightsFacts(file.path, settings, num_classes, hinted=("network.preprocessing",))
 
