@@ -92,18 +92,10 @@ def load_official_checkpoint(
             when variables are missing, of another shape or not the network's; the message lists their names. The model
             is unchanged then.
     """
+    held, suffix = model.spec.name, _AVERAGE if ema else ""
     file = path if isinstance(path, CheckpointFile) else CheckpointFile(path)
-    held = official_network_name(file)
-    if held is None:
-        raise RecipeError(f"checkpoint {file.path} is not an official EfficientNet's: no variable efficientnet-*/...")
-    if held != model.spec.name:
-        raise RecipeError(f"checkpoint {file.path} holds {held}, not {model.spec.name}")
+    _require_network(file, held, ema)
     names = official_names(model)
-    suffix = _AVERAGE if ema else ""
-    if ema and not any(name.endswith(_AVERAGE) for name in file.shapes):
-        raise RecipeError(
-            f"checkpoint {file.path} holds no averaged copies (*{_AVERAGE}): ema=False (--noema) loads raw values"
-        )
     extra = _left_over(file, set(names.values()))
     second_norms = _second_norms(names, extra, file)
     notes = []
@@ -123,16 +115,33 @@ def load_official_checkpoint(
     if extra:
         notes.append(f"not in {held} and ignored: {listed(extra)}")
     tensors = {path: name + suffix for path, name in names.items()}
-    notes = assign_weights(model, file, tensors, skip_other_classifier) + notes
-    hint = preprocessing_of_path(file.path)
-    if hint not in (None, model.spec.preprocessing):
-        notes.append(
-            f"the network's preprocessing is {model.spec.preprocessing}, but weights in a folder of this name "
-            f"need {hint}: with the wrong one, accuracy is far below the published one"
-        )
+    notes = assign_weights(model, file, tensors, skip_other_classifier) + notes + _notes_on_preprocessing(model, file)
     for note in notes:
         logging.info("%s", note)
     return notes
+
+
+def _require_network(file: CheckpointFile, wanted: str, ema: bool) -> None:
+    """Refuse a checkpoint of another network, or without the moving averages to load."""
+    held = official_network_name(file)
+    if held is None:
+        raise RecipeError(f"checkpoint {file.path} is not an official EfficientNet's: no variable efficientnet-*/...")
+    if held != wanted:
+        raise RecipeError(f"checkpoint {file.path} holds {held}, not {wanted}")
+    if ema and not any(name.endswith(_AVERAGE) for name in file.shapes):
+        raise RecipeError(
+            f"checkpoint {file.path} holds no averaged copies (*{_AVERAGE}): ema=False (--noema) loads raw values"
+        )
+
+
+def _notes_on_preprocessing(model: tf.keras.Model, file: CheckpointFile) -> list[str]:
+    used, needed = model.spec.preprocessing, preprocessing_of_path(file.path)
+    if needed in (None, used):
+        return []
+    return [
+        f"the network's preprocessing is {used}, but weights in a folder of this name need {needed}: with the wrong one, "
+        "accuracy is far below the published one"
+    ]
 
 
 def official_names(model: tf.keras.Model) -> dict[str, str]:
