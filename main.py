@@ -52,8 +52,7 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
         facts = weights.facts
     request = flags.data_request(values, facts)
     source = find(request)
-    settings = flags.settings_from_flags(values, source.facts, facts)
-    recipe, options = settings.recipe, settings.options
+    recipe, options = flags.settings_from_flags(values, source.facts, facts)
     check_options(source, options.input)
     run_folder.check(options.model_dir, recipe)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
@@ -65,8 +64,7 @@ def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     weights = open_given(values) if values.init_checkpoint else None
     facts = None if weights is None else weights.facts
     request = flags.data_request(values, facts)
-    settings = flags.settings_from_flags(values, None if request is None else find(request).facts, facts)
-    recipe, options = settings.recipe, settings.options
+    recipe, options = flags.settings_from_flags(values, None if request is None else find(request).facts, facts)
     if weights is None:
         recipe = flags.recipe_of_run(values, options.model_dir, run_folder.recorded_recipe(options.model_dir))
         weights = open_weights(checkpoints.find(options.model_dir, options.checkpoint))
@@ -78,10 +76,10 @@ def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
 def check(values: absl_flags.FlagValues) -> None:
     """Check the data; exits with code 1 if problems are found."""
     source = find(flags.data_request(values))
-    settings = flags.settings_from_flags(values, source.facts)
-    run_folder.require_writable("model_dir", settings.options.model_dir)
-    print(describe_data(source.facts, settings.recipe))
-    if not check_data(source, settings.recipe, settings.options.model_dir):
+    recipe, options = flags.settings_from_flags(values, source.facts)
+    run_folder.require_writable("model_dir", options.model_dir)
+    print(describe_data(source.facts, recipe))
+    if not check_data(source, recipe, options.model_dir):
         sys.exit(1)
 
 
@@ -105,9 +103,7 @@ def study(values: absl_flags.FlagValues) -> None:
 
 def compare(values: absl_flags.FlagValues) -> None:
     """Compare finished evaluations; connects to no devices."""
-    settings = flags.comparison_from_flags(values)
-    report = run_comparison(settings.runs, settings.folder, settings.published, settings.command)
-    print(f"report: {report}")
+    print(f"report: {run_comparison(*flags.comparison_from_flags(values))}")
 
 
 RUN_MODE: dict[str, Callable[[absl_flags.FlagValues], None]] = {

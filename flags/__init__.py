@@ -4,7 +4,6 @@ In this project write `from absl import flags as absl_flags`: `from absl import 
 """
 
 from flags.checks import refuse_contradictions as refuse_contradictions
-from flags.comparison import ComparisonSettings as ComparisonSettings, comparison_from_flags as comparison_from_flags
 from flags.definitions import FLAGS as FLAGS
 from flags.flag import MODES as MODES, READING as READING, TRAINING as TRAINING, Flag as Flag, RecipeFlag as RecipeFlag
 from flags.given_weights import (
@@ -16,7 +15,8 @@ from flags.recipe_flags import RECIPE_FLAGS as RECIPE_FLAGS
 from flags.settings import (
     DataRequest as DataRequest,
     Settings as Settings,
+    comparison_from_flags as comparison_from_flags,
     data_request as data_request,
     settings_from_flags as settings_from_flags,
 )
-from flags.study import StudySettings as StudySettings, study_from_flags as study_from_flags
+from flags.study import study_from_flags as study_from_flags

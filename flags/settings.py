@@ -1,8 +1,8 @@
-"""The data set, the recipe and the options of a run, from flags."""
+"""The data set, the recipe and the options of a run, and the settings of a comparison, from flags."""
 
 import dataclasses
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
@@ -25,17 +25,25 @@ class DataRequest:
     train_images_per_class: int | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Recipe and options of the command line.
 
     Attributes:
-        options: files, devices and input pipeline.
         recipe: for a new run, or for the weights of --init_checkpoint.
+        options: files, devices and input pipeline.
     """
 
-    options: RunOptions
     recipe: Recipe
+    options: RunOptions
+
+
+class ComparisonSettings(NamedTuple):
+    """The arguments of `modes.compare.run_comparison`."""
+
+    runs: tuple[str, ...]
+    folder: str
+    published: bool
+    command: str
 
 
 def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = None) -> DataRequest | None:
@@ -82,7 +90,7 @@ def settings_from_flags(
         recipe = new_recipe(values, data, weights)
         kind = recipe.scheme
     model_dir = values.model_dir or os.path.join("runs", f"{recipe.data.dataset}-{recipe.network.name}-{kind}")
-    return Settings(run_options(values, model_dir), recipe)
+    return Settings(recipe, run_options(values, model_dir))
 
 
 def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:
@@ -96,6 +104,12 @@ def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:
         "command": command_of(values),
     }
     return RunOptions(**given)
+
+
+def comparison_from_flags(values: absl_flags.FlagValues) -> ComparisonSettings:
+    """Read the flags of `--mode=compare`; `refuse_contradictions` has checked them."""
+    folder = values.model_dir or os.path.join("runs", "comparison")
+    return ComparisonSettings(tuple(values.compare), folder, bool(values.published), command_of(values))
 
 
 def _given(values: absl_flags.FlagValues, kind: type) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 
 from efficientnet_advprop.data import preprocess_eval
 from efficientnet_advprop.export import ExportError, bytes_of, export_network, saved_model
 from efficientnet_advprop.export.saved_model import stored_variables
 from efficientnet_advprop.export.signatures import ServingModule
 from efficientnet_advprop.export.versions import new_version
-from efficientnet_advprop.export.warmup import WARMUP_FILE, read_warmup_requests
+from efficientnet_advprop.export.warmup import WARMUP_FILE, new_message
 from efficientnet_advprop.models import build_model
 from tests.exports import FAMILIES, NAMES, SIZE, new_network, served, some_images, trained_network
 from tests.real_images import IMAGENET_SAMPLE, needs_imagenet_sample
@@ -242,6 +243,20 @@ def test_real_images_as_bytes_are_seen_as_in_evaluation(b0):
     answers = loaded.signatures["serving_bytes"](images=tf.constant(images))
     seen = tf.stack([preprocess_eval(tf.constant(image), SIZE) for image in images])
     np.testing.assert_allclose(answers["probabilities"], tf.nn.softmax(trained(seen)), atol=TOLERANCE)
+
+
+def read_warmup_requests(folder):
+    """(signature, inputs by name) of each warm-up request in a SavedModel's folder."""
+    requests = []
+    for record in tf.data.TFRecordDataset(os.path.join(folder, WARMUP_FILE)):
+        log = new_message("PredictionLog")
+        log.ParseFromString(record.numpy())
+        request = log.predict_log.request
+        inputs = {}
+        for entry in request.inputs:
+            inputs[entry.key] = tf.make_ndarray(tensor_pb2.TensorProto.FromString(entry.value.SerializeToString()))
+        requests.append((request.model_spec.signature_name, inputs))
+    return requests
 
 
 def test_warm_up_requests_can_be_replayed(exported):

@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.models import EfficientNet, build_model, efficientnet
-from efficientnet_advprop.models.layers import ConvNorm, drop_connect
-from efficientnet_advprop.models.normalization import normalize
+from efficientnet_advprop.models.layers import ConvNorm, drop_connect, normalize
 from tests.small import assert_equal_values, copy_weights, randomize_norms, small_model, values
 
 TWO = ("main", "auxiliary")

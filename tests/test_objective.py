@@ -46,7 +46,7 @@ def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[
 def test_terms_of_one_branch_make_one_pass():
     other = Term("noisy", "images", "main", 1.0)
     passes = branch_passes((CLEAN, ADVERSARIAL, other))
-    assert [(p.branch, p.terms) for p in passes] == [("main", (CLEAN, other)), ("auxiliary", (ADVERSARIAL,))]
+    assert list(passes.items()) == [("main", (CLEAN, other)), ("auxiliary", (ADVERSARIAL,))]
 
 
 def test_each_branch_gets_only_its_own_images(batch):

@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.models import ResNet, build_model
-from efficientnet_advprop.models.layers import ConvNorm
-from efficientnet_advprop.models.normalization import normalize
+from efficientnet_advprop.models.layers import ConvNorm, normalize
 from tests.small import assert_equal_values, copy_weights, kept_bytes, loss_gradients, randomize_norms, values
 
 TWO = ("main", "auxiliary")

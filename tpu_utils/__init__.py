@@ -8,8 +8,11 @@ from tpu_utils.cluster import (
     refuse_other_hosts as refuse_other_hosts,
 )
 from tpu_utils.errors import DeviceError as DeviceError
-from tpu_utils.graphs import registered_gradients as registered_gradients, release_graphs as release_graphs
-from tpu_utils.grappler import set_graph_optimizer as set_graph_optimizer
+from tpu_utils.graphs import (
+    registered_gradients as registered_gradients,
+    release_graphs as release_graphs,
+    set_graph_optimizer as set_graph_optimizer,
+)
 from tpu_utils.precision import set_precision as set_precision
 from tpu_utils.strategy import STRATEGIES as STRATEGIES, connect as connect, describe as describe
 from tpu_utils.xla import lower_to_hlo as lower_to_hlo

@@ -70,9 +70,7 @@ class ClassFolderSource:
         del recipe
         return file_records(*(self._train if split == TRAIN else self._evaluation))
 
-    def read(self, record: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """The file's bytes and the label."""
-        return read_file(record)
+    read = staticmethod(read_file)
 
 
 def has_class_folders(data_dir: str) -> bool:

@@ -73,9 +73,7 @@ class ImagenetFiles:
         del recipe, split
         return file_records(self._paths, self._labels)
 
-    def read(self, record: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """The file's bytes and the label."""
-        return read_file(record)
+    read = staticmethod(read_file)
 
 
 def open_imagenet_variant(benchmark: Benchmark, folder: str | None) -> Source:

@@ -17,8 +17,8 @@ from efficientnet_advprop.data.shards import damaged_records
 from efficientnet_advprop.data.source import TRAIN, Source
 from efficientnet_advprop.recipes import InputOptions, Recipe
 
-# (images, their number, the name of the split) -> the same images, with a progress bar.
-Watch = Callable[[Iterable, int, str], Iterable]
+# (images, their number, their name, the name of the split) -> the same images, with a progress bar.
+Watch = Callable[[Iterable, int, str, str], Iterable]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def inspect_split(source: Source, recipe: Recipe, split: str, watch: Watch) -> S
     counts, sizes, problems = np.zeros(num_classes, np.int64), collections.Counter(), []
     number = 0
     shards = source.shards(split) if isinstance(source, RecordSource) else None
-    images = watch(_sizes(source, recipe, split), expected, split)
+    images = watch(_sizes(source, recipe, split), expected, "image", split)
     try:
         for size, label, problem in images:
             number += 1

@@ -23,7 +23,7 @@ def open_tfrecords(data_dir: str, holdout_shards: int = 0, evaluation_only: bool
     """A folder of official TFRecords.
 
     Class names come from `classes.txt` in the folder, one per line in label order, if it exists. Images on a local disk
-    are counted, because a wrong number would falsify every epoch and accuracy.
+    are counted, because a wrong number would make every epoch and accuracy wrong.
 
     Args:
         data_dir: the folder, local or remote.

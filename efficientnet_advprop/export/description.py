@@ -78,19 +78,16 @@ class Description:
         """
         try:
             values = json.loads(text)
-            return cls(
-                **{
-                    **values,
-                    "class_names": tuple(values["class_names"]),
-                    "input_range": tuple(values["input_range"]),
-                }
-            )
+            values |= {name: tuple(values[name]) for name in ("class_names", "input_range")}
+            return cls(**values)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise RecipeError(f"not a description of this version: {error}") from error
 
     def facts(self) -> list[tuple[str, Any]]:
         """(property, value), the rows of the model card's table."""
         low, high = self.input_range
+        more = ["..."] if len(self.class_names) > _LABELS_SHOWN else []
+        shown = ", ".join([*self.class_names[:_LABELS_SHOWN], *more])
         return [
             ("network", self.model),
             ("parameters", f"{self.parameters:,}, moving statistics included"),
@@ -98,22 +95,13 @@ class Description:
             ("data", self.dataset or _NOT_KNOWN),
             ("weights", self.weights),
             ("step", _NOT_KNOWN if self.step is None else self.step),
-            (
-                "batch norms",
-                f"of the {self.branch} branch" + ("" if self.branch == MAIN_BRANCH else ", NOT the main one"),
-            ),
+            ("batch norms", f"of the {self.branch} branch{'' if self.branch == MAIN_BRANCH else ', NOT the main one'}"),
             ("images", f"RGB in [{low}, {high}], trained at {self.input_image_size} x {self.input_image_size} px"),
             ("preprocessing", f"{self.preprocessing}: {_PIXELS_DO[self.preprocessing]}"),
             ("crop and resizing in evaluation", f"{_CROPS[self.eval_crop]}; {_RESIZES[self.resize]}"),
-            (
-                "classes",
-                f"{len(self.class_names)}: {', '.join(self.class_names[:_LABELS_SHOWN])}" + self._more_classes(),
-            ),
+            ("classes", f"{len(self.class_names)}: {shown}"),
             ("code commit", self.commit or _NOT_KNOWN),
         ]
-
-    def _more_classes(self) -> str:
-        return ", ..." if len(self.class_names) > _LABELS_SHOWN else ""
 
 
 def model_card(description: Description, interface: str, heading: str = "#") -> str:

@@ -17,7 +17,8 @@ from efficientnet_advprop.export.checks import checked_unit_range
 from efficientnet_advprop.export.description import DESCRIPTION_FILE, Description, model_card
 from efficientnet_advprop.export.saved_model import stored_variables, write_labels
 from efficientnet_advprop.export.served import ExportError, ServedNetwork
-from efficientnet_advprop.export.versions import files_of, write_text
+from efficientnet_advprop.export.versions import files_of
+from efficientnet_advprop.files import write_atomic
 
 CLASSIFICATION, FEATURE_VECTOR = "classification", "feature_vector"
 
@@ -89,11 +90,14 @@ def write_hub_modules(served: ServedNetwork, folder: str) -> None:
         if len(stored) != len(module.variables) or len(loaded.variables) != len(module.variables):
             raise ExportError(f"the {kind} module holds {len(stored)} variables instead of {len(module.variables)}")
         _require_equal_outputs(loaded, kind, served)
-        write_text(module_folder, DESCRIPTION_FILE, description.to_json())
+        write_atomic(os.path.join(module_folder, DESCRIPTION_FILE), description.to_json())
         if kind == CLASSIFICATION:
             write_labels(served, module_folder)
         _write_archive(module_folder)
-        write_text(folder, f"{kind}.md", _documentation(kind, description, served.model.classifier.kernel.shape[0]))
+        write_atomic(
+            os.path.join(folder, f"{kind}.md"),
+            _documentation(kind, description, served.model.classifier.kernel.shape[0]),
+        )
 
 
 def _require_equal_outputs(loaded: HubModule, kind: str, served: ServedNetwork) -> None:

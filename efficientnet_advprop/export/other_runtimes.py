@@ -13,7 +13,8 @@ import tensorflow as tf
 from efficientnet_advprop.export.description import CARD_FILE, DESCRIPTION_FILE, model_card
 from efficientnet_advprop.export.saved_model import write_labels, write_saved_model
 from efficientnet_advprop.export.served import ServedNetwork
-from efficientnet_advprop.export.versions import bytes_of, write_text
+from efficientnet_advprop.export.versions import bytes_of
+from efficientnet_advprop.files import write_atomic
 
 # The newest opset of tf2onnx 1.17.
 _ONNX_OPSET = 18
@@ -43,7 +44,7 @@ def write_tflite(served: ServedNetwork, folder: str) -> list[dict[str, Any]]:
             converter.target_spec.supported_types = supported_types
             content = converter.convert()
             path = os.path.join(folder, f"{name}.tflite")
-            _write_bytes(path, content)
+            write_atomic(path, content)
             predictors[path] = _tflite_predictor(content)
     _write_texts(served, folder, batch_size="1")
     return _compare(served, predictors)
@@ -62,7 +63,7 @@ def write_onnx(served: ServedNetwork, folder: str) -> list[dict[str, Any]]:
     model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_ONNX_OPSET)
     content = model.SerializeToString()
     path = os.path.join(folder, "model.onnx")
-    _write_bytes(path, content)
+    write_atomic(path, content)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     _write_texts(served, folder, batch_size="N")
     return _compare(served, {path: lambda image: session.run(["probabilities"], {"images": image})[0]})
@@ -127,11 +128,6 @@ def _latencies(predictors: Mapping[str, Predictor], image: np.ndarray) -> dict[s
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _write_bytes(path: str, content: bytes) -> None:
-    with tf.io.gfile.GFile(path, "wb") as file:
-        file.write(content)
-
-
 def _write_texts(served: ServedNetwork, folder: str, batch_size: str) -> None:
     description = served.description
     size, num_classes = description.input_image_size, len(description.class_names)
@@ -140,5 +136,5 @@ def _write_texts(served: ServedNetwork, folder: str, batch_size: str) -> None:
         f"float32 [{batch_size}, {num_classes}].\n`labels.txt` names the classes. Inputs are not checked."
     )
     write_labels(served, folder)
-    write_text(folder, DESCRIPTION_FILE, description.to_json())
-    write_text(folder, CARD_FILE, model_card(description, interface))
+    write_atomic(os.path.join(folder, DESCRIPTION_FILE), description.to_json())
+    write_atomic(os.path.join(folder, CARD_FILE), model_card(description, interface))

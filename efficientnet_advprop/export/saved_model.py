@@ -11,8 +11,8 @@ from efficientnet_advprop.data import preprocess_eval
 from efficientnet_advprop.export.description import CARD_FILE, DESCRIPTION_FILE, model_card
 from efficientnet_advprop.export.served import ExportError, ServedNetwork
 from efficientnet_advprop.export.signatures import INTERFACE, ServingModule
-from efficientnet_advprop.export.versions import write_text
 from efficientnet_advprop.export.warmup import write_warmup_requests
+from efficientnet_advprop.files import write_atomic
 
 LABELS_FILE = "labels.txt"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -30,8 +30,8 @@ def write_saved_model(served: ServedNetwork, folder: str) -> None:
         module = ServingModule(served, labels_path)
         tf.saved_model.save(module, folder, signatures=module.serving_functions)
     write_warmup_requests(folder, served.description)
-    write_text(folder, DESCRIPTION_FILE, served.description.to_json())
-    write_text(folder, CARD_FILE, model_card(served.description, INTERFACE))
+    write_atomic(os.path.join(folder, DESCRIPTION_FILE), served.description.to_json())
+    write_atomic(os.path.join(folder, CARD_FILE), model_card(served.description, INTERFACE))
     loaded = tf.saved_model.load(folder)
     _require_variables(folder, loaded.network_variables, served)
     _require_equal_signatures(loaded.signatures, served)
@@ -41,8 +41,7 @@ def write_labels(served: ServedNetwork, folder: str) -> str:
     """Write the class names, one per line; returns the file's path."""
     path = os.path.join(folder, LABELS_FILE)
     names = (" ".join(name.split()) for name in served.description.class_names)
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write("".join(f"{name}\n" for name in names))
+    write_atomic(path, "".join(f"{name}\n" for name in names))
     return path
 
 

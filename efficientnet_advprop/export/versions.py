@@ -29,12 +29,6 @@ def new_version(export_dir: str) -> Iterator[tuple[str, str]]:
             tf.io.gfile.rmtree(unfinished)
 
 
-def write_text(folder: str, name: str, text: str) -> None:
-    """Write a file into an unfinished folder."""
-    with tf.io.gfile.GFile(os.path.join(folder, name), "w") as file:
-        file.write(text)
-
-
 def files_of(folder: str) -> list[str]:
     """Every file below a folder, sorted."""
     return sorted(os.path.join(parent, name) for parent, _, names in tf.io.gfile.walk(folder) for name in names)

@@ -55,22 +55,8 @@ def write_warmup_requests(folder: str, description: Description) -> None:
             writer.write(_prediction_log(description.model, signature, tensor))
 
 
-def read_warmup_requests(folder: str) -> list[tuple[str, dict[str, np.ndarray]]]:
-    """(signature, inputs by name) of each warm-up request in a SavedModel's folder."""
-    requests = []
-    for record in tf.data.TFRecordDataset(os.path.join(folder, WARMUP_FILE)):
-        log = _new("PredictionLog")
-        log.ParseFromString(record.numpy())
-        request = log.predict_log.request
-        inputs = {}
-        for entry in request.inputs:
-            inputs[entry.key] = tf.make_ndarray(tensor_pb2.TensorProto.FromString(entry.value.SerializeToString()))
-        requests.append((request.model_spec.signature_name, inputs))
-    return requests
-
-
 def _prediction_log(model: str, signature: str, images: tensor_pb2.TensorProto) -> bytes:
-    log = _new("PredictionLog")
+    log = new_message("PredictionLog")
     request = log.predict_log.request
     request.model_spec.name = model
     request.model_spec.signature_name = signature
@@ -79,7 +65,8 @@ def _prediction_log(model: str, signature: str, images: tensor_pb2.TensorProto) 
     return log.SerializeToString()
 
 
-def _new(message: str) -> Any:
+def new_message(message: str) -> Any:
+    """An empty protocol buffer of `_MESSAGES`."""
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{message}"))()
 
 

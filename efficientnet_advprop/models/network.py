@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization
-from efficientnet_advprop.models.layers import ConvNorm, fold_seed
-from efficientnet_advprop.models.normalization import normalize
+from efficientnet_advprop.models.layers import ConvNorm, fold_seed, normalize
 from efficientnet_advprop.models.rematerialization import recompute_block
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError
 

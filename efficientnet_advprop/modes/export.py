@@ -63,11 +63,13 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
     model = _one_branch(run, branch)
     if metrics is None:
         metrics = _recorded_metrics(run)
+    if run.recipe.cadence.eval_branch != branch:  # another branch was attacked
+        metrics = {name: value for name, value in metrics.items() if name != "top1_pgd"}
     served = served_network(
         run.evaluated_model,
         model,
         _examples(run),
-        _describe(run, model, _of_branch(metrics, run, branch)),
+        _describe(run, model, metrics),
         run.recipe.optimizer.weight_decay,
         run.recipe.optimizer.decay_batch_norm,
     )
@@ -136,12 +138,6 @@ def _recorded_metrics(run: Session) -> dict[str, float]:
     if summary.get("step") == run.step:
         results |= {name: value for name, value in summary.items() if name.startswith("top")}
     return results
-
-
-def _of_branch(metrics: Mapping[str, float], run: Session, branch: str) -> dict[str, float]:
-    """The metrics without the accuracy under attack, if another branch than the exported one was attacked."""
-    attacked = run.recipe.cadence.eval_branch
-    return {name: value for name, value in metrics.items() if name != "top1_pgd" or attacked == branch}
 
 
 def _examples(run: Session) -> np.ndarray:

@@ -22,6 +22,11 @@ class LoadedNetwork(Session):
     def __init__(self, recipe: Recipe, options: RunOptions, source: Source | None, weights: Weights) -> None:
         _require_same_classes(weights, source)
         super().__init__(recipe, options, source, weights)
+        self.step, self.checkpoint_path = weights.step, weights.facts.path
+        self.trained_with = _trained_with(recipe, weights)
+        self.weights_in_words = weights.origin
+        if not weights.facts.is_graph:
+            self.weights_in_words = f"{'averaged' if options.ema else 'raw'}, {weights.origin}"
 
     def read_weights(self) -> None:
         """Build the network and read its weights.
@@ -36,33 +41,15 @@ class LoadedNetwork(Session):
             )
         self.say_notes(notes)
 
-    @property
-    def step(self) -> int | None:
-        """Number of updates of the weights; None if unknown."""
-        return self.weights.step
 
-    @property
-    def weights_in_words(self) -> str:
-        """A description of the weights, for reports."""
-        if self.weights.facts.is_graph:
-            return self.weights.origin
-        return f"{'averaged' if self.options.ema else 'raw'}, {self.weights.origin}"
-
-    @property
-    def trained_with(self) -> tuple[str | None, str | None]:
-        """Scheme and data set of the weights' training; None where unknown."""
-        facts = self.weights.facts
-        if facts.recipe is not None:
-            return scheme_and_dataset(self.recipe)
-        if facts.is_graph:
-            return facts.scheme, facts.dataset
-        is_advprop = self.recipe.network.preprocessing == "advprop"  # only the AdvProp checkpoints use it
-        return ("advprop" if is_advprop else None), None
-
-    @property
-    def checkpoint_path(self) -> str:
-        """The file that holds the weights."""
-        return self.weights.facts.path
+def _trained_with(recipe: Recipe, weights: Weights) -> tuple[str | None, str | None]:
+    """Scheme and data set of the weights' training; None where unknown."""
+    if weights.facts.recipe is not None:
+        return scheme_and_dataset(recipe)
+    if weights.facts.is_graph:
+        return weights.facts.scheme, weights.facts.dataset
+    is_advprop = recipe.network.preprocessing == "advprop"  # only the AdvProp checkpoints use it
+    return ("advprop" if is_advprop else None), None
 
 
 def _require_same_classes(weights: Weights, source: Source | None) -> None:

@@ -59,7 +59,6 @@ from efficientnet_advprop.recipes.registry import (
     EVALUATION_ATTACK as EVALUATION_ATTACK,
     named_recipe as named_recipe,
 )
-from efficientnet_advprop.recipes.released_weights import preprocessing_of_path as preprocessing_of_path
 from efficientnet_advprop.recipes.run_options import InputOptions as InputOptions, RunOptions as RunOptions
 from efficientnet_advprop.recipes.schemes import (
     SCHEMES as SCHEMES,

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
 from efficientnet_advprop.recipes.stored import added
 
 METHODS = ("pgd", "ifgsm", "gd", "none")
@@ -55,14 +55,10 @@ class AttackSpec:
 
     def validate(self) -> None:
         """Refuse what cannot be run; the RecipeError names the value and what is allowed."""
-        for field, known in (
-            ("method", METHODS),
-            ("norm", NORMS),
-            ("target", TARGETS),
-            ("batch_norm_mode", BATCH_NORM_MODES),
-        ):
-            if getattr(self, field) not in known:
-                raise RecipeError(f"unknown attack {field} {getattr(self, field)!r}; known: {', '.join(known)}")
+        require_known("attack method", self.method, METHODS)
+        require_known("attack norm", self.norm, NORMS)
+        require_known("attack target", self.target, TARGETS)
+        require_known("attack batch_norm_mode", self.batch_norm_mode, BATCH_NORM_MODES)
         # A pixel changes by 255 at most; the Euclidean length of the change grows with the number of pixels.
         most, end = (255, "255]") if self.norm == "linf" else (sys.float_info.max, "inf)")
         if not 0 <= self.epsilon_px <= most:

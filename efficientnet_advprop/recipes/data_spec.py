@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, require_at_least_1, require_known
 
 # Data sets with their own recipe; any other name is looked up in TensorFlow Datasets.
 DATASETS = ("digits", "fake", "cifar10", "imagenet")
@@ -65,25 +65,17 @@ class DataSpec:
 
     def validate(self) -> None:
         """Refuse what cannot be run; the RecipeError names the value and what is allowed."""
-        for field, known in (
-            ("train_crop", TRAIN_CROPS),
-            ("eval_crop", EVAL_CROPS),
-            ("resize", RESIZES),
-            ("augment_name", AUGMENTATIONS),
-        ):
-            if getattr(self, field) not in known:
-                raise RecipeError(f"unknown {field} {getattr(self, field)!r}; known: {', '.join(known)}")
+        require_known("train_crop", self.train_crop, TRAIN_CROPS)
+        require_known("eval_crop", self.eval_crop, EVAL_CROPS)
+        require_known("resize", self.resize, RESIZES)
+        require_known("augment_name", self.augment_name, AUGMENTATIONS)
         if not self.dataset:
             raise RecipeError("the data set has no name")
         if self.holdout_shards < 0:
             raise RecipeError(f"holdout_shards {self.holdout_shards}: at least 0 are needed")
         if self.num_label_classes < 2:
             raise RecipeError(f"num_label_classes {self.num_label_classes}: at least 2 are needed")
-        for field in ("num_train_images", "num_eval_images", "randaug_num_layers"):
-            if getattr(self, field) < 1:
-                raise RecipeError(f"{field} {getattr(self, field)}: at least 1 is needed")
-        if self.train_images_per_class is not None and self.train_images_per_class < 1:
-            raise RecipeError(f"train_images_per_class {self.train_images_per_class}: at least 1 is needed")
+        require_at_least_1(self, "num_train_images", "num_eval_images", "randaug_num_layers", "train_images_per_class")
         for field in ("randaug_magnitude", "mixup_alpha", "cutmix_alpha"):
             if getattr(self, field) < 0:
                 raise RecipeError(f"{field} {getattr(self, field):g} is below 0")

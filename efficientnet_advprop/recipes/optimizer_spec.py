@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
 
 OPTIMIZERS = ("rmsprop", "momentum", "adam", "adamw")
 SCHEDULES = ("exponential", "step", "cosine", "constant")
@@ -53,10 +53,8 @@ class OptimizerSpec:
 
     def validate(self) -> None:
         """Refuse what cannot be run; the RecipeError names the value and what is allowed."""
-        if self.optimizer not in OPTIMIZERS:
-            raise RecipeError(f"unknown optimizer {self.optimizer!r}; known: {', '.join(OPTIMIZERS)}")
-        if self.lr_schedule not in SCHEDULES:
-            raise RecipeError(f"unknown lr_schedule {self.lr_schedule!r}; known: {', '.join(SCHEDULES)}")
+        require_known("optimizer", self.optimizer, OPTIMIZERS)
+        require_known("lr_schedule", self.lr_schedule, SCHEDULES)
         if not self.base_learning_rate > 0:
             raise RecipeError(f"base_learning_rate {self.base_learning_rate:g} is not above 0")
         if not self.lr_decay_epochs > 0:

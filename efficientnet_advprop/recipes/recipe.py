@@ -5,7 +5,7 @@ import math
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, require_at_least_1, require_known
 from efficientnet_advprop.recipes.families import network_spec
 from efficientnet_advprop.recipes.networks import MAIN_BRANCH, PREPROCESSINGS, NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
@@ -35,10 +35,8 @@ class Cadence:
 
     def validate(self) -> None:
         """Refuse counts below one; the RecipeError names the field and the value."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and value < 1:
-                raise RecipeError(f"{field.name} {value}: at least 1 is needed")
+        counts = (field.name for field in dataclasses.fields(self) if field.name != "eval_branch")
+        require_at_least_1(self, *counts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,14 +175,10 @@ class Recipe:
         mixed = self.data.mixup_alpha or self.data.cutmix_alpha
         if mixed and self.attack.target == "random" and self.data.num_label_classes < 3:
             raise RecipeError("attack target random finds no class outside a mixed label of 2 classes")
-        for field in ("train_batch_size", "micro_batches"):
-            if getattr(self, field) < 1:
-                raise RecipeError(f"{field} {getattr(self, field)}: at least 1 is needed")
+        require_at_least_1(self, "train_batch_size", "micro_batches", "train_steps")
         if self.train_batch_size > self.data.num_train_images:
             available = self.data.num_train_images
             raise RecipeError(f"train_batch_size {self.train_batch_size} is more than the {available} training images")
-        if self.train_steps is not None and self.train_steps < 1:
-            raise RecipeError(f"train_steps {self.train_steps}: at least 1 is needed")
         if not self.train_epochs > 0:
             raise RecipeError(f"train_epochs {self.train_epochs:g} is not above 0")
         if not 0 <= self.label_smoothing < 1:
@@ -216,8 +210,7 @@ class Recipe:
 def validate_network(network: NetworkSpec) -> None:
     """Refuse a network that cannot be built; the RecipeError names the value and what is allowed."""
     network_spec(network.name)
-    if network.preprocessing not in PREPROCESSINGS:
-        raise RecipeError(f"unknown preprocessing {network.preprocessing!r}; known: {', '.join(PREPROCESSINGS)}")
+    require_known("preprocessing", network.preprocessing, PREPROCESSINGS)
     if network.input_image_size < 8:
         raise RecipeError(f"input_image_size {network.input_image_size} px: at least 8 are needed")
     if network.stem_strides not in (1, 2):

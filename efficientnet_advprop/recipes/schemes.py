@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
 from efficientnet_advprop.recipes.networks import AUXILIARY_BRANCH, MAIN_BRANCH
 from efficientnet_advprop.recipes.terms import KL_FROM_CLEAN, Phase, SchemeSettings, Term, TermWeights
 
@@ -75,13 +75,8 @@ SCHEMES: dict[str, Scheme] = {}
 
 
 def scheme_named(name: str) -> Scheme:
-    """The scheme of this name.
-
-    Raises:
-        RecipeError: for an unknown name; the message lists the known ones.
-    """
-    if name not in SCHEMES:
-        raise RecipeError(f"unknown scheme {name!r}; known: {', '.join(SCHEMES)}")
+    """The scheme of this name; a RecipeError for an unknown name lists the known ones."""
+    require_known("scheme", name, SCHEMES)
     return SCHEMES[name]
 
 

@@ -1,22 +1,24 @@
 """What a run shows people: progress, metric files, tables, figures, reports; made from plain values."""
 
-from efficientnet_advprop.reporting.bad_images import BadImagesByEpoch as BadImagesByEpoch
 from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures as write_comparison_figures
 from efficientnet_advprop.reporting.comparison_report import (
     comparison_in_words as comparison_in_words,
     write_comparison_report as write_comparison_report,
 )
-from efficientnet_advprop.reporting.contact_sheet import write_contact_sheet as write_contact_sheet
 from efficientnet_advprop.reporting.evaluation_figures import write_evaluation_figures as write_evaluation_figures
 from efficientnet_advprop.reporting.evaluation_report import write_evaluation_report as write_evaluation_report
 from efficientnet_advprop.reporting.evaluation_tables import evaluation_table as evaluation_table
-from efficientnet_advprop.reporting.image_strip import write_image_strip as write_image_strip
+from efficientnet_advprop.reporting.image_sheets import (
+    write_contact_sheet as write_contact_sheet,
+    write_image_strip as write_image_strip,
+)
 from efficientnet_advprop.reporting.metrics_log import (
     METRICS_FILE as METRICS_FILE,
     MetricsLog as MetricsLog,
     recorded_results as recorded_results,
 )
 from efficientnet_advprop.reporting.progress import (
+    BadImagesByEpoch as BadImagesByEpoch,
     ProgressDisplay as ProgressDisplay,
     progress_bar as progress_bar,
 )

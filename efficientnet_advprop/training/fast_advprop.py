@@ -46,11 +46,7 @@ class FastAdvPropObjective:
         self._model, self._recipe = model, recipe
         self._clean, self._noise, self._adversarial = terms
         self.metric_names = metric_names(terms)
-
-    @property
-    def trainable_variables(self) -> list[tf.Variable]:
-        """The variables that `gradients` differentiates with respect to, in its order."""
-        return self._model.trainable_variables
+        self.trainable_variables = model.trainable_variables
 
     def images_at_once(self, batch_size: int) -> int:
         """Number of images in the largest pass over a batch of this size."""

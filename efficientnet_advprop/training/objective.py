@@ -4,7 +4,6 @@ Total loss = sum over terms of weight * mean loss + weight decay. As in the pape
 images are added, not averaged. Terms that share a branch run as one batch, so their batch statistics are joint.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -18,20 +17,12 @@ from efficientnet_advprop.training.losses import TERM_LOSSES
 Batch = Mapping[str, tf.Tensor]
 
 
-@dataclasses.dataclass(frozen=True)
-class BranchPass:
-    """The terms that run through one branch, as one batch."""
-
-    branch: str
-    terms: tuple[Term, ...]
-
-
-def branch_passes(terms: Iterable[Term]) -> tuple[BranchPass, ...]:
-    """The terms grouped by branch, in the order in which branches first appear."""
-    by_branch: dict[str, list[Term]] = {}
+def branch_passes(terms: Iterable[Term]) -> dict[str, tuple[Term, ...]]:
+    """The terms of each branch, which run as one batch; the branches in the order in which they first appear."""
+    passes: dict[str, tuple[Term, ...]] = {}
     for term in terms:
-        by_branch.setdefault(term.branch, []).append(term)
-    return tuple(BranchPass(branch, tuple(group)) for branch, group in by_branch.items())
+        passes[term.branch] = (*passes.get(term.branch, ()), term)
+    return passes
 
 
 class Objective(Protocol):
@@ -76,16 +67,12 @@ class TermsObjective:
         self._model = model
         self._passes = branch_passes(terms)
         self._label_smoothing = label_smoothing
-        self.metric_names = metric_names(term for branch_pass in self._passes for term in branch_pass.terms)
+        self.metric_names = metric_names(term for terms in self._passes.values() for term in terms)
+        self.trainable_variables = model.trainable_variables
 
     def images_at_once(self, batch_size: int) -> int:
         """Number of images in the largest pass over a batch of this size."""
-        return batch_size * max(len(branch_pass.terms) for branch_pass in self._passes)
-
-    @property
-    def trainable_variables(self) -> list[tf.Variable]:
-        """The variables that `gradients` differentiates with respect to, in its order."""
-        return self._model.trainable_variables
+        return batch_size * max(map(len, self._passes.values()))
 
     def gradients(self, batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """The gradient of the weighted sum of the terms, and their metrics, on one replica.
@@ -102,24 +89,23 @@ class TermsObjective:
         """
         total: list[tf.Tensor] = []
         metrics: dict[str, tf.Tensor] = {}
-        for index, branch_pass in enumerate(self._passes):
+        for index, (branch, terms) in enumerate(self._passes.items()):
             # Grouped into one operation: every operation of the pass gets a control edge per element of this list.
             with tf.control_dependencies([tf.group(*total)]):
-                gradients, values = self._pass_gradients(branch_pass, batch, fold(seed, index))
+                gradients, values = self._pass_gradients(branch, terms, batch, fold(seed, index))
             total = [a + b for a, b in zip(total, gradients, strict=True)] if total else gradients
             metrics.update(values)
         return total, metrics
 
     def _pass_gradients(
-        self, branch_pass: BranchPass, batch: Batch, seed: tf.Tensor
+        self, branch: str, terms: tuple[Term, ...], batch: Batch, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
-        terms = branch_pass.terms
         images = [self._term_images(term, batch, fold(seed, i)) for i, term in enumerate(terms)]
         with tf.GradientTape() as tape:
             logits = self._model(
                 tf.concat(images, 0),  # [terms * B, H, W, 3]
                 training=True,
-                branch=branch_pass.branch,
+                branch=branch,
                 seed=fold(seed, len(terms)),
             )
             by_term = {term.name: part for term, part in zip(terms, tf.split(logits, len(terms)), strict=True)}

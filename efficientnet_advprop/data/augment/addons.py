@@ -7,6 +7,4 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", r"\s*TensorFlow Addons \(TFA\) has ended development", UserWarning)
-    from tensorflow_addons.image import equalize, rotate, transform
-
-__all__ = ["equalize", "rotate", "transform"]
+    from tensorflow_addons.image import equalize as equalize, rotate as rotate, transform as transform

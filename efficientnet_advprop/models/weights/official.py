@@ -12,7 +12,7 @@ from absl import logging
 
 from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile, listed
-from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH, RecipeError, preprocessing_of_path
+from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH, RecipeError
 
 _AVERAGE = "/ExponentialMovingAverage"
 _NETWORK = re.compile(r"(efficientnet-[a-z0-9]+)/")
@@ -21,6 +21,14 @@ _NORM = "tpu_batch_normalization"
 _NORM_LEAVES = ("gamma", "beta", "moving_mean", "moving_variance")
 # Optimizer slots and counters in a TF1 checkpoint.
 _OPTIMIZER = re.compile(r"/(RMSProp|Momentum|Adam|LARSOptimizer)(_\d+)?$|^beta[12]_power$|^global_step$")
+# Folders of gs://cloud-tpu-checkpoints/efficientnet, and the preprocessing that their networks were trained with.
+_PREPROCESSING_OF_FOLDER = {
+    "advprop": "advprop",
+    "ckpts": "imagenet",
+    "ckptsaug": "imagenet",
+    "randaug": "imagenet",
+    "noisystudent": "imagenet",
+}
 
 
 def official_network_name(file: CheckpointFile) -> str | None:
@@ -41,9 +49,22 @@ def official_num_classes(file: CheckpointFile, network_name: str) -> int:
     return file.shapes[name][0]
 
 
+def preprocessing_of_path(path: str) -> str | None:
+    """The preprocessing of an official checkpoint, by the folders in its path; None if none of them is known.
+
+    The checkpoint itself does not record it. The innermost known folder counts:
+    `ckpts/advprop/efficientnet-b0/model.ckpt` is a checkpoint of AdvProp.
+
+    Args:
+        path: of the checkpoint, as the user gave it, without the working directory.
+    """
+    folders = [part for part in re.split(r"[/\\]", path)[:-1] if part in _PREPROCESSING_OF_FOLDER]
+    return _PREPROCESSING_OF_FOLDER[folders[-1]] if folders else None
+
+
 def load_official_checkpoint(
     model: tf.keras.Model,
-    path: str,
+    path: str | CheckpointFile,
     ema: bool = True,
     allow_extra_variables: bool = False,
     skip_other_classifier: bool = False,
@@ -58,7 +79,7 @@ def load_official_checkpoint(
 
     Args:
         model: an EfficientNet of the checkpoint's name.
-        path: the checkpoint's prefix, or the folder that holds it, local or remote.
+        path: the checkpoint's prefix, or the folder that holds it, local or remote; or the opened file.
         ema: load the moving averages, for which accuracies were published, not the raw values.
         allow_extra_variables: ignore variables that the network does not have.
         skip_other_classifier: keep the classifier's initialisation when the checkpoint has another number of classes.
@@ -71,24 +92,10 @@ def load_official_checkpoint(
             when variables are missing, of another shape or not the network's; the message lists their names. The model
             is unchanged then.
     """
-    return load_official_file(model, CheckpointFile(path), ema, allow_extra_variables, skip_other_classifier)
-
-
-def load_official_file(
-    model: tf.keras.Model, file: CheckpointFile, ema: bool, allow_extra_variables: bool, skip_other_classifier: bool
-) -> list[str]:
-    """`load_official_checkpoint` from an open file."""
-    held = official_network_name(file)
-    if held is None:
-        raise RecipeError(f"checkpoint {file.path} is not an official EfficientNet's: no variable efficientnet-*/...")
-    if held != model.spec.name:
-        raise RecipeError(f"checkpoint {file.path} holds {held}, not {model.spec.name}")
+    held, suffix = model.spec.name, _AVERAGE if ema else ""
+    file = path if isinstance(path, CheckpointFile) else CheckpointFile(path)
+    _require_network(file, held, ema)
     names = official_names(model)
-    suffix = _AVERAGE if ema else ""
-    if ema and not any(name.endswith(_AVERAGE) for name in file.shapes):
-        raise RecipeError(
-            f"checkpoint {file.path} holds no averaged copies (*{_AVERAGE}): ema=False (--noema) loads raw values"
-        )
     extra = _left_over(file, set(names.values()))
     second_norms = _second_norms(names, extra, file)
     notes = []
@@ -108,16 +115,33 @@ def load_official_file(
     if extra:
         notes.append(f"not in {held} and ignored: {listed(extra)}")
     tensors = {path: name + suffix for path, name in names.items()}
-    notes = assign_weights(model, file, tensors, skip_other_classifier) + notes
-    hint = preprocessing_of_path(file.path)
-    if hint not in (None, model.spec.preprocessing):
-        notes.append(
-            f"the network's preprocessing is {model.spec.preprocessing}, but weights in a folder of this name "
-            f"need {hint}: with the wrong one, accuracy is far below the published one"
-        )
+    notes = assign_weights(model, file, tensors, skip_other_classifier) + notes + _notes_on_preprocessing(model, file)
     for note in notes:
         logging.info("%s", note)
     return notes
+
+
+def _require_network(file: CheckpointFile, wanted: str, ema: bool) -> None:
+    """Refuse a checkpoint of another network, or without the moving averages to load."""
+    held = official_network_name(file)
+    if held is None:
+        raise RecipeError(f"checkpoint {file.path} is not an official EfficientNet's: no variable efficientnet-*/...")
+    if held != wanted:
+        raise RecipeError(f"checkpoint {file.path} holds {held}, not {wanted}")
+    if ema and not any(name.endswith(_AVERAGE) for name in file.shapes):
+        raise RecipeError(
+            f"checkpoint {file.path} holds no averaged copies (*{_AVERAGE}): ema=False (--noema) loads raw values"
+        )
+
+
+def _notes_on_preprocessing(model: tf.keras.Model, file: CheckpointFile) -> list[str]:
+    used, needed = model.spec.preprocessing, preprocessing_of_path(file.path)
+    if needed in (None, used):
+        return []
+    return [
+        f"the network's preprocessing is {used}, but weights in a folder of this name need {needed}: with the wrong "
+        "one, accuracy is far below the published one"
+    ]
 
 
 def official_names(model: tf.keras.Model) -> dict[str, str]:

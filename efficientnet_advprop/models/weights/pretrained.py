@@ -1,14 +1,24 @@
-"""Weights from a checkpoint of either kind: the facts about them, and loading."""
+"""Weights from a checkpoint of either kind, official or of a run: the facts about them, and loading.
+
+`training/checkpoints.py` writes those of runs.
+"""
 
 import os
 from collections.abc import Callable
 from typing import Protocol
 
 import tensorflow as tf
+from absl import logging
 
-from efficientnet_advprop.models.weights import official, run_checkpoint
+from efficientnet_advprop.models.weights import official
+from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
-from efficientnet_advprop.recipes import RecipeError, WeightsFacts, preprocessing_of_path
+from efficientnet_advprop.recipes import RecipeError, WeightsFacts, WeightsRecord
+
+# Keys of a run's checkpoint.
+_VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
+_RECORD = "record/.ATTRIBUTES/py_state"
+_STEP = f"optimizer/_iterations/{_VALUE}"
 
 
 class Weights(Protocol):
@@ -61,7 +71,7 @@ class OfficialWeights(CheckpointWeights):
     def __init__(self, file: CheckpointFile, network_name: str) -> None:
         self._file = file
         self.origin = f"official {network_name}"
-        settings = {"network.name": network_name, "network.preprocessing": preprocessing_of_path(file.path)}
+        settings = {"network.name": network_name, "network.preprocessing": official.preprocessing_of_path(file.path)}
         num_classes = official.official_num_classes(file, network_name)
         self.facts = WeightsFacts(file.path, settings, num_classes, hinted=("network.preprocessing",))
 
@@ -73,7 +83,7 @@ class OfficialWeights(CheckpointWeights):
         skip_other_classifier: bool = False,
     ) -> list[str]:
         """As `load_official_checkpoint`."""
-        return official.load_official_file(model, self._file, ema, allow_extra_variables, skip_other_classifier)
+        return official.load_official_checkpoint(model, self._file, ema, allow_extra_variables, skip_other_classifier)
 
 
 class RunWeights(CheckpointWeights):
@@ -81,8 +91,11 @@ class RunWeights(CheckpointWeights):
 
     def __init__(self, file: CheckpointFile) -> None:
         self._file = file
-        self.step = run_checkpoint.read_step(file)
-        record = run_checkpoint.read_record(file)
+        self.step = int(file.read(_STEP))
+        try:
+            record = WeightsRecord.from_json(file.read(_RECORD).decode())
+        except RecipeError as error:
+            raise RecipeError(f"checkpoint {file.path}: {error}") from error
         self.class_names = record.class_names
         self.origin = f"{record.recipe.network.name} of a run on {record.recipe.data.dataset}, step {self.step}"
         self.facts = WeightsFacts.of_run(file.path, record.recipe)
@@ -94,14 +107,28 @@ class RunWeights(CheckpointWeights):
         allow_extra_variables: bool = False,
         skip_other_classifier: bool = False,
     ) -> list[str]:
-        """As `load_run_checkpoint`.
+        """Load into the run's network, with the same or other branches; the notes are logged too.
+
+        Args:
+            model: the network.
+            ema: load the moving averages, not the raw values.
+            allow_extra_variables: refused, because a run's checkpoint has no extra variables.
+            skip_other_classifier: keep the classifier's initialisation for another number of classes.
 
         Raises:
-            RecipeError: also for `allow_extra_variables`: a run's checkpoint has no extra variables.
+            RecipeError: when variables are missing or of another shape; the message lists their names.
         """
         if allow_extra_variables:
             raise RecipeError(f"--allow_extra_variables is for official checkpoints; {self.facts.path} is a run's")
-        return run_checkpoint.load_run_checkpoint(model, self._file, ema, skip_other_classifier)
+        root, shapes = "average_model" if ema else "model", self._file.shapes
+        keys = {path: f"{root}/{path.replace('.', '/')}/{_VALUE}" for path in model.weights_by_path()}
+        # Variables of other branches can start from the main branch's; all others must be in the file.
+        optional = tuple(f".norms.{branch}." for branch in model.branches[1:])
+        used = {path: key for path, key in keys.items() if key in shapes or not any(part in path for part in optional)}
+        notes = assign_weights(model, self._file, used, skip_other_classifier)
+        for note in notes:
+            logging.info("%s", note)
+        return notes
 
 
 def open_weights(path: str) -> CheckpointWeights:
@@ -116,7 +143,7 @@ def open_weights(path: str) -> CheckpointWeights:
     run_checkpoints = os.path.join(path, "checkpoints")
     is_run = tf.io.gfile.isdir(run_checkpoints) and not tf.io.gfile.glob(os.path.join(path, "*.index"))
     file = CheckpointFile(run_checkpoints if is_run else path)
-    if run_checkpoint.is_run_checkpoint(file):
+    if _RECORD in file.shapes and _STEP in file.shapes:
         return RunWeights(file)
     network_name = official.official_network_name(file)
     if network_name is not None:

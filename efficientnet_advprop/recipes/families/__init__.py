@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import require_known
 from efficientnet_advprop.recipes.family import Family, NamedNetwork
 from efficientnet_advprop.recipes.networks import NetworkSpec
 
@@ -30,6 +30,5 @@ def network_spec(model: str) -> NetworkSpec:
 
 
 def _find(model: str) -> tuple[Family, NamedNetwork]:
-    if model not in _NAMED:
-        raise RecipeError(f"unknown model {model!r}; known: {', '.join(_NAMED)}")
+    require_known("model", model, _NAMED)
     return _NAMED[model]
