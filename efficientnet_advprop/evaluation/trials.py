@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from efficientnet_advprop.evaluation.measurements import differences_in_words
 from efficientnet_advprop.evaluation.old_results import WEIGHTS_OF_TRIALS
-from efficientnet_advprop.evaluation.part_keys import MEAN, corruption_key, corruption_of
+from efficientnet_advprop.evaluation.part_keys import MEAN, corruption_key
 from efficientnet_advprop.evaluation.passes import BenchmarkPass
 from efficientnet_advprop.evaluation.results import Evaluated, Part, ResultsFile, RunResults, digest_over_seeds
-from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, RecipeError, Trial, benchmark_of
+from efficientnet_advprop.recipes import ATTACKED, RecipeError, Trial, benchmark_of
 
 
 def evaluated_trial(trial: Trial, scheme_and_dataset: tuple[str, str], class_names: tuple[str, ...]) -> Evaluated:
@@ -52,11 +52,8 @@ def completed(file: ResultsFile, trial: Trial, evaluated: Evaluated, passes: Seq
     evaluated = dataclasses.replace(evaluated, **{**known, "class_names": evaluated.class_names})
     if run.training.diverged:
         return RunResults(dataclasses.replace(evaluated, step=run.evaluated.step), run.training)
-    planned = {one.key: one for one in passes}
-    planned |= {_mean_key(key): one for key, one in planned.items() if one.benchmark.kind == CORRUPTED}
-    others = {key for key in run.parts if key not in planned}
-    others |= {key for key in planned if not {key, _mean_key(key)} & run.parts.keys() and MEAN not in key.split("/")}
-    if others:
+    planned = {_stored_key(one, run): one for one in passes}
+    if others := planned.keys() ^ run.parts.keys():
         raise RecipeError(
             f"{where} with other benchmarks ({', '.join(sorted(others))}) and without its weights: give the same "
             "flags, or another --model_dir"
@@ -65,11 +62,10 @@ def completed(file: ResultsFile, trial: Trial, evaluated: Evaluated, passes: Seq
     return RunResults(evaluated, run.training, parts)
 
 
-def _mean_key(key: str) -> str:
-    """The key of the mean over severities that an older version kept instead of this part."""
-    if benchmark_of(key).kind != CORRUPTED:
-        return key
-    return corruption_key(benchmark_of(key).name, corruption_of(key)[0], MEAN)
+def _stored_key(one: BenchmarkPass, run: RunResults) -> str:
+    """The key of this pass in the results; an older version kept only the mean over the severities of a corruption."""
+    mean = corruption_key(one.benchmark.name, one.corruption[0], MEAN) if one.corruption else one.key
+    return mean if mean in run.parts else one.key
 
 
 def _completed_part(where: str, part: Part, planned: BenchmarkPass) -> Part:
