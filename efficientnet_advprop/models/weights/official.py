@@ -139,8 +139,8 @@ def _notes_on_preprocessing(model: tf.keras.Model, file: CheckpointFile) -> list
     if needed in (None, used):
         return []
     return [
-        f"the network's preprocessing is {used}, but weights in a folder of this name need {needed}: with the wrong one, "
-        "accuracy is far below the published one"
+        f"the network's preprocessing is {used}, but weights in a folder of this name need {needed}: with the wrong "
+        "one, accuracy is far below the published one"
     ]
 
 
