@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -238,6 +239,8 @@ def test_unknown_names_are_listed_with_the_known(names, message):
         ("data.randaug_magnitude", -1, "randaug_magnitude -1 is below 0"),
         ("data.augment_pixel_scale", 0.0, "augment_pixel_scale 0 is not above 0"),
         ("data.mixup_alpha", -0.1, "mixup_alpha -0.1 is below 0"),
+        ("data.mixup_alpha", float("nan"), "mixup_alpha nan is not a finite number"),
+        ("data.augment_pixel_scale", float("inf"), "augment_pixel_scale inf is not a finite number"),
         ("optimizer.optimizer", "lamb", "known: rmsprop"),
         ("optimizer.lr_schedule", "step", "step needs lr_step_epochs"),
         ("optimizer.lr_step_epochs", (30.0, 20.0), "lr_step_epochs 30,20 are not positive, finite and ascending"),
@@ -357,6 +360,15 @@ def test_override_knows_only_the_recipes_paths():
         (lambda values: values["optimizer"].update(lr_step_epochs=30.0), r"optimizer\.lr_step_epochs is 30\.0"),
         (lambda values: values.update(seed=None), "seed is None, not of type int"),
         (lambda values: values.update(optimizer=3), "optimizer is 3, not an object"),
+        (lambda values: values.update(train_epochs=math.inf), "train_epochs is inf, not a finite number"),
+        (
+            lambda values: values["attack"].update(epsilon_px=math.nan),
+            r"attack\.epsilon_px is nan, not a finite number",
+        ),
+        (
+            lambda values: values["optimizer"].update(lr_step_epochs=[10**400]),
+            r"optimizer\.lr_step_epochs is 10+, not a",
+        ),
         (lambda values: values.update(version="new"), "version 'new' .* is not a number from 1 on"),
         (lambda values: values.update(version=0), "version 0"),
     ],

@@ -161,7 +161,7 @@ class Recipe:
 
     def validate(self) -> None:
         """Refuse what cannot be run, before any device starts; the RecipeError names the value and what is allowed."""
-        for group in (self, self.network, self.optimizer, self.attack, self.term_weights):
+        for group in (self, self.network, self.data, self.optimizer, self.attack, self.term_weights):
             for field in dataclasses.fields(group):
                 value = getattr(group, field.name)
                 if isinstance(value, float) and not math.isfinite(value):

@@ -6,6 +6,7 @@ that is renamed in the code keeps its old name in files and is listed in `RENAME
 
 import dataclasses
 import json
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -141,6 +142,9 @@ def _convert(hint: Any, value: Any, place: str, unknown: str) -> Any:
         element, _ = typing.get_args(hint)
         return tuple(_convert(element, inner, place, unknown) for inner in value)
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    # Python reads NaN and Infinity, which no recipe writes and from which no length of a run can be computed.
+    if type(value) in (int, float) and float in allowed and not abs(value) <= sys.float_info.max:
+        raise RecipeError(f"{place} is {value}, not a finite number")
     if type(value) in allowed:
         return value
     if float in allowed and type(value) is int:  # JSON written by hand: 1 for 1.0
