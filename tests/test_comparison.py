@@ -411,25 +411,6 @@ def test_significance_is_of_a_t_test_paired_or_not(tmp_path):
     assert found.rows[1].differences[CLEAN].estimate.mean == pytest.approx(0.02)
 
 
-def test_two_kinds_of_success_and_two_sets_of_corruptions_are_never_pooled_or_subtracted(tmp_path):
-    def parts(success, corruptions):
-        made = {name: one for name, one in corrupted("corruptions", extra=False).items() if "gaussian" in name}
-        for one in made.values():
-            one.settings["corruptions"] = corruptions
-        return {**attacked("linf", [(4, 0.9, 0.3, 0.1)], success=success), **made}
-
-    last = run_in(tmp_path / "a", parts("last", "gaussian_noise"), recipe="a", seed=0)
-    of_any = run_in(tmp_path / "b", parts("any", "all"), recipe="a", seed=1)
-    (row,) = compare([last, of_any]).rows
-    assert not [column for column in row.values if column.strength]
-    other = run_in(tmp_path / "c", parts("any", "all"), recipe="b", seed=0)
-    comparison = compare([last, other])
-    assert [column.title for column in comparison.rows[1].differences] == [
-        "corruptions on the fly, gaussian noise"  # of which the others decide nothing
-    ]
-    assert any("success last against any: PGD linf, epsilon 4 px" in note for note in comparison.notes)
-
-
 def test_all_runs_of_a_study_are_compared(tmp_path, capsys):
     rows = {"vanilla": (0.80, 0.90, 0.70), "advprop": (0.84, 0.95, 0.76)}
     runs = keyed(result(row, seed, main) for row, of_row in rows.items() for seed, main in enumerate(of_row))
