@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import flags
 from efficientnet_advprop.evaluation import Column, EvaluatedRun, ResultsFile, compare, score_of
+from efficientnet_advprop.modes.compare import run_comparison
 from efficientnet_advprop.recipes import RecipeError
 from tests.command_line import run_main, set_flags
 from tests.made_up_results import attacked, branches, corrupted, everything, part, results_in
@@ -167,6 +168,42 @@ def test_other_attacks_and_classes_are_not_subtracted(tmp_path):
     assert "differs in number of classes 1,000 against 10" in note
 
 
+def test_last_and_any_are_neither_averaged_nor_subtracted(tmp_path):
+    kinds = ("any", "last", "any")
+    attacks = [attacked("linf", [(4, 0.9, 0.3, 0.1 * seed)], success=kind) for seed, kind in enumerate(kinds)]
+    row = [run_in(tmp_path / str(seed), parts, recipe="r", seed=seed) for seed, parts in enumerate(attacks)]
+    assert compare(row).rows[0].values == {}
+    assert "differ in success any against last: PGD linf, epsilon 4 px" in compare(row).notes[0]
+    other = run_in(tmp_path / "other", attacks[0], recipe="other")
+    assert compare([row[1], other]).rows[1].differences == {}
+
+
+def test_means_over_six_and_fifteen_corruptions_are_neither_averaged_nor_subtracted(tmp_path):
+    names = ("gaussian_noise", "contrast")
+    few = corrupted("corruptions", corruptions=", ".join(names))
+    few = {key: value for key, value in few.items() if key.split("/")[1] in names}
+    every = corrupted("corruptions", extra=False, corruptions="all")
+    mean, shared = (
+        Column("corruptions", "main", "top1"),
+        [Column(f"corruptions/{name}", "main", "top1") for name in names],
+    )
+    one, other = (run_in(tmp_path / name, parts, recipe=name) for name, parts in (("few", few), ("every", every)))
+    comparison = compare([one, other])
+    assert all(mean in row.values for row in comparison.rows)
+    assert list(comparison.rows[1].differences) == shared
+    assert [note.partition("differs in ")[2] for note in comparison.notes] == [
+        "corruptions gaussian_noise, contrast against all: corruptions on the fly"
+    ]
+    again = run_in(tmp_path / "again", every, recipe="few", seed=1)
+    (row,) = compare([one, again]).rows
+    assert mean not in row.values
+    assert set(shared) <= set(row.values)
+    # Other corruptions alone: nothing is shared.
+    fog = {key: value for key, value in every.items() if "/fog/" in key}
+    fog = {key: dataclasses.replace(of, settings={**of.settings, "corruptions": "fog"}) for key, of in fog.items()}
+    assert compare([one, run_in(tmp_path / "fog", fog, recipe="fog")]).rows[1].differences == {}
+
+
 def test_input_sizes_may_differ_except_where_the_input_is_changed(tmp_path):
     def parts(size, crop):
         own = {"input_image_size": size, "eval_crop": crop, "seed": size}
@@ -203,7 +240,7 @@ def test_a_row_of_runs_on_different_images_has_no_mean(tmp_path):
     assert comparison.notes == (
         "efficientnet-b7, advprop: no mean over its runs, which differ in set 0123456789 against elsewhere: "
         "clean evaluation images",
-        "efficientnet-b7, advprop: measured of 1 of 2 runs: ImageNetV2",
+        "efficientnet-b7, advprop: measured in only 1 of 2 runs: ImageNetV2",
     )
 
 
@@ -228,6 +265,16 @@ def make_runs(folder):
     official = {"clean": part(0.9, set="elsewhere")}
     results_in(folder / "l2", official, model="efficientnet-l2", scheme=None, seed=None, recipe=None)
     return [str(folder / name) for name in ("vanilla-0", "vanilla-1", "advprop-0", "advprop-1", "l2")]
+
+
+def test_one_evaluation_under_two_names_is_refused(tmp_path, monkeypatch):
+    results_in(tmp_path / "run", {"clean": part(0.5)})
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    for other in ("link", str(tmp_path / "run")):
+        with pytest.raises(RecipeError, match=f"{other} is the evaluation of run again"):
+            run_comparison(["run", other], "out", published=False, command="")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_writes_report_values_and_figures(tmp_path, capsys):
@@ -362,25 +409,6 @@ def test_significance_is_of_a_t_test_paired_or_not(tmp_path):
     found = compare([*runs_over_seeds(tmp_path, "a", [0.5, 0.6, 0.7]), *runs_over_seeds(tmp_path, "b", [0.51, 0.63])])
     assert found.rows[1].differences[CLEAN].paired
     assert found.rows[1].differences[CLEAN].estimate.mean == pytest.approx(0.02)
-
-
-def test_two_kinds_of_success_and_two_sets_of_corruptions_are_never_pooled_or_subtracted(tmp_path):
-    def parts(success, corruptions):
-        made = {name: one for name, one in corrupted("corruptions", extra=False).items() if "gaussian" in name}
-        for one in made.values():
-            one.settings["corruptions"] = corruptions
-        return {**attacked("linf", [(4, 0.9, 0.3, 0.1)], success=success), **made}
-
-    last = run_in(tmp_path / "a", parts("last", "gaussian_noise"), recipe="a", seed=0)
-    of_any = run_in(tmp_path / "b", parts("any", "all"), recipe="a", seed=1)
-    (row,) = compare([last, of_any]).rows
-    assert not [column for column in row.values if column.strength]
-    other = run_in(tmp_path / "c", parts("any", "all"), recipe="b", seed=0)
-    comparison = compare([last, other])
-    assert [column.title for column in comparison.rows[1].differences] == [
-        "corruptions on the fly, gaussian noise"  # of which the others decide nothing
-    ]
-    assert any("success last against any: PGD linf, epsilon 4 px" in note for note in comparison.notes)
 
 
 def test_all_runs_of_a_study_are_compared(tmp_path, capsys):

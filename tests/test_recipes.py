@@ -367,7 +367,7 @@ def test_override_knows_only_the_recipes_paths():
         ),
         (
             lambda values: values["optimizer"].update(lr_step_epochs=[10**400]),
-            r"optimizer\.lr_step_epochs is 10+, not a",
+            r"optimizer\.lr_step_epochs is 10+, not of type float",
         ),
         (lambda values: values.update(version="new"), "version 'new' .* is not a number from 1 on"),
         (lambda values: values.update(version=0), "version 0"),

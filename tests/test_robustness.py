@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -122,7 +123,9 @@ def test_results_come_back_as_they_were(tmp_path):
     assert [line.split(":")[0] for line in lines if line.startswith('"pgd')] == ['"pgd/linf/4"']  # a line for each part
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"evaluated": null, "parts": {}}', '{"evaluated": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", "null", "3", '{"evaluated": null, "parts": {}}', '{"evaluated": {}}']
+)
 def test_a_damaged_file_is_one_line(text, tmp_path):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(RecipeError, match=r"results\.json cannot be read: ") as raised:
@@ -131,23 +134,53 @@ def test_a_damaged_file_is_one_line(text, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("path", "value", "message"),
     [
-        (lambda values: values["runs"]["run"]["parts"]["clean"].update(top1=0.5), "top1"),
-        (lambda values: values.update(version=3), "version 3 of results, where this code knows 2"),
-        (
-            lambda values: values["runs"]["run"]["parts"].update(coco=values["runs"]["run"]["parts"]["clean"]),
-            "unknown benchmark 'coco'; known: clean, imagenet,",
+        ("version", 3, "version 3 of results, where this code knows 2"),
+        ("version", "2", "version '2' of results"),
+        ("runs.run", None, "run is None, not an object"),
+        ("runs.run.evaluated.seed", "0", "run.evaluated.seed is '0', not of type int"),
+        ("runs.run.evaluated.class_names", [1, 2], "run.evaluated.class_names is 1, not of type str"),
+        ("runs.run.training", [], r"run.training is \[\], not an object"),
+        ("runs.run.parts.clean.top1", 0.5, "run.parts.clean.top1: no field"),
+        ("runs.run.parts.clean.settings", None, "run.parts.clean.settings is None, not an object"),
+        ("runs.run.parts.clean.images", math.nan, "run.parts.clean.images is nan, not of type int"),
+        ("runs.run.parts.clean.scores", [], r"run.parts.clean.scores is \[\], not an object"),
+        ("runs.run.parts.clean.scores.main", 0.5, "run.parts.clean.scores.main is 0.5, not an object"),
+        ("runs.run.parts.clean.scores.main.top1", "x", "run.parts.clean.scores.main.top1 is 'x', not of type float"),
+        ("runs.run.parts.clean.scores.main.top1", math.nan, "run.parts.clean.scores.main.top1 is nan, not a fraction"),
+        ("runs.run.parts.clean.scores.main.top5", 99.0, "run.parts.clean.scores.main.top5 is 99.0, not a fraction"),
+        ("runs.run.parts.clean.confusions", {"main": [["a", "b"]]}, "confusions.main is .*, not of type tuple"),
+        *(
+            (f"runs.run.parts.{key}", dataclasses.asdict(part(0.5)), f"unknown {message}")
+            for key, message in (
+                ("coco", "benchmark 'coco'; known: clean, imagenet,"),
+                ("clean/x", "part 'clean/x' of the benchmark clean"),
+                ("pgd", "part 'pgd'"),
+                ("pgd/l3/4", "part 'pgd/l3/4'"),
+                ("pgd/linf/x", "part 'pgd/linf/x'"),
+                ("corruptions/fog", "part 'corruptions/fog'"),
+                ("corruptions/fog/6", "part 'corruptions/fog/6'"),
+                ("imagenet_c/mist/1", "part 'imagenet_c/mist/1'"),
+            )
         ),
+        ("runs.other", {"evaluated": {}, "training": None, "parts": {}}, "other.evaluated.model is missing"),
     ],
 )
-def test_unknown_content_is_refused(change, message, tmp_path):
+def test_unknown_content_is_refused(path, value, message, tmp_path):
     results_in(tmp_path, {"clean": part(0.5)})
     values = json.loads((tmp_path / "results.json").read_text())
-    change(values)
-    (tmp_path / "results.json").write_text(json.dumps(values))
-    with pytest.raises(RecipeError, match=f"cannot be read: .*{message}"):
+    *outer, last = path.split(".")
+    place = values
+    for name in outer:
+        place = place[name]
+    place[last] = value
+    text = json.dumps(values)
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(RecipeError, match=f"cannot be read: .*{message}") as raised:
         ResultsFile(str(tmp_path))
+    assert "\n" not in str(raised.value)
+    assert (tmp_path / "results.json").read_text() == text
 
 
 def test_results_of_other_weights_are_refused(tmp_path):

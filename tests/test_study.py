@@ -272,6 +272,26 @@ def test_results_of_an_older_study_are_read_and_completed(tmp_path):
     assert both.notes == ()
 
 
+def test_a_refused_study_leaves_older_results_as_they_were(tmp_path, capsys):
+    (trial,) = plan(StudySpec(("efficientnet-b0",), ("vanilla",), 1), make_recipe)
+    text = json.dumps({"cells": {trial.key: old_result(trial)}})
+    (tmp_path / "results.json").write_text(text)
+    arguments = ("--mode=study", "--dataset=digits", "--schemes=vanilla", "--seeds=1", f"--model_dir={tmp_path}")
+    for change, message in (
+        ("--use_bfloat16", "in float32, not mixed_bfloat16"),
+        ("--pgd_success=any", "with success last against any"),
+        ("--eval_batch_size=7", "with another recipe"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            run_main(*arguments, change)
+        assert left.value.code == 2
+        assert message in capsys.readouterr().err
+        assert (tmp_path / "results.json").read_text() == text
+    run_main(*arguments)
+    assert "1 of them finished before" in capsys.readouterr().out
+    assert json.loads((tmp_path / "results.json").read_text())["version"] == 2
+
+
 def test_results_of_an_older_evaluation_are_read(tmp_path):
     settings = {"pictures": "digits", "of": 360, "images": "all"}
     one = {"images": 360, "bad_images": 0, "scores": {"main": {"top1": 0.5}}, "confusions": {}, "seconds": 1.0}

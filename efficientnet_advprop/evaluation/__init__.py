@@ -23,7 +23,6 @@ from efficientnet_advprop.evaluation.estimates import (
 from efficientnet_advprop.evaluation.examples import adversarial_examples as adversarial_examples
 from efficientnet_advprop.evaluation.imagenet_c import (
     CIFAR_STRENGTHS_BELOW_PX as CIFAR_STRENGTHS_BELOW_PX,
-    SEVERITIES as SEVERITIES,
     CorruptionError as CorruptionError,
     CorruptionScore as CorruptionScore,
     incomplete_parts as incomplete_parts,
@@ -45,6 +44,7 @@ from efficientnet_advprop.evaluation.observations import (
 )
 from efficientnet_advprop.evaluation.part_keys import (
     CLEAN_IMAGES as CLEAN_IMAGES,
+    SEVERITIES as SEVERITIES,
     corruption_key as corruption_key,
     series_of as series_of,
 )

@@ -210,7 +210,7 @@ def _of_one_task(name: str, found: Mapping[int | None, Found]) -> tuple[BySeed, 
         if len(measured) < len(found):
             partly_measured.setdefault(f"{len(measured)} of {len(found)} runs", []).append(column)
     notes = [f"{name}: no mean over its runs, which differ in {why}: {_titles(of)}" for why, of in mixed.items()]
-    notes += [f"{name}: measured of {number}: {_titles(of)}" for number, of in partly_measured.items()]
+    notes += [f"{name}: measured in only {number}: {_titles(of)}" for number, of in partly_measured.items()]
     return by_seed, notes
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
-from efficientnet_advprop.evaluation.part_keys import MEAN, corruption_of
+from efficientnet_advprop.evaluation.part_keys import MEAN, SEVERITIES, corruption_of
 from efficientnet_advprop.evaluation.results import RunResults
 from efficientnet_advprop.recipes import (
     BENCHMARKS,
@@ -21,7 +21,6 @@ from efficientnet_advprop.recipes import (
     IMAGENET_C_CORRUPTIONS,
 )
 
-SEVERITIES = (1, 2, 3, 4, 5)
 # A setting of passes over images corrupted on the fly: their corruptions. `ALL` are ImageNet-C's fifteen; others are
 # listed.
 CORRUPTIONS, ALL = "corruptions", "all"

@@ -110,9 +110,13 @@ class Measurement:
 
     def differences(self, other: "Measurement") -> list[str]:
         """Settings that differ, in words; empty if the two numbers can be compared."""
-        found: dict[str, str] = {}
-        for part in self.settings | other.settings:
-            found = differences_in_words(self.settings.get(part, {}), other.settings.get(part, {})) | found
+        shared = [part for part in self.settings if part in other.settings]
+        for parts in (shared, self.settings | other.settings):  # parts of one of them alone differ in every setting
+            found: dict[str, str] = {}
+            for part in parts:
+                found = differences_in_words(self.settings.get(part, {}), other.settings.get(part, {})) | found
+            if found:
+                break
         return list(found.values())
 
 

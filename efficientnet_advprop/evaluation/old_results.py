@@ -29,12 +29,13 @@ def upgraded(values: dict[str, Any]) -> dict[str, Any]:
     """The content of a results file in the format of `VERSION`.
 
     Raises:
-        ValueError: for a newer version.
-        KeyError: for something else than results.
+        ValueError: for a newer version, or something else than results.
     """
+    if not isinstance(values, dict) or not values.keys() & {"version", "cells", "parts"}:
+        raise ValueError("these are no results of an evaluation or a study")
     if "version" in values:
         if values["version"] != VERSION:
-            raise ValueError(f"version {values['version']} of results, where this code knows {VERSION}")
+            raise ValueError(f"version {values['version']!r} of results, where this code knows {VERSION}")
         return values
     if "cells" in values:
         return {"runs": _trials(values["cells"])}

@@ -3,7 +3,18 @@
 BENCHMARK, BENCHMARK/CORRUPTION/SEVERITY, pgd/NORM/EPSILON; pgd/NORM/EPSILON/BRANCH if the branch is not the main one.
 """
 
-from efficientnet_advprop.recipes import ATTACKED, MAIN_BRANCH, benchmark_of
+from efficientnet_advprop.recipes import (
+    ATTACKED,
+    CORRUPTED,
+    EXTRA_CORRUPTIONS,
+    IMAGENET_C_CORRUPTIONS,
+    MAIN_BRANCH,
+    RecipeError,
+    benchmark_of,
+)
+from efficientnet_advprop.recipes.attack_spec import NORMS
+
+SEVERITIES = (1, 2, 3, 4, 5)
 
 # Replaces the severity in results of older versions, which kept only the mean over all five.
 MEAN = "mean"
@@ -31,6 +42,29 @@ def attack_of(key: str) -> tuple[str, float, str]:
     """Norm, epsilon in pixels and branch in a key of an attack."""
     _, norm, epsilon, *branch = key.split("/")
     return norm, float(epsilon), branch[0] if branch else MAIN_BRANCH
+
+
+def require_known(key: str) -> None:
+    """Refuse a key that no pass has.
+
+    Raises:
+        RecipeError: naming the key.
+    """
+    benchmark = benchmark_of(key)
+    try:
+        if benchmark.kind == CORRUPTED:
+            corruption, severity = corruption_of(key)
+            is_known = corruption in (*IMAGENET_C_CORRUPTIONS, *EXTRA_CORRUPTIONS)
+            is_known &= severity in (MEAN, *SEVERITIES)
+        elif benchmark.kind == ATTACKED:
+            norm, epsilon_px, branch = attack_of(key)
+            is_known = norm in NORMS and epsilon_px > 0 and key == attack_key(benchmark.name, norm, epsilon_px, branch)
+        else:
+            is_known = key == benchmark.name
+    except ValueError:
+        is_known = False
+    if not is_known:
+        raise RecipeError(f"unknown part {key!r} of the benchmark {benchmark.name}")
 
 
 def series_of(key: str) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from efficientnet_advprop.data import (
     open_imagenet_variant,
 )
 from efficientnet_advprop.evaluation.corruptions import require_libraries
-from efficientnet_advprop.evaluation.imagenet_c import SEVERITIES, chosen_in_settings
-from efficientnet_advprop.evaluation.part_keys import attack_key, corruption_key
+from efficientnet_advprop.evaluation.imagenet_c import chosen_in_settings
+from efficientnet_advprop.evaluation.part_keys import SEVERITIES, attack_key, corruption_key
 from efficientnet_advprop.evaluation.predictions import PredictionCollector, through_branches
 from efficientnet_advprop.evaluation.worst_case import under_attack
 from efficientnet_advprop.recipes import (

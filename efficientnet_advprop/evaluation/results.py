@@ -10,9 +10,9 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.evaluation.old_results import ONLY_RUN, VERSION, upgraded
-from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES
+from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES, require_known
 from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import Recipe, RecipeError, benchmark_of, digest, first_line, override
+from efficientnet_advprop.recipes import Recipe, RecipeError, benchmark_of, digest, first_line, from_values, override
 
 RESULTS_FILE = "results.json"
 
@@ -214,20 +214,26 @@ def _read(path: str) -> dict[str, RunResults]:
     try:
         with tf.io.gfile.GFile(path) as file:
             values = upgraded(json.load(file))
-        return {name: _run(run) for name, run in values["runs"].items()}
+        runs = {name: _run(name, run) for name, run in values["runs"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
-        raise RecipeError(f"{path} cannot be read: {first_line(error)}") from error
+        reason = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise RecipeError(f"{path} cannot be read: {reason}") from error
+    if len({run.training is None for run in runs.values()}) > 1:
+        raise RecipeError(f"{path} cannot be read: only some of its runs have a training")
+    return runs
 
 
-def _run(values: dict[str, Any]) -> RunResults:
-    """A run from its JSON."""
-    evaluated, training = values["evaluated"], values["training"]
-    names = evaluated["class_names"]
-    parts = {key: Part(**part) for key, part in values["parts"].items()}
-    for key in parts:
-        benchmark_of(key)  # raises an error: no report would show this part
-    return RunResults(
-        Evaluated(**{**evaluated, "class_names": None if names is None else tuple(names)}),
-        None if training is None else Training(**training),
-        parts,
-    )
+def _run(name: str, values: Any) -> RunResults:
+    """A run from its JSON.
+
+    Raises:
+        RecipeError: naming what is not a result of this version; no report would show an unknown part.
+    """
+    run = from_values(RunResults, values, name)
+    for key, part in run.parts.items():
+        require_known(key)
+        for of, scores in part.scores.items():
+            for metric, value in scores.items():
+                if metric.startswith("top") and not 0 <= value <= 1:
+                    raise RecipeError(f"{name}.parts.{key}.scores.{of}.{metric} is {value}, not a fraction")
+    return run

@@ -59,7 +59,7 @@ def _evaluated(folders: Sequence[str]) -> list[EvaluatedRun]:
             raise RecipeError(
                 f"no evaluation in {named}: neither {' nor '.join(paths)} is there (--mode=eval --benchmarks makes one)"
             )
-        same = os.path.normpath(path)
+        same = path if "://" in path else os.path.realpath(path)
         if same in found:
             raise RecipeError(f"{named} is the evaluation of {found[same]} again: {path}")
         found[same] = named

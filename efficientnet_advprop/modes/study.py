@@ -76,7 +76,8 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
         run_folder.check(_trial_folder(folder, trial), trial.recipe)
     file = ResultsFile(folder)
     plans = _plans(trials, options, source, file)
-    missing = _complete(file, plans)
+    finished = _finished(file, plans)
+    missing = [plan for plan in plans if plan.trial.key not in finished]
     strategy = connect(options)
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise RecipeError("--mode=study runs in one process: unset TF_CONFIG")
@@ -84,8 +85,10 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
     for plan in missing:
         check_batches(plan.trial.recipe, strategy, training=True, evaluation=True)
     _require_precision(file, trials, tpu_utils.set_precision(options.use_bfloat16, strategy))
+    if any(run != file.runs[key] for key, run in finished.items()):
+        file.write(finished)
     for trial in trials:
-        if trial.key in file.runs:  # of a process killed after it had written the result
+        if trial.key in finished:  # of a process killed after it had written the result
             run_folder.remove_checkpoints(_trial_folder(folder, trial))
     print(f"study: {len(trials)} runs, {len(trials) - len(missing)} of them finished before", flush=True)
     tf.get_logger().addFilter(_is_not_about_retracing)
@@ -99,8 +102,8 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
         report = _publish(trials, file, options)  # after every run: the study may be interrupted
     if not missing:
         report = _publish(trials, file, options)
-    finished = (trial.key for trial in trials if trial.key in file.runs)
-    return report, [key for key in finished if file.runs[key].training.diverged]
+    runs = {trial.key: file.runs[trial.key] for trial in trials if trial.key in file.runs}
+    return report, [key for key, run in runs.items() if run.training.diverged]
 
 
 def _plans(trials: Sequence[Trial], options: RunOptions, source: Source, file: ResultsFile) -> list[_Plan]:
@@ -117,8 +120,8 @@ def _plans(trials: Sequence[Trial], options: RunOptions, source: Source, file: R
     return plans
 
 
-def _complete(file: ResultsFile, plans: Sequence[_Plan]) -> list[_Plan]:
-    """Check and complete the results of finished trials; returns the plans without a result.
+def _finished(file: ResultsFile, plans: Sequence[_Plan]) -> dict[str, RunResults]:
+    """The results of finished trials, checked and completed, by the trials' keys.
 
     Raises:
         RecipeError: when a result is of another recipe or another evaluation.
@@ -126,10 +129,7 @@ def _complete(file: ResultsFile, plans: Sequence[_Plan]) -> list[_Plan]:
     if file.runs and not file.is_study:
         raise RecipeError(f"{file.path} is of an evaluation: a study needs another --model_dir")
     finished = [plan for plan in plans if plan.trial.key in file.runs]
-    runs = {plan.trial.key: completed(file, plan.trial, plan.evaluated, plan.passes) for plan in finished}
-    if any(run != file.runs[key] for key, run in runs.items()):
-        file.write(runs)
-    return [plan for plan in plans if plan.trial.key not in file.runs]
+    return {plan.trial.key: completed(file, plan.trial, plan.evaluated, plan.passes) for plan in finished}
 
 
 def _require_precision(file: ResultsFile, trials: Sequence[Trial], precision: str) -> None:

@@ -66,7 +66,7 @@ from efficientnet_advprop.recipes.schemes import (
     num_fast_adversarial as num_fast_adversarial,
     scheme_named as scheme_named,
 )
-from efficientnet_advprop.recipes.stored import added as added
+from efficientnet_advprop.recipes.stored import added as added, from_values as from_values
 from efficientnet_advprop.recipes.study_spec import (
     BASELINE as BASELINE,
     BUDGET_SCHEME as BUDGET_SCHEME,

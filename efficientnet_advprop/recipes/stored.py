@@ -6,6 +6,7 @@ that is renamed in the code keeps its old name in files and is listed in `RENAME
 
 import dataclasses
 import json
+import math
 import sys
 import types
 import typing
@@ -95,7 +96,27 @@ def parse(kind: type[_Record], text: str) -> _Record:
     unknown = f"no field of a {kind.__name__}"
     if version > newest:
         unknown = f"written by a newer version of the program (record version {version}, this one reads up to {newest})"
-    return _decode(kind, values, "", unknown)
+    record = _decode(kind, values, "", unknown)
+    for leaf in leaves(record):
+        for number in leaf.value if isinstance(leaf.value, tuple) else (leaf.value,):
+            # Python reads NaN and Infinity, which no recipe writes and from which no length of a run can be computed.
+            if isinstance(number, float) and not math.isfinite(number):
+                raise RecipeError(f"{leaf.stored_path} is {number}, not a finite number")
+    return record
+
+
+def from_values(kind: type[_Record], values: Any, place: str) -> _Record:
+    """A dataclass from the JSON object of its fields, without a version.
+
+    Args:
+        kind: the dataclass.
+        values: of its fields.
+        place: of the object in its file, for messages.
+
+    Raises:
+        RecipeError: for anything else; the message names the field.
+    """
+    return _convert(kind, values, place, "no field of this version")
 
 
 def _stored_name(kind: type, name: str) -> str:
@@ -135,22 +156,25 @@ def _decode(kind: type, values: Mapping[str, Any], prefix: str, unknown: str) ->
 
 
 def _convert(hint: Any, value: Any, place: str, unknown: str) -> Any:
-    """A JSON value, converted to the type of its field."""
+    """A JSON value, converted to the type of its field; a union is one type or None."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or (type(value) is hint and not inner):
+        return value
+    if isinstance(hint, types.UnionType):
+        (kind,) = (one for one in inner if one is not types.NoneType)
+        return None if value is None else _convert(kind, value, place, unknown)
     if dataclasses.is_dataclass(hint):
         return _decode(hint, _require_object(value, place), f"{place}.", unknown)
-    if typing.get_origin(hint) is tuple and type(value) is list:
-        element, _ = typing.get_args(hint)
-        return tuple(_convert(element, inner, place, unknown) for inner in value)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    # Python reads NaN and Infinity, which no recipe writes and from which no length of a run can be computed.
-    if type(value) in (int, float) and float in allowed and not abs(value) <= sys.float_info.max:
-        raise RecipeError(f"{place} is {value}, not a finite number")
-    if type(value) in allowed:
-        return value
-    if float in allowed and type(value) is int:  # JSON written by hand: 1 for 1.0
+    if origin is dict:
+        named = _require_object(value, place).items()
+        return {name: _convert(inner[1], one, f"{place}.{name}", unknown) for name, one in named}
+    if origin in (list, tuple) and type(value) is list:
+        kinds = [inner[0]] * len(value) if origin is list or inner[-1] is ... else inner
+        if len(kinds) == len(value):
+            return origin(_convert(kind, one, place, unknown) for kind, one in zip(kinds, value, strict=True))
+    if hint is float and type(value) is int and abs(value) <= sys.float_info.max:  # JSON written by hand: 1 for 1.0
         return float(value)
-    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
-    raise RecipeError(f"{place} is {value!r}, not of type {wanted}")
+    raise RecipeError(f"{place} is {value!r}, not of type {hint if inner else hint.__name__}")
 
 
 def _require_object(value: Any, place: str) -> Mapping[str, Any]:
