@@ -101,7 +101,7 @@ def test_files_and_functions_stay_short(file):
     assert text.count("\n") <= 300
 
 
-def test_main_and_flags_are_imported_by_nobody_below():
+def test_no_room_imports_main_or_flags():
     for room in set(MAY_IMPORT) - {"flags"}:
         for file in files_of(room):
             assert not {module.split(".")[0] for module in imported_modules(file)} & {"main", "flags"}, file
