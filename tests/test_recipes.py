@@ -182,6 +182,7 @@ def test_fast_advprop_is_one_step_through_statistics_of_the_batch(model):
         ("fast_advprop", "fast_adversarial_share", 1.0, "makes 32 of a replica's 32"),
         ("fast_advprop", "term_weights.noise", -1.0, "noise weight -1"),
         ("trades", "attack.target", "random", "trades attacks the predictions, not a class"),
+        ("trades", "term_weights.clean", 0.0, "clean_weight 0 has to be above 0"),
         ("trades", "attack.random_start", False, "trades needs attack_random_start"),
         ("adversarial_then_clean", "clean_from_epoch", 8.0, "clean_from_epoch 8 is not inside the run's .* epochs"),
         ("adversarial_then_clean", "clean_from_epoch", 0.0, "clean_from_epoch 0 is not inside"),

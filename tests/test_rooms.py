@@ -44,6 +44,7 @@ def imported_modules(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: a relative import names no room"
             modules.add(node.module)
             modules.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == PACKAGE)
     return modules

@@ -207,6 +207,8 @@ def _validate_trades(settings: SchemeSettings) -> None:
         raise RecipeError(
             f"scheme trades attacks the predictions, not a class: attack_target {attack.target!r} must be untargeted"
         )
+    if settings.weights.clean == 0:
+        raise RecipeError("scheme trades uses the labels only in its clean term: clean_weight 0 has to be above 0")
     if attack.perturbs and not attack.random_start:
         raise RecipeError(
             "scheme trades needs attack_random_start: at the clean image the divergence from its predictions has no "
