@@ -280,7 +280,7 @@ def test_a_refused_study_leaves_older_results_as_they_were(tmp_path, capsys):
     for change, message in (
         ("--use_bfloat16", "in float32, not mixed_bfloat16"),
         ("--pgd_success=any", "with success last against any"),
-        ("--eval_batch_size=7", "with another recipe"),
+        ("--label_smoothing=0", "with another recipe"),
     ):
         with pytest.raises(SystemExit) as left:
             run_main(*arguments, change)
