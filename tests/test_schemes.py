@@ -97,11 +97,11 @@ def test_joint_training_is_batch_norm_over_both_halves(batch, scheme):
     recipe = tiny_recipe(scheme, attack__epsilon_px=40.0, attack__step_size_px=40.0)
     model, reference = after_a_step(recipe, 0, batch), three_branches(recipe)
     objective = objectives.TermsObjective(three_branches(recipe), recipe.phases[0].terms, recipe.label_smoothing)
-    (branch_pass,) = objective._passes
+    (terms,) = objective._passes.values()
     pass_seed = objectives.fold(SEED, 0)
     clean, adversarial = (
         objective._term_images(term, batch, objectives.fold(pass_seed, index))
-        for index, term in enumerate(branch_pass.terms)
+        for index, term in enumerate(terms)
     )
     assert np.abs(adversarial - clean).max() > 30
     reference(tf.concat([clean, adversarial], 0), training=True, branch="main", seed=SEED)
