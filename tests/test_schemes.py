@@ -100,8 +100,7 @@ def test_joint_training_is_batch_norm_over_both_halves(batch, scheme):
     (terms,) = objective._passes.values()
     pass_seed = objectives.fold(SEED, 0)
     clean, adversarial = (
-        objective._term_images(term, batch, objectives.fold(pass_seed, index))
-        for index, term in enumerate(terms)
+        objective._term_images(term, batch, objectives.fold(pass_seed, index)) for index, term in enumerate(terms)
     )
     assert np.abs(adversarial - clean).max() > 30
     reference(tf.concat([clean, adversarial], 0), training=True, branch="main", seed=SEED)
