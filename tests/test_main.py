@@ -74,7 +74,7 @@ def test_a_finished_run_refuses_another_export(finished_run, tmp_path, capsys):
     folder, _ = finished_run
     command_line = ("--advprop", f"--model_dir={folder}", "--train_steps=12", *NARROW)
     for flag in (f"--export_dir={tmp_path}", "--export_branch=auxiliary"):
-        assert "is finished: --mode=export exports it" in refused(*command_line, flag, capsys=capsys)
+        assert "is finished: use --mode=export" in refused(*command_line, flag, capsys=capsys)
 
 
 def test_another_recipe_in_a_used_folder_is_refused_with_the_difference(finished_run, capsys):
