@@ -15,6 +15,7 @@ from efficientnet_advprop.recipes import (
     differences,
     named_recipe,
     override,
+    validate_network,
 )
 from flags.checks import refuse_unread
 from flags.flag import TRAINING
@@ -59,6 +60,7 @@ def new_recipe(values: absl_flags.FlagValues, data: DataFacts | None, weights: W
     base = named_recipe(model, dataset_of(values), changes.get("scheme", DEFAULT_SCHEME))
     recipe = recipe_on_data(base, data, {**settings, **changes})
     if values.mode == "check_data":
+        validate_network(recipe.network)
         recipe.data.validate()  # nothing is trained: other values do not matter
     elif values.mode in TRAINING:  # other modes use the recipe of their run
         recipe.validate()

@@ -36,8 +36,8 @@ RECIPE_FLAGS = (
     RecipeFlag("dataset", str, _DATASETS, IMAGES, "data.", read_by=is_own, **_GIVEN),
     # The network.
     RecipeFlag("input_image_size", int, "Side of the square input in pixels.", IMAGES, "network.", **_GIVEN),
-    RecipeFlag("width_coefficient", float, "Factor on the baseline's channels.", path="network.", **_OF_CHECKPOINTS),
-    RecipeFlag("depth_coefficient", float, "Factor on the baseline's repeats.", path="network.", **_OF_CHECKPOINTS),
+    RecipeFlag("width_coefficient", float, "Factor on the baseline's channels.", IMAGES, "network.", **_OF_CHECKPOINTS),
+    RecipeFlag("depth_coefficient", float, "Factor on the baseline's repeats.", IMAGES, "network.", **_OF_CHECKPOINTS),
     RecipeFlag("dropout_rate", float, "Fraction of features dropped before the classifier.", path="network."),
     RecipeFlag("survival_prob", float, "Probability that the last residual block is kept.", path="network."),
     RecipeFlag("batch_norm_momentum", float, "Fraction of the old average kept per update.", path="network."),
