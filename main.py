@@ -13,6 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import efficientnet_advprop  # noqa: F401  (before TensorFlow, which would load Keras 3 too: seconds, 140 MB)
+
+# isort: split
 import tensorflow as tf
 from absl import app, flags as absl_flags, logging
 

@@ -70,11 +70,11 @@ def our_step(
     return lambda: compiled(batch)
 
 
-def setting(load_before: float, load_after: float) -> str:
+def setting(load_before: float, load_after: float, tensorflow: str = tf.__version__) -> str:
     """The setting of a measurement: sizes, machine, versions, date, load."""
     return (
         f"B0, {IMAGE_SIZE.value} px, batch {BATCH_SIZE.value}, {ROUNDS.value} interleaved rounds, float32, "
-        f"{os.cpu_count()} CPU cores ({platform.machine()}), TensorFlow {tf.__version__}, "
+        f"{os.cpu_count()} CPU cores ({platform.machine()}), TensorFlow {tensorflow}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}; "
         f"load average {load_before:.1f} before and {load_after:.1f} after."
     )

@@ -4,6 +4,10 @@
 """
 
 import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
 from typing import Any
 
 # Public names and their modules, imported on first access. An eager import would load TensorFlow for
@@ -14,6 +18,41 @@ _PUBLIC = {
 }
 
 __all__ = ["build_model", "load_official_checkpoint"]
+
+
+def _use_keras_2() -> None:
+    """Make `tf.keras` Keras 2, which this package is written for; from TensorFlow 2.16 on that is tf-keras.
+
+    TensorFlow reads the variable at the first access to `tf.keras`, not when it is imported.
+
+    Raises:
+        ImportError: if `tf.keras` is Keras 3 already, or tf-keras is missing.
+    """
+    try:
+        keras = importlib.metadata.version("keras")
+    except importlib.metadata.PackageNotFoundError:
+        return  # without TensorFlow: the recipes alone
+    if int(keras.partition(".")[0]) < 3:
+        return
+    if importlib.util.find_spec("tf_keras") is None:
+        raise ImportError(
+            f"efficientnet_advprop needs Keras 2, and the installed keras is {keras}: "
+            "pip install tf-keras, in the version of the installed TensorFlow"
+        )
+    setting = os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    tensorflow = sys.modules.get("tensorflow")
+    if setting not in ("1", "true", "True"):
+        raise ImportError(
+            f"efficientnet_advprop needs Keras 2, and TF_USE_LEGACY_KERAS={setting} selects Keras 3: unset it"
+        )
+    if tensorflow is not None and not tensorflow.keras.Model.__module__.startswith("tf_keras."):
+        raise ImportError(
+            "efficientnet_advprop needs Keras 2, and tf.keras is Keras 3 since its first use: "
+            "import efficientnet_advprop before that, or set TF_USE_LEGACY_KERAS=1"
+        )
+
+
+_use_keras_2()
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -60,6 +61,11 @@ def start_main(*arguments: str, two_blocks: bool = False, **environment: str) ->
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def without_start_up(stderr: str) -> str:
+    """Standard error without what TensorFlow 2.21 always writes to it, at its import on a machine without a GPU."""
+    return re.sub(r"^(WARNING: All log messages before absl::|I0000 .* cudart_stub\.cc).*\n", "", stderr, flags=re.M)
 
 
 def free_addresses(count: int) -> list[str]:

@@ -7,6 +7,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from collections.abc import Iterator
 
+import efficientnet_advprop  # noqa: F401  (before TensorFlow, as in main.py)
+
+# isort: split
 import pytest
 import tensorflow as tf
 

@@ -81,6 +81,13 @@ def test_one_module_imports_addons():
     assert users == [ROOT / PACKAGE / "data" / "augment" / "addons.py"]
 
 
+def test_no_room_asks_which_stack_it_runs_on():
+    """The package's own `__init__` selects Keras, and one module asks whether Addons is installed."""
+    words = ("sys.version", "__version__", "LEGACY_KERAS", "importlib.metadata", "tf_keras")
+    users = [file for file in product_files() if any(word in file.read_text() for word in words)]
+    assert users == []
+
+
 def test_nothing_reaches_into_keras_and_no_bare_import_of_absl_flags():
     for file in [ROOT / "main.py", *(file for room in MAY_IMPORT for file in files_of(room))]:
         modules = imported_modules(file)

@@ -31,8 +31,7 @@ def require_packages(export_format: str) -> None:
     missing = [name for name in _PACKAGES.get(export_format, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise RecipeError(
-            f"--export_format={export_format} needs {', '.join(missing)}: "
-            f"pip install '.[{export_format}]' -c constraints.txt"
+            f"--export_format={export_format} needs {', '.join(missing)}: pip install '.[{export_format}]'"
         )
 
 

@@ -4,6 +4,7 @@ import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -83,7 +84,10 @@ def _prediction_function(served: ServedNetwork, batch_size: int | None) -> tf.ty
 
 
 def _tflite_predictor(content: bytes) -> Predictor:
-    interpreter = tf.lite.Interpreter(model_content=content, num_threads=os.cpu_count())
+    with warnings.catch_warnings():
+        # From 2.20 on it warns that it will be removed; the model's users choose their runtime themselves.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated", UserWarning)
+        interpreter = tf.lite.Interpreter(model_content=content, num_threads=os.cpu_count())
     predict = interpreter.get_signature_runner()
     return lambda image: predict(images=image)["probabilities"]
 

@@ -1,10 +1,19 @@
 """The image operations of TensorFlow Addons; no other module imports Addons.
 
-Its import warns that its development has ended, as the README says too. Only that warning is hidden.
+Addons ended with TensorFlow 2.15 and Python 3.11. Where it is not installed, the same operations are plain TensorFlow.
+Its import warns that its development has ended; only that warning is hidden.
 """
 
+import importlib.util
 import warnings
 
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", r"\s*TensorFlow Addons \(TFA\) has ended development", UserWarning)
-    from tensorflow_addons.image import equalize as equalize, rotate as rotate, transform as transform
+if importlib.util.find_spec("tensorflow_addons") is None:
+    from efficientnet_advprop.data.augment.plain_tensorflow import (
+        equalize as equalize,
+        rotate as rotate,
+        transform as transform,
+    )
+else:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*TensorFlow Addons \(TFA\) has ended development", UserWarning)
+        from tensorflow_addons.image import equalize as equalize, rotate as rotate, transform as transform
