@@ -45,11 +45,13 @@ DIGITS_NOTICE = (
     "train-*-of-* and validation-*-of-*, or with train/CLASS/ and val/CLASS/"
 )
 
+_OUTPUT_FOLDERS = ("model_dir", "export_dir", "evaluation_dir")
+
 
 def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     """Train, from random weights or from those of --init_checkpoint."""
     weights, facts = None, None
-    if values.init_checkpoint and values.model_dir and run_folder.has_results(values.model_dir):
+    if values.init_checkpoint and values.model_dir and run_folder.goes_on(values.model_dir):
         # A run that resumes does not read its initial weights again.
         facts = WeightsFacts.of_run(values.init_checkpoint, run_folder.recorded_recipe(values.model_dir))
     elif values.init_checkpoint:
@@ -71,8 +73,10 @@ def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     request = flags.data_request(values, facts)
     recipe, options = flags.settings_from_flags(values, None if request is None else find(request).facts, facts)
     if weights is None:
-        recipe = flags.recipe_of_run(values, options.model_dir, run_folder.recorded_recipe(options.model_dir))
+        recorded = run_folder.recorded_recipe(options.model_dir)
+        recipe = flags.recipe_of_run(values, options.model_dir, recorded)
         weights = open_weights(checkpoints.find(options.model_dir, options.checkpoint))
+        run_folder.require_recipe_of(weights.facts.path, weights.facts.recipe, recorded)
     elif run_folder.holds_run(options.model_dir):
         raise RecipeError(f"{options.model_dir} holds a run: give another --model_dir for results of --init_checkpoint")
     run(recipe, options, weights)
@@ -144,6 +148,9 @@ def main(argv: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # --verbosity=0 shows what TensorFlow logs when it saves
     try:
         flags.refuse_contradictions(values)
+        for name in _OUTPUT_FOLDERS:
+            if values[name].value:
+                run_folder.require_place(name, values[name].value)
         RUN_MODE[values.mode](values)
     except (RecipeError, tpu_utils.DeviceError) as error:
         fail(str(error), exit_code=2)

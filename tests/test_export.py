@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+from efficientnet_advprop import locks
 from efficientnet_advprop.data import preprocess_eval
 from efficientnet_advprop.export import ExportError, bytes_of, export_network, saved_model
 from efficientnet_advprop.export.saved_model import stored_variables
@@ -340,14 +341,17 @@ with new_version(sys.argv[1]) as (folder, _):
 
 
 def test_an_export_killed_half_way_leaves_no_number(tmp_path):
-    """TensorFlow Serving would load a folder named by a number."""
+    """TensorFlow Serving would load a folder named by a number. The next export removes what is left."""
     process = subprocess.Popen([sys.executable, "-c", WRITE_AND_WAIT, str(tmp_path)])
     while not list(tmp_path.glob("*/saved_model.pb")):
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert [path.name for path in tmp_path.iterdir()] == [f".unfinished-{process.pid}"]
+    assert {path.name for path in tmp_path.iterdir()} == {locks.LOCK_FILE, f".unfinished-{process.pid}"}
+    with new_version(str(tmp_path)):
+        pass
+    assert os.listdir(tmp_path) == ["1"]
 
 
 def test_export_from_replicas_averages_their_statistics(tmp_path, two_replicas, two_blocks):

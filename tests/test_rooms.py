@@ -9,11 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "efficientnet_advprop"
 
-COMMON = {"recipes", "files", "randomness"}  # every room but tpu_utils may use these
+COMMON = {"recipes", "files", "locks", "checkpoint_names", "randomness"}  # every room but tpu_utils may use these
 MAY_IMPORT = {
     "tpu_utils": set(),
     "recipes": set(),
     "files": {"recipes"},
+    "locks": {"recipes", "files"},
+    "checkpoint_names": {"recipes", "files"},
     "randomness": set(),
     "flags": COMMON,
     "batch_norm": COMMON,

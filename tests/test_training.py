@@ -333,14 +333,6 @@ def test_an_evaluation_missed_by_a_killed_process_is_run_on_resume(tmp_path):
     assert (recorder.trained, recorder.evaluated) == ([], [])
 
 
-def test_checkpoints_without_a_record_of_the_newest_are_not_overwritten(tmp_path):
-    recipe = small_recipe("vanilla", train_steps=1)
-    checkpoints_of(new_state(recipe, one_cpu()), recipe, tmp_path).save()
-    (tmp_path / "checkpoints" / "checkpoint").unlink()
-    with pytest.raises(RecipeError, match="names no complete one"):
-        run_training(recipe, tmp_path)
-
-
 def test_a_damaged_or_foreign_checkpoint_is_one_clear_error(tmp_path):
     recipe = small_recipe(train_steps=1)
     checkpoints_of(new_state(recipe, one_cpu()), recipe, tmp_path).save()

@@ -1,7 +1,6 @@
 """Which source holds a data set: by its name and by what its folder holds."""
 
 import dataclasses
-import os
 
 import tensorflow as tf
 
@@ -12,6 +11,7 @@ from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
+from efficientnet_advprop.files import named_like
 from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError, first_line
 
 _WITHOUT_FOLDER = ("digits", "fake")
@@ -58,7 +58,7 @@ def find_source(
         if data_dir is not None:
             if not tf.io.gfile.isdir(data_dir):
                 raise RecipeError(f"no folder {data_dir}")
-            if any(tf.io.gfile.glob(os.path.join(data_dir, f"{split}-?????-of-?????")) for split in _TFRECORD_SPLITS):
+            if any(named_like(data_dir, f"{split}-?????-of-?????") for split in _TFRECORD_SPLITS):
                 _refuse_few_images(train_images_per_class, "TFRecords")
                 return open_tfrecords(data_dir, holdout_shards, evaluation_only)
             if has_class_folders(data_dir):

@@ -8,19 +8,20 @@ import tensorflow as tf
 
 from efficientnet_advprop.data.bad_images import reason_without_ops
 from efficientnet_advprop.data.preprocessing import preprocess_eval
+from efficientnet_advprop.files import paths_like
 from efficientnet_advprop.recipes import DataSpec, RecipeError, first_line
 
 _FILES_AT_A_TIME = 16
 
 
 def find_images(pattern: str) -> list[str]:
-    """The files, local or remote, that match a pattern such as `FOLDER/*.jpg`, sorted.
+    """The files, local or remote, that match a pattern such as `FOLDER/*.jpg`, or have it as their name, sorted.
 
     Raises:
         RecipeError: when there are none.
     """
     try:
-        paths = sorted(path for path in tf.io.gfile.glob(pattern) if not tf.io.gfile.isdir(path))
+        paths = [path for path in paths_like(pattern) if not tf.io.gfile.isdir(path)]
         is_folder = tf.io.gfile.isdir(pattern)
     except tf.errors.OpError as error:
         raise RecipeError(f"cannot look for images in {pattern}: {first_line(error)}") from error

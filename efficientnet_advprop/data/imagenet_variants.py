@@ -17,6 +17,7 @@ from efficientnet_advprop.data.labelled_files import class_files, class_folders,
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
+from efficientnet_advprop.files import named_like
 from efficientnet_advprop.recipes import (
     EXTRA,
     EXTRA_CORRUPTIONS,
@@ -93,7 +94,7 @@ def open_imagenet_variant(benchmark: Benchmark, folder: str | None) -> Source:
     _require_folder(name, folder)
     if tfds_name and tf.io.gfile.isdir(os.path.join(folder, tfds_name)):
         return _of_tfds(benchmark, folder)
-    if name == "imagenet" and tf.io.gfile.glob(os.path.join(folder, _TFRECORDS)):
+    if name == "imagenet" and named_like(folder, _TFRECORDS):
         return open_tfrecords(folder, evaluation_only=True)
     inside = [inner for inner in benchmark.folders if tf.io.gfile.isdir(os.path.join(folder, inner))]
     if len(inside) > 1:

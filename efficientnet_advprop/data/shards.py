@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 
 from efficientnet_advprop.data.bad_images import reason_without_ops
+from efficientnet_advprop.files import is_remote, named_like
 from efficientnet_advprop.recipes import RecipeError
 
 _FILES_AT_A_TIME = 16  # enough to hide the latency of a disk
@@ -47,9 +48,7 @@ def find_shards(data_dir: str, split: str) -> Shards:
     """
     pattern = f"{split}-?????-of-?????"
     numbers = [
-        match.groups()
-        for path in tf.io.gfile.glob(os.path.join(data_dir, pattern))
-        if (match := re.search(r"-(\d{5})-of-(\d{5})$", path))
+        match.groups() for path in named_like(data_dir, pattern) if (match := re.search(r"-(\d{5})-of-(\d{5})$", path))
     ]
     if not numbers:
         raise RecipeError(f"no file {pattern} in data_dir {data_dir}")
@@ -129,8 +128,3 @@ def damaged_records(paths: Sequence[str]) -> list[str]:
         except tf.errors.OpError as error:
             damages.append(f"{path} record {number}: {reason_without_ops(error)}; no record after it can be read")
     return damages
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is on remote storage, where each access is a request."""
-    return "://" in path

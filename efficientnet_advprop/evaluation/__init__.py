@@ -35,6 +35,7 @@ from efficientnet_advprop.evaluation.measurements import (
 )
 from efficientnet_advprop.evaluation.observations import (
     IMAGES as IMAGES,
+    OBSERVATIONS_FOLDER as OBSERVATIONS_FOLDER,
     has_to_be_observed as has_to_be_observed,
     kinds_not_observed as kinds_not_observed,
     loss_gradients as loss_gradients,

@@ -6,7 +6,11 @@ from efficientnet_advprop.export.exported import (
     ExportedWeights as ExportedWeights,
     is_saved_model as is_saved_model,
 )
-from efficientnet_advprop.export.formats import export_network as export_network, require_packages as require_packages
+from efficientnet_advprop.export.formats import (
+    export_network as export_network,
+    exported_before as exported_before,
+    require_packages as require_packages,
+)
 from efficientnet_advprop.export.served import (
     ExportError as ExportError,
     ServedNetwork as ServedNetwork,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from efficientnet_advprop.export.description import DESCRIPTION_FILE, Description
+from efficientnet_advprop.files import plain_path
 from efficientnet_advprop.recipes import MAIN_BRANCH, NETWORKS, RecipeError, WeightsFacts, first_line
 
 _SIGNATURE = "serving_default"
@@ -25,7 +26,7 @@ class ExportedNetwork:
 
     def __init__(self, folder: str, description: Description) -> None:
         self.num_classes, self.branches = len(description.class_names), (description.branch,)
-        self._loaded = tf.saved_model.load(folder)  # kept, because it owns the signature's variables
+        self._loaded = tf.saved_model.load(plain_path(folder))  # kept, because it owns the signature's variables
         self._signature = self._loaded.signatures[_SIGNATURE]
 
     def __call__(
@@ -62,7 +63,7 @@ class ExportedWeights:
     """
 
     def __init__(self, folder: str) -> None:
-        description = _read_description(folder)
+        description = read_description(folder)
         self._folder, self.step, self.class_names = folder, description.step, description.class_names
         self.description = description
         branch = "" if description.branch == MAIN_BRANCH else f", {description.branch} branch"
@@ -107,7 +108,12 @@ def is_saved_model(path: str) -> bool:
     return tf.saved_model.contains_saved_model(path)
 
 
-def _read_description(folder: str) -> Description:
+def read_description(folder: str) -> Description:
+    """The description of a SavedModel that this project exported for serving.
+
+    Raises:
+        RecipeError: when it is another one.
+    """
     path = os.path.join(folder, DESCRIPTION_FILE)
     if not tf.io.gfile.exists(path):
         raise RecipeError(f"{folder} is a SavedModel without {DESCRIPTION_FILE}: it was not exported by this project")

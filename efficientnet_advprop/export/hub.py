@@ -18,7 +18,7 @@ from efficientnet_advprop.export.description import DESCRIPTION_FILE, Descriptio
 from efficientnet_advprop.export.saved_model import stored_variables, write_labels
 from efficientnet_advprop.export.served import ExportError, ServedNetwork
 from efficientnet_advprop.export.versions import files_of
-from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.files import plain_path, write_atomic
 
 CLASSIFICATION, FEATURE_VECTOR = "classification", "feature_vector"
 
@@ -85,7 +85,7 @@ def write_hub_modules(served: ServedNetwork, folder: str) -> None:
         module_folder = os.path.join(folder, kind)
         module = HubModule(served, kind)
         tf.saved_model.save(module, module_folder)
-        loaded = tf.saved_model.load(module_folder)
+        loaded = tf.saved_model.load(plain_path(module_folder))
         stored = stored_variables(module_folder)
         if len(stored) != len(module.variables) or len(loaded.variables) != len(module.variables):
             raise ExportError(f"the {kind} module holds {len(stored)} variables instead of {len(module.variables)}")

@@ -15,7 +15,7 @@ from efficientnet_advprop.export.description import CARD_FILE, DESCRIPTION_FILE,
 from efficientnet_advprop.export.saved_model import write_labels, write_saved_model
 from efficientnet_advprop.export.served import ServedNetwork
 from efficientnet_advprop.export.versions import bytes_of
-from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.files import plain_path, write_atomic
 
 # The newest opset of tf2onnx 1.17.
 _ONNX_OPSET = 18
@@ -96,7 +96,7 @@ def _compare(served: ServedNetwork, predictors: Mapping[str, Predictor]) -> list
     """A row per file: difference of its probabilities from the SavedModel's, size, and time per image."""
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(served, folder)
-        signature = tf.saved_model.load(folder).signatures["serving_default"]
+        signature = tf.saved_model.load(plain_path(folder)).signatures["serving_default"]
 
         def saved_model(image: np.ndarray) -> np.ndarray:
             return signature(images=tf.constant(image))["probabilities"].numpy()

@@ -12,7 +12,7 @@ from efficientnet_advprop.export.description import CARD_FILE, DESCRIPTION_FILE,
 from efficientnet_advprop.export.served import ExportError, ServedNetwork
 from efficientnet_advprop.export.signatures import INTERFACE, ServingModule
 from efficientnet_advprop.export.warmup import write_warmup_requests
-from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.files import plain_path, write_atomic
 
 LABELS_FILE = "labels.txt"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -32,7 +32,7 @@ def write_saved_model(served: ServedNetwork, folder: str) -> None:
     write_warmup_requests(folder, served.description)
     write_atomic(os.path.join(folder, DESCRIPTION_FILE), served.description.to_json())
     write_atomic(os.path.join(folder, CARD_FILE), model_card(served.description, INTERFACE))
-    loaded = tf.saved_model.load(folder)
+    loaded = tf.saved_model.load(plain_path(folder))
     _require_variables(folder, loaded.network_variables, served)
     _require_equal_signatures(loaded.signatures, served)
 
@@ -47,7 +47,7 @@ def write_labels(served: ServedNetwork, folder: str) -> str:
 
 def stored_variables(folder: str) -> dict[str, list[int]]:
     """Shapes by name of the variables in a SavedModel."""
-    listed = tf.train.list_variables(os.path.join(folder, "variables", "variables"))
+    listed = tf.train.list_variables(plain_path(os.path.join(folder, "variables", "variables")))
     return {name: shape for name, shape in listed if not name.startswith(_OBJECT_GRAPH)}
 
 

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from efficientnet_advprop.files import names_in
+from efficientnet_advprop.locks import hold
+
 
 @contextlib.contextmanager
 def new_version(export_dir: str) -> Iterator[tuple[str, str]]:
     """A folder to write to. It gets its number when the block ends without an error, and is removed otherwise.
+
+    Another process that exports to the same place is waited for. What killed ones left is removed.
 
     Args:
         export_dir: parent of the versions; made if absent.
@@ -17,16 +22,16 @@ def new_version(export_dir: str) -> Iterator[tuple[str, str]]:
     Yields:
         The folder, and its later name, `export_dir/VERSION`, with the next free number.
     """
-    tf.io.gfile.makedirs(export_dir)
-    version = os.path.join(export_dir, str(_next_version(export_dir)))
-    unfinished = os.path.join(export_dir, f".unfinished-{os.getpid()}")
-    try:
-        tf.io.gfile.makedirs(unfinished)
-        yield unfinished, version
-        tf.io.gfile.rename(unfinished, version)
-    finally:
-        if tf.io.gfile.exists(unfinished):
-            tf.io.gfile.rmtree(unfinished)
+    with hold("export_dir", export_dir, wait=True):
+        version = os.path.join(export_dir, str(max(versions_in(export_dir), default=0) + 1))
+        unfinished = os.path.join(export_dir, f".unfinished-{os.getpid()}")
+        try:
+            tf.io.gfile.makedirs(unfinished)
+            yield unfinished, version
+            tf.io.gfile.rename(unfinished, version)
+        finally:
+            if tf.io.gfile.exists(unfinished):
+                tf.io.gfile.rmtree(unfinished)
 
 
 def files_of(folder: str) -> list[str]:
@@ -40,6 +45,6 @@ def bytes_of(path: str) -> int:
     return sum(tf.io.gfile.stat(file).length for file in paths)
 
 
-def _next_version(export_dir: str) -> int:
-    names = (name.rstrip("/") for name in tf.io.gfile.listdir(export_dir))  # gs:// lists folders with a slash
-    return max((int(name) for name in names if name.isdigit()), default=0) + 1
+def versions_in(export_dir: str) -> list[int]:
+    """The numbers of the finished versions, in no order."""
+    return [int(name) for name in names_in(export_dir) if name.isdecimal()]

@@ -9,8 +9,14 @@ import tensorflow as tf
 
 from efficientnet_advprop.evaluation import RESULTS_FILE, EvaluatedRun, ResultsFile, compare, published_results
 from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.locks import hold
 from efficientnet_advprop.recipes import RecipeError
-from efficientnet_advprop.reporting import comparison_in_words, write_comparison_figures, write_comparison_report
+from efficientnet_advprop.reporting import (
+    FIGURES_FOLDER,
+    comparison_in_words,
+    write_comparison_figures,
+    write_comparison_report,
+)
 from efficientnet_advprop.training import run_folder
 
 COMPARISON_FILE = "comparison.json"
@@ -33,13 +39,13 @@ def run_comparison(folders: Sequence[str], folder: str, published: bool, command
     if run_folder.holds_run(folder):
         raise RecipeError(f"{folder} holds a run: a comparison needs another --model_dir")
     comparison = compare(_evaluated(folders))
-    run_folder.require_writable("model_dir", folder)
-    figures = write_comparison_figures(folder, comparison)
     values = {"command": command, **comparison.as_values()}
     if published:
         values["published"] = [dataclasses.asdict(result) for result in published_results(comparison.models)]
-    write_atomic(os.path.join(folder, COMPARISON_FILE), json.dumps(values, indent=1) + "\n")
-    report = write_comparison_report(folder, comparison, published, command, figures)
+    with hold("model_dir", folder, (FIGURES_FOLDER,)):
+        figures = write_comparison_figures(folder, comparison)
+        write_atomic(os.path.join(folder, COMPARISON_FILE), json.dumps(values, indent=1) + "\n")
+        report = write_comparison_report(folder, comparison, published, command, figures)
     print(comparison_in_words(comparison))
     return report
 

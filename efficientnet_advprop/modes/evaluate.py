@@ -25,6 +25,7 @@ from efficientnet_advprop.modes.benchmarks import PassMaker
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
 from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, override
 from efficientnet_advprop.reporting import (
+    FIGURES_FOLDER,
     evaluation_table,
     summary_table,
     write_evaluation_figures,
@@ -45,10 +46,12 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
         run_folder.require_writable("evaluation_dir", options.evaluation_dir)
     run = LoadedNetwork(recipe, options, source, weights)
     run.check_batches(training=False, evaluation=True)
-    run.read_weights()
     if benchmarks:
-        run.say(f"report: {run_benchmarks(run, sets)}")
+        with run.hold("evaluation_dir", options.evaluation_dir, (FIGURES_FOLDER,)):
+            run.read_weights()
+            run.say(f"report: {run_benchmarks(run, sets)}")
     else:
+        run.read_weights()
         run.say(summary_table(run.evaluate()))
     run.remove_scratch()
 

@@ -13,11 +13,13 @@ from efficientnet_advprop.export import (
     bytes_of,
     code_commit,
     export_network,
+    exported_before,
     require_packages,
     served_network,
 )
+from efficientnet_advprop.files import named_like
 from efficientnet_advprop.models import Network, build_model
-from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.models.weights import Weights, digest_of
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
 from efficientnet_advprop.modes.session import Session
 from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, RecipeError, RunOptions
@@ -47,7 +49,7 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
 
     Args:
         run: holds the weights.
-        metrics: results of the weights; None takes those recorded in the run's folder.
+        metrics: results of the weights, at the end of their run; None takes those recorded in the run's folder.
 
     Returns:
         The folder of the new version.
@@ -57,7 +59,7 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
         ExportError: when the exported network differs from the network.
     """
     options = run.options
-    branch = require_branch(run)
+    branch, ends_a_run = require_branch(run), metrics is not None
     if branch != MAIN_BRANCH:
         run.say(f"ATTENTION: this exports the {branch} branch; the main branch is the one for clean images")
     model = _one_branch(run, branch)
@@ -75,10 +77,16 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
     )
     # All workers take part in reading the weights; those other than the chief write to their scratch folder.
     export_dir = options.export_folder if run.is_chief else os.path.join(run.write_dir, "saved_model")
+    # A run that was killed between its export and its summary does not export the same weights again.
+    folder = exported_before(served.description, options.export_format, export_dir) if ends_a_run else None
+    if folder:
+        run.say(f"{options.export_format}: {folder}, exported before")
+        return folder
     folder, comparison = export_network(served, options.export_format, export_dir)
     if comparison:
         run.say(comparison_table(comparison))
-    checkpoint_bytes = sum(tf.io.gfile.stat(path).length for path in tf.io.gfile.glob(f"{run.checkpoint_path}.*"))
+    place, name = os.path.split(run.checkpoint_path)
+    checkpoint_bytes = sum(tf.io.gfile.stat(path).length for path in named_like(place, f"{name}.*"))
     run.say(
         f"{options.export_format}: {folder}, {bytes_of(folder) / _BYTES_PER_MB:.1f} MB "
         f"(the checkpoint: {checkpoint_bytes / _BYTES_PER_MB:.1f} MB)"
@@ -126,6 +134,7 @@ def _describe(run: Session, model: Network, metrics: Mapping[str, float]) -> Des
         parameters=model.count_params(),
         commit=code_commit(),
         class_names=tuple(run.class_names),
+        checkpoint=digest_of(run.checkpoint_path),
     )
 
 

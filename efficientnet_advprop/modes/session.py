@@ -1,5 +1,6 @@
 """The base of every mode with a network: devices, precision, output of the chief worker, evaluation of weights."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ import tensorflow as tf
 import tpu_utils
 from efficientnet_advprop.data import IMAGENET_CLASSES, Source, class_names, eval_dataset, named_synsets
 from efficientnet_advprop.evaluation import PredictionCollector, strength, through_branches, under_attack
+from efficientnet_advprop.locks import hold
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, scheme_named
@@ -113,6 +115,10 @@ class Session:
         """Print a line, on the chief only."""
         if self.is_chief:
             print(line, flush=True)
+
+    def hold(self, what: str, folder: str, inside: tuple[str, ...] = ()) -> contextlib.AbstractContextManager[None]:
+        """As `locks.hold`, for the chief: the other workers write to their scratch folders."""
+        return hold(what, folder, inside) if self.is_chief else contextlib.nullcontext()
 
     def remove_scratch(self) -> None:
         """Remove the scratch folder of a worker other than the chief."""

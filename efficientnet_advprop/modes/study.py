@@ -13,6 +13,7 @@ import tpu_utils
 from efficientnet_advprop.data import Source, evaluation_images
 from efficientnet_advprop.evaluation import (
     IMAGES,
+    OBSERVATIONS_FOLDER,
     BenchmarkPass,
     Evaluated,
     Part,
@@ -29,11 +30,12 @@ from efficientnet_advprop.evaluation import (
     running_statistics,
     write_observation,
 )
+from efficientnet_advprop.locks import hold
 from efficientnet_advprop.modes.benchmarks import PassMaker
 from efficientnet_advprop.modes.session import check_batches, class_names_of, connect, scheme_and_dataset
 from efficientnet_advprop.modes.training_run import TrainingRun
 from efficientnet_advprop.recipes import RecipeError, RunOptions, Trial
-from efficientnet_advprop.reporting import write_study_figures, write_study_report
+from efficientnet_advprop.reporting import FIGURES_FOLDER, write_study_figures, write_study_report
 from efficientnet_advprop.training import run_folder
 
 _TRIALS_FOLDER = "cells"
@@ -68,10 +70,14 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
     Raises:
         RecipeError: when the folder holds a run, or results or an unfinished run of other recipes.
     """
+    if run_folder.holds_run(options.model_dir):
+        raise RecipeError(f"{options.model_dir} holds a run: a study needs another --model_dir")
+    with hold("model_dir", options.model_dir, (FIGURES_FOLDER, OBSERVATIONS_FOLDER)):
+        return _run_missing(trials, options, source)
+
+
+def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -> tuple[str, list[str]]:
     folder = options.model_dir
-    if run_folder.holds_run(folder):
-        raise RecipeError(f"{folder} holds a run: a study needs another --model_dir")
-    run_folder.require_writable("model_dir", folder)
     for trial in trials:
         run_folder.check(_trial_folder(folder, trial), trial.recipe)
     file = ResultsFile(folder)
@@ -144,22 +150,26 @@ def _run_trial(
     plan: _Plan, options: RunOptions, source: Source, strategy: tf.distribute.Strategy, is_observed: bool
 ) -> RunResults:
     """Train and evaluate one run."""
-    trial, recipe = plan.trial, plan.trial.recipe
-    folder = _trial_folder(options.model_dir, trial)
-    run = TrainingRun(recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
-    run.record_recipe()
+    folder = _trial_folder(options.model_dir, plan.trial)
+    run = TrainingRun(plan.trial.recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
+    with run.own_folder():
+        return _results_of(run, plan, options.model_dir, is_observed)
+
+
+def _results_of(run: TrainingRun, plan: _Plan, study_dir: str, is_observed: bool) -> RunResults:
+    trial, recipe, folder = plan.trial, run.recipe, run.options.model_dir
     parts: dict[str, Part] = {}
     diverged = None
     try:
         run.train(with_evaluation=False)
         parts = _evaluate(run, plan.passes)
         if is_observed:
-            write_observation(options.model_dir, trial, _observe(run))
+            write_observation(study_dir, trial, _observe(run))
     except FloatingPointError as error:
         diverged = str(error)
         print(f"{trial.key} diverged: {diverged}; the next run follows", flush=True)
     epochs = recipe.total_steps / recipe.steps_per_epoch
-    passes = epochs * recipe.passes_per_image(num_replicas=strategy.num_replicas_in_sync)
+    passes = epochs * recipe.passes_per_image(num_replicas=run.strategy.num_replicas_in_sync)
     training = Training(trial.row, passes, run.log.train_seconds, run.precision, diverged)
     evaluated = dataclasses.replace(plan.evaluated, step=run.state.step)
     run_folder.write_summary(folder, {"step": run.state.step, "diverged": diverged, **_clean_values(parts)})

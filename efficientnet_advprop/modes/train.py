@@ -34,7 +34,12 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
     if options.export_dir is not None:
         run_folder.require_writable("export_dir", options.export_dir)
     require_branch(run)
-    run.record_recipe()
+    with run.own_folder():
+        return _to_the_end(run)
+
+
+def _to_the_end(run: TrainingRun) -> dict[str, Any]:
+    recipe, options = run.recipe, run.options
     train_seconds = run.train(with_evaluation=True)
     results = run.evaluate()
     summary = {
@@ -62,7 +67,7 @@ def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Wei
     """Train to the last step without evaluation, which another process can do (`--mode=eval`)."""
     run = TrainingRun(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=False)
-    run.record_recipe()
-    run.train(with_evaluation=False)
+    with run.own_folder():
+        run.train(with_evaluation=False)
     run.say(f"trained to step {run.state.step}: {options.model_dir}")
     run.remove_scratch()

@@ -1,5 +1,6 @@
 """A training run: its state, its training loop, and the files in its folder."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator
@@ -81,16 +82,11 @@ class TrainingRun(Session):
     @property
     def checkpoint_path(self) -> str:
         """The newest checkpoint."""
-        return find(self.options.model_dir, "last")
+        return find(self.options.model_dir, "last", self.say)
 
-    def record_recipe(self) -> None:
-        """Write the recipe into the run's folder.
-
-        Raises:
-            RecipeError: when the folder cannot be written.
-        """
-        if self.is_chief:
-            run_folder.record_recipe(self.options.model_dir, self.recipe)
+    def own_folder(self) -> contextlib.AbstractContextManager[None]:
+        """As `run_folder.own`, for the chief: the other workers write to their scratch folders."""
+        return run_folder.own(self.options.model_dir, self.recipe) if self.is_chief else contextlib.nullcontext()
 
     def train(self, with_evaluation: bool) -> float:
         """Train from the newest checkpoint to the end; returns the run's training time in seconds, resumes included."""
@@ -124,7 +120,7 @@ class TrainingRun(Session):
 
     def _restore(self) -> int:
         """Restore the newest checkpoint, or else load the given initial weights; returns the step."""
-        step = self.checkpoints.restore_latest()
+        step = self.checkpoints.restore_latest(self.say)
         if tpu_utils.number_of_chief(self.strategy, step) != step:
             raise RecipeError(
                 f"this worker finds step {step} in {self.options.model_dir}, the chief another: all workers must share "

@@ -8,6 +8,7 @@ from efficientnet_advprop.reporting.comparison_report import (
 from efficientnet_advprop.reporting.evaluation_figures import write_evaluation_figures as write_evaluation_figures
 from efficientnet_advprop.reporting.evaluation_report import write_evaluation_report as write_evaluation_report
 from efficientnet_advprop.reporting.evaluation_tables import evaluation_table as evaluation_table
+from efficientnet_advprop.reporting.figures import FIGURES_FOLDER as FIGURES_FOLDER
 from efficientnet_advprop.reporting.image_sheets import (
     write_contact_sheet as write_contact_sheet,
     write_image_strip as write_image_strip,

@@ -12,7 +12,7 @@ import tensorflow as tf
 from efficientnet_advprop.evaluation import Estimate
 from efficientnet_advprop.files import write_atomic
 
-_FIGURES_FOLDER = "figures"
+FIGURES_FOLDER = "figures"
 _DOTS_PER_INCH = 110
 _LEGEND_CHARACTERS = 130  # in 10 inches
 
@@ -30,11 +30,11 @@ class ReportFigures:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self.captions: list[tuple[str, str]] = []
-        tf.io.gfile.makedirs(os.path.join(folder, _FIGURES_FOLDER))
+        tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
 
     def add(self, name: str, figure: matplotlib.figure.Figure, caption: str) -> None:
         """Write a figure as `NAME.png`."""
-        path = f"{_FIGURES_FOLDER}/{name}.png"
+        path = f"{FIGURES_FOLDER}/{name}.png"
         save(figure, os.path.join(self._folder, path))
         self.captions.append((path, caption))
 

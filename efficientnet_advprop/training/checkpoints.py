@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop import checkpoint_names
+from efficientnet_advprop.files import plain_path, write_atomic
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, first_line, refuse_other_classes
-from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_json
+from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_json, require_recipe_of
 from efficientnet_advprop.training.state import TrainState
 
 BEST_RECORD = "best.json"
@@ -73,38 +74,43 @@ class Checkpoints:
             record=self._text,
         )
         self._options = tf.train.CheckpointOptions(experimental_io_device=io_device)
-        self._newest = self._manager(CHECKPOINT_FOLDER, keep_max)
-        self._best = self._manager(BEST_FOLDER, 1)
+        self._keep_max = {CHECKPOINT_FOLDER: keep_max, BEST_FOLDER: 1}
         # Kept in memory instead of read from the folder: all workers have to make the same decision whether to save.
         self._saved_step: int | None = None
         self._best_metric = f"top1_{record.recipe.cadence.eval_branch}"
         self._best_top1 = _recorded_best(model_dir, self._best_metric)
 
-    def _manager(self, folder: str, keep_max: int) -> tf.train.CheckpointManager:
-        return tf.train.CheckpointManager(
-            self._checkpoint, os.path.join(self._write_dir, folder), max_to_keep=keep_max, checkpoint_name="step"
-        )
-
-    def restore_latest(self) -> int:
+    def restore_latest(self, say: Callable[[str], None] = print) -> int:
         """Restore the newest checkpoint, if there is one, and return the current step.
 
+        Args:
+            say: prints a line, where that checkpoint is not the recorded one, or none is whole.
+
         Raises:
-            RecipeError: when the checkpoint is damaged or of another network, or when there are checkpoints but no
-                record of the newest one: a new start would overwrite them.
+            RecipeError: when the checkpoint is damaged, of another network or of another recipe.
         """
-        folder = os.path.join(self._model_dir, CHECKPOINT_FOLDER)
-        path = tf.train.latest_checkpoint(folder)
+        path, line = checkpoint_names.newest(os.path.join(self._model_dir, CHECKPOINT_FOLDER))
+        if line:
+            say(line if path else f"{line}: training starts at step 0")
         if path:
             self._restore(path)
-            self._require_same_classes(path)
+            self._require_same_run(path)
             self._saved_step = self._state.step
-        elif tf.io.gfile.glob(os.path.join(folder, "*.index")):
-            raise RecipeError(f"{folder} holds checkpoints, but its file `checkpoint` names no complete one")
+        if self._write_dir == self._model_dir:
+            self._clear_up()
         return self._state.step
+
+    def _clear_up(self) -> None:
+        """Remove what a process left that was killed between writing a checkpoint and removing an older one."""
+        for folder, keep_max in self._keep_max.items():
+            place = os.path.join(self._model_dir, folder)
+            path, _ = checkpoint_names.newest(place)
+            if path and (step := checkpoint_names.step_of(path)) is not None:
+                checkpoint_names.record(place, step, keep_max)
 
     def _restore(self, path: str) -> None:
         try:
-            status = self._checkpoint.restore(path, self._options)
+            status = self._checkpoint.restore(plain_path(path), self._options)
         except ValueError as error:
             raise RecipeError(f"checkpoint {path} is of another network: {first_line(error)}") from error
         except (tf.errors.OpError, IndexError) as error:  # TensorFlow raises IndexError for a truncated data file
@@ -117,11 +123,12 @@ class Checkpoints:
             status.expect_partial()  # else TensorFlow logs a line for every variable that differs
             raise RecipeError(f"checkpoint {path} is of another network: {first_line(error)}") from error
 
-    def _require_same_classes(self, path: str) -> None:
-        """Refuse a checkpoint of other classes: the shapes match, but the labels have another meaning."""
-        theirs, ours = WeightsRecord.from_json(self._text.restored).class_names, self._record.class_names
-        if theirs != ours:
-            refuse_other_classes(path, theirs, "the data", ours)
+    def _require_same_run(self, path: str) -> None:
+        """Refuse a checkpoint of another recipe or of other classes: the shapes match, but not what they mean."""
+        theirs, ours = WeightsRecord.from_json(self._text.restored), self._record
+        require_recipe_of(path, theirs.recipe, ours.recipe)
+        if theirs.class_names != ours.class_names:
+            refuse_other_classes(path, theirs.class_names, "the data", ours.class_names)
 
     def save(self) -> None:
         """Save the state, unless this step was saved before.
@@ -135,7 +142,7 @@ class Checkpoints:
         broken = _first_not_finite(self._state.model) or _first_not_finite(self._state.average_model)
         if broken:
             raise FloatingPointError(f"weights are not finite at step {self._state.step}: {broken}")
-        self._newest.save(checkpoint_number=self._state.step, options=self._options)
+        self._write(CHECKPOINT_FOLDER)
         self._saved_step = self._state.step
 
     def save_if_best(self, results: Mapping[str, float]) -> bool:
@@ -144,22 +151,37 @@ class Checkpoints:
         if top1 <= self._best_top1:
             return False
         self._best_top1 = top1
-        self._best.save(checkpoint_number=self._state.step, options=self._options)
+        self._write(BEST_FOLDER)
         record = {"step": self._state.step, self._best_metric: top1}
         write_atomic(os.path.join(self._write_dir, BEST_FOLDER, BEST_RECORD), json.dumps(record) + "\n")
         return True
 
+    def _write(self, folder: str) -> None:
+        """Write the state as the newest checkpoint of a folder."""
+        place, step = os.path.join(self._write_dir, folder), self._state.step
+        tf.io.gfile.makedirs(place)
+        self._checkpoint.save_counter.assign_add(1)  # TensorFlow's, a part of every checkpoint
+        self._checkpoint.write(checkpoint_names.prefix_of(place, step), self._options)
+        checkpoint_names.record(place, step, self._keep_max[folder])
 
-def find(model_dir: str, which: str) -> str:
+
+def find(model_dir: str, which: str, say: Callable[[str], None] = print) -> str:
     """The path of a run's "last" or "best" checkpoint.
 
+    Args:
+        model_dir: the run's folder.
+        which: "last" or "best".
+        say: prints a line where it is not the recorded one.
+
     Raises:
-        RecipeError: when there is none.
+        RecipeError: when there is none that is whole.
     """
     folder = os.path.join(model_dir, {"last": CHECKPOINT_FOLDER, "best": BEST_FOLDER}[which])
-    path = tf.train.latest_checkpoint(folder)
+    path, line = checkpoint_names.newest(folder)
     if path is None:
-        raise RecipeError(f"no checkpoint in {folder}")
+        raise RecipeError(f"no checkpoint in {folder}" + (" is whole" if line else ""))
+    if line:
+        say(line)
     return path
 
 

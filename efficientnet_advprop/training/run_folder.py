@@ -1,12 +1,16 @@
 """The folder of a run: its recipe and its summary."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop import checkpoint_names
+from efficientnet_advprop.files import is_remote, write_atomic
+from efficientnet_advprop.locks import hold
 from efficientnet_advprop.recipes import Recipe, RecipeError, differences, first_line, from_json, to_json
 
 RECIPE_FILE = "recipe.json"
@@ -33,6 +37,24 @@ def check(model_dir: str, recipe: Recipe) -> None:
         )
 
 
+def require_recipe_of(checkpoint: str, theirs: Recipe | None, ours: Recipe) -> None:
+    """Refuse the checkpoint of a run whose recorded recipe is another one, as after an edit of `recipe.json`.
+
+    Args:
+        checkpoint: its path, for the message.
+        theirs: the recipe inside the checkpoint; None if it holds none.
+        ours: the recipe of the run's folder.
+
+    Raises:
+        RecipeError: naming every difference.
+    """
+    if theirs is not None and (changed := differences(theirs, ours)):
+        raise RecipeError(
+            f"{checkpoint} was written with another recipe than {RECIPE_FILE} says ({'; '.join(changed)}): "
+            f"put the checkpoint's values back into {RECIPE_FILE}"
+        )
+
+
 def holds_run(model_dir: str) -> bool:
     """Whether a run was started in this folder."""
     return _exists(model_dir, RECIPE_FILE)
@@ -41,6 +63,43 @@ def holds_run(model_dir: str) -> bool:
 def has_results(model_dir: str) -> bool:
     """Whether a run in this folder has reached its first checkpoint."""
     return holds_run(model_dir) and (_exists(model_dir, CHECKPOINT_FOLDER) or _exists(model_dir, SUMMARY_FILE))
+
+
+def goes_on(model_dir: str) -> bool:
+    """Whether a run in this folder is finished or has a checkpoint to go on from, so that it needs no other weights."""
+    path, _ = checkpoint_names.newest(os.path.join(model_dir, CHECKPOINT_FOLDER))
+    return holds_run(model_dir) and (path is not None or _exists(model_dir, SUMMARY_FILE))
+
+
+@contextlib.contextmanager
+def own(model_dir: str, recipe: Recipe) -> Iterator[None]:
+    """A context in which this process alone writes to the folder of a run; it records the recipe.
+
+    Raises:
+        RecipeError: when another process does, the folder cannot be written, or it holds results of another recipe.
+    """
+    with hold("model_dir", model_dir, (CHECKPOINT_FOLDER, BEST_FOLDER)):
+        check(model_dir, recipe)  # again: until now another process may have written to it
+        record_recipe(model_dir, recipe)
+        yield
+
+
+def require_place(what: str, folder: str) -> None:
+    """Refuse an output folder whose files would lie at the root of the file system or among a run's checkpoints.
+
+    Raises:
+        RecipeError: naming the flag and the folder.
+    """
+    if is_remote(folder):
+        return
+    place = os.path.realpath(folder)
+    if place == os.path.dirname(place):
+        raise RecipeError(f"{what} {folder} is the root of the file system: name a folder in it")
+    while place != os.path.dirname(place):
+        run, name = os.path.split(place)
+        if name in (CHECKPOINT_FOLDER, BEST_FOLDER) and holds_run(run):
+            raise RecipeError(f"{what} {folder} lies among the checkpoints of the run in {run}: give another folder")
+        place = run
 
 
 def remove_checkpoints(model_dir: str) -> None:
@@ -128,7 +187,8 @@ def require_writable(what: str, folder: str) -> None:
         missing = os.path.dirname(missing)
     is_new = not tf.io.gfile.exists(folder)
     write_or_refuse(what, folder, name, "")
-    tf.io.gfile.remove(os.path.join(folder, name))
+    with contextlib.suppress(tf.errors.NotFoundError):  # another process takes it for a leftover
+        tf.io.gfile.remove(os.path.join(folder, name))
     if is_new and tf.io.gfile.exists(missing):
         tf.io.gfile.rmtree(missing)  # the work may still be refused: leave no empty folder
 

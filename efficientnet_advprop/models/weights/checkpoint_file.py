@@ -7,6 +7,8 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.checkpoint_names import recorded
+from efficientnet_advprop.files import named_like, plain_path
 from efficientnet_advprop.recipes import RecipeError, first_line
 
 _INDEX = ".index"
@@ -32,7 +34,7 @@ class CheckpointFile:
     def __init__(self, path: str) -> None:
         self.path = find_checkpoint(path)
         try:
-            self._reader = tf.train.load_checkpoint(self.path)
+            self._reader = tf.train.load_checkpoint(plain_path(self.path))
             self.shapes: dict[str, list[int]] = self._reader.get_variable_to_shape_map()
         except (tf.errors.OpError, ValueError, IndexError) as error:
             raise self._unreadable(error) from error
@@ -79,10 +81,9 @@ def find_checkpoint(path: str) -> str:
             if tf.io.gfile.exists(path):
                 raise RecipeError(f"{path} is a single file, not a checkpoint; if it is an archive, unpack it first")
             raise RecipeError(f"no checkpoint {path}: neither a folder nor a file {path}{_INDEX}")
-        recorded = tf.train.latest_checkpoint(path)
-        if recorded:
-            return recorded
-        found = sorted(tf.io.gfile.glob(os.path.join(path, f"*{_INDEX}")))
+        if prefix := recorded(path):
+            return prefix
+        found = named_like(path, f"*{_INDEX}")
     except tf.errors.OpError as error:
         raise RecipeError(f"cannot look for a checkpoint in {path}: {first_line(error)}") from error
     if len(found) == 1:

@@ -10,6 +10,7 @@ from typing import Protocol
 import tensorflow as tf
 from absl import logging
 
+from efficientnet_advprop.files import named_like
 from efficientnet_advprop.models.weights import official
 from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
@@ -141,7 +142,7 @@ def open_weights(path: str) -> CheckpointWeights:
         RecipeError: when there is none, it cannot be read, or it is of neither kind.
     """
     run_checkpoints = os.path.join(path, "checkpoints")
-    is_run = tf.io.gfile.isdir(run_checkpoints) and not tf.io.gfile.glob(os.path.join(path, "*.index"))
+    is_run = tf.io.gfile.isdir(run_checkpoints) and not named_like(path, "*.index")
     file = CheckpointFile(run_checkpoints if is_run else path)
     if _RECORD in file.shapes and _STEP in file.shapes:
         return RunWeights(file)
