@@ -18,8 +18,11 @@ def write_atomic(path: str, content: str | bytes) -> None:
     file, such as a device or a FIFO, is written to.
     """
     if takes_a_stream(path):
-        with open(path, "ab") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        try:
+            with open(path, "ab") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error  # that of a write does not name the file
         return
     path = behind_links(path)
     if os.path.dirname(path):
@@ -56,9 +59,9 @@ def behind_links(path: str) -> str:
 
 
 def without_space(error: BaseException) -> str | None:
-    """The path for which a disk or a quota has no space left, or the error's own words; None for other errors."""
+    """The path for which a disk or a quota has no space left; None for other errors."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return str(error.filename or first_line(error))
+        return str(error.filename or "a file")
     found = _FULL.match(first_line(error)) if isinstance(error, tf.errors.ResourceExhaustedError) else None
     return found and found[1]
 

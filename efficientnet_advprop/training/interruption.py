@@ -128,6 +128,13 @@ def end_process_on_signals() -> None:
     threading.Thread(target=_watch, args=(reader,), daemon=True).start()
 
 
+def handle_again() -> None:
+    """Take back the signals that TensorFlow took over: with several workers it has a handler of its own for SIGTERM."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _handler:
+            signal.signal(number, _handler)
+
+
 class _Handler:
     """The handler of all signals.
 
