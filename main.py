@@ -6,18 +6,21 @@ trains on the handwritten digits that come with scikit-learn. `--data_dir` names
 class folders instead.
 """
 
+from efficientnet_advprop.training.interruption import Interrupted, end_process_on_signals, interruptible
+
+if __name__ == "__main__":
+    end_process_on_signals()  # from now on: the imports take seconds
+
 import atexit
 import dataclasses
 import functools
 import gc
-import signal
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-import efficientnet_advprop  # noqa: F401  (before TensorFlow, which would load Keras 3 too: seconds, 140 MB)
-
-# isort: split
+# After efficientnet_advprop: before it, TensorFlow would load Keras 3 too (seconds, 140 MB).
 import tensorflow as tf
 from absl import app, flags as absl_flags, logging
 
@@ -25,6 +28,7 @@ import flags
 import tpu_utils
 from efficientnet_advprop.data import Source, bad_image_in, check_options, find_source, reason_without_ops
 from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model
+from efficientnet_advprop.files import require_reachable, without_space
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.modes.check_data import check_data
 from efficientnet_advprop.modes.compare import run_comparison
@@ -33,10 +37,9 @@ from efficientnet_advprop.modes.export import export
 from efficientnet_advprop.modes.predict import predict
 from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.modes.train import train_and_evaluate, train_only
-from efficientnet_advprop.recipes import RecipeError, WeightsFacts, first_line
-from efficientnet_advprop.reporting import describe_data
+from efficientnet_advprop.recipes import RecipeError, WeightsFacts, first_line, one_line
+from efficientnet_advprop.reporting import describe_data, keep_printing
 from efficientnet_advprop.training import checkpoints, run_folder
-from efficientnet_advprop.training.interruption import Interrupted
 
 absl_flags.adopt_module_key_flags(flags.parsing)  # --help shows the flags of the main module
 
@@ -147,37 +150,42 @@ def main(argv: Sequence[str]) -> None:
     if not values["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # --verbosity=0 shows what TensorFlow logs when it saves
     try:
-        flags.refuse_contradictions(values)
-        for name in _OUTPUT_FOLDERS:
-            if values[name].value:
-                run_folder.require_place(name, values[name].value)
-        RUN_MODE[values.mode](values)
+        with interruptible():
+            flags.refuse_contradictions(values)
+            for name, path in flags.remote_paths(values):
+                require_reachable(name, path)
+            for name in _OUTPUT_FOLDERS:
+                if values[name].value:
+                    run_folder.require_place(name, values[name].value)
+            RUN_MODE[values.mode](values)
     except (RecipeError, tpu_utils.DeviceError) as error:
         fail(str(error), exit_code=2)
     except FloatingPointError as error:
         fail(f"{error}; earlier checkpoints are kept", exit_code=1)
     except ExportError as error:
         fail(f"export failed: {error}", exit_code=1)
-    except tf.errors.OpError as error:
-        logging.debug("TensorFlow's error in full", exc_info=True)
-        fail(explain(error), exit_code=2 if bad_image_in(error) else 1)
-    except KeyboardInterrupt:
-        fail(
-            "stopped by SIGINT; the same command resumes from the last checkpoint or result",
-            exit_code=128 + signal.SIGINT,
-        )
+    except (tf.errors.OpError, OSError) as error:
+        logging.debug("the error in full", exc_info=True)
+        fail(explain(error), exit_code=2 if isinstance(error, tf.errors.OpError) and bad_image_in(error) else 1)
     except Interrupted as stopped:
-        fail(f"stopped by {stopped}, state saved; the same command resumes", exit_code=128 + stopped.signal_number)
+        fail(stopped.line, exit_code=128 + stopped.signal_number)
 
 
-def explain(error: tf.errors.OpError) -> str:
-    """TensorFlow's error on one line, with a remedy if one is known."""
+def explain(error: tf.errors.OpError | OSError) -> str:
+    """An error of TensorFlow or of the system on one line, with a remedy if one is known."""
+    if full := without_space(error):
+        return (
+            f"no space is left for {full} (the disk is full, or a quota used up): free some space; the same command "
+            "resumes from the last checkpoint or result, if there is one"
+        )
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else first_line(error)
     if bad_image := bad_image_in(error):
         return f"{bad_image} (--mode=check_data lists all; --bad_images=skip leaves them out)"
     if isinstance(error, tf.errors.DataLossError):
         return f"{reason_without_ops(error)}: a data file is damaged, --mode=check_data lists it"
     line = first_line(error)
-    # A full disk or quota has the same error type.
+    # A full quota of remote storage has the same error type.
     if isinstance(error, tf.errors.ResourceExhaustedError) and "OOM" in error.message:
         return (
             f"out of memory ({line}); try a smaller --train_batch_size, --micro_batches, --remat, or a smaller "
@@ -188,11 +196,25 @@ def explain(error: tf.errors.OpError) -> str:
 
 def fail(message: str, exit_code: int) -> NoReturn:
     """Print one line on standard error and exit."""
-    print(f"error: {message}" if exit_code <= 2 else message, file=sys.stderr)
+    print(one_line(f"error: {message}" if exit_code <= 2 else message), file=sys.stderr)
     sys.exit(exit_code)
+
+
+def run() -> None:
+    """The process of `python main.py`: parse the command line, run `main`, exit."""
+    keep_printing()
+    try:
+        app.run(main, flags_parser=flags.parse_flags)
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code > 128:
+            # Stopped: Python's own exit waits for threads, and TensorFlow's may go on for minutes.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.code)
+        raise
 
 
 if __name__ == "__main__":
     # Else Python collects every graph at exit: seconds of work, and minutes of waiting on a loaded machine.
     atexit.register(gc.freeze)
-    app.run(main, flags_parser=flags.parse_flags)
+    run()

@@ -4,6 +4,7 @@ TensorFlow's own searches (`tf.io.gfile.glob`, `tf.train.latest_checkpoint`) rea
 a pattern, and then miss the files that are there. Here a folder is always meant as it is written.
 """
 
+import errno
 import fnmatch
 import os
 import re
@@ -23,13 +24,23 @@ _UNFINISHED = re.compile(
 # A folder that this process has opened has a second path here, made of digits.
 _DESCRIPTORS = "/proc/self/fd"
 _opened: dict[str, int] = {}
+_FULL = re.compile(r"(?:.*}} )?(.*); (?:No space left on device|Disk quota exceeded)")  # TensorFlow's words
 
 
 def write_atomic(path: str, content: str | bytes) -> None:
     """Write a file under a temporary name, then rename it. A missing folder is made.
 
-    A write that fails or is killed leaves the file as it was.
+    A write that fails or is killed leaves the file as it was. A symbolic link stays: its target is written. What is no
+    file, such as a device or a FIFO, is written to.
     """
+    if takes_a_stream(path):
+        try:
+            with open(path, "ab") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from error  # that of a write does not name the file
+        return
+    path = behind_links(path)
     if os.path.dirname(path):
         tf.io.gfile.makedirs(os.path.dirname(path))
     temporary = f"{path}.tmp"
@@ -120,3 +131,48 @@ def plain_path(path: str) -> str:
         _opened[folder] = known = os.open(folder, os.O_RDONLY)  # kept: readers open their files late
     opened = os.path.join(_DESCRIPTORS, str(known))
     return os.path.join(opened, name) if name else opened
+
+
+def takes_a_stream(path: str) -> bool:
+    """Whether a local path is neither a file nor a folder: a device, FIFO or socket, or a name such as /dev/stdout."""
+    if is_remote(path) or not os.path.exists(path) or os.path.isdir(path):
+        return False
+    return not os.path.isfile(path) or os.path.abspath(path).startswith("/dev/")
+
+
+def behind_links(path: str) -> str:
+    """The path to which a local symbolic link leads; any other path itself.
+
+    Raises:
+        OSError: when links lead in a circle.
+    """
+    if is_remote(path) or not os.path.islink(path):
+        return path
+    target = os.path.realpath(path)
+    if os.path.islink(target):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return target
+
+
+def without_space(error: BaseException) -> str | None:
+    """The path for which a disk or a quota has no space left; None for other errors."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return str(error.filename or "a file")
+    found = _FULL.match(first_line(error)) if isinstance(error, tf.errors.ResourceExhaustedError) else None
+    return found and found[1]
+
+
+def require_reachable(what: str, path: str) -> None:
+    """Refuse a path on storage that TensorFlow does not know or does not reach.
+
+    Raises:
+        RecipeError: naming `what` and the path.
+    """
+    try:
+        tf.io.gfile.exists(path)
+    except tf.errors.UnimplementedError as error:
+        raise RecipeError(
+            f"{what} {path}: TensorFlow reads local paths and gs://, not {path.split(':')[0]}://"
+        ) from error
+    except tf.errors.OpError as error:
+        raise RecipeError(f"{what} {path} cannot be reached: {first_line(error)}") from error

@@ -1,5 +1,6 @@
 """The given command line, for reports."""
 
+import re
 import shlex
 
 from absl import flags as absl_flags
@@ -11,6 +12,17 @@ from flags.flag import Flag
 def given_flags(values: absl_flags.FlagValues) -> list[Flag]:
     """The flags on the command line, in their order of definition, without those of absl."""
     return [flag for flag in FLAGS if values[flag.name].present]
+
+
+def remote_paths(values: absl_flags.FlagValues) -> list[tuple[str, str]]:
+    """(name of the flag, path) of the given paths that are not local; an address of a TPU is none."""
+    found = []
+    for flag in given_flags(values):
+        given = values[flag.name].value
+        texts = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+        paths = (text.rpartition("=")[2] for text in texts)  # NAME=FOLDER of --benchmark_dir
+        found += [(flag.name, path) for path in paths if re.match(r"[a-z][a-z0-9]*://", path) and flag.name != "tpu"]
+    return found
 
 
 def command_of(values: absl_flags.FlagValues) -> str:

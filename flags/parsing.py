@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags as absl_flags
 
+from efficientnet_advprop.recipes import one_line
 from flags.definitions import FLAGS
 from flags.flag import MODES, Flag
 
@@ -28,7 +29,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _usage_error(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

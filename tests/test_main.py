@@ -220,6 +220,9 @@ def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
         (("--data_dir=/nonexistent/imagenet",), r"/nonexistent/imagenet"),
         (("--dataset=imagenet",), r"data_dir"),
         (("--tpu=grpc://127.0.0.1:1",), r"127\.0\.0\.1"),
+        (("--data_dir=/nonexistent/a\nb",), r"/nonexistent/a\\nb"),
+        (("--model_dir=s3://bucket/run",), r"model_dir s3://bucket/run: TensorFlow reads local paths and gs://"),
+        (("--mode=compare", "--compare=a,abc://b"), r"compare abc://b: TensorFlow reads"),
     ],
 )
 def test_a_user_error_is_one_line_and_code_2(arguments, message, tmp_path, capsys):

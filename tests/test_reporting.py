@@ -2,18 +2,24 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import figure as figures, font_manager, patches, text
 
 from efficientnet_advprop.reporting import (
     MetricsLog,
     ProgressDisplay,
     describe_recipe,
     summary_table,
+    write_contact_sheet,
     write_image_strip,
 )
+from efficientnet_advprop.reporting.figures import legend_below
 from tests.small import small_recipe
 
 
@@ -68,6 +74,78 @@ def test_the_strip_is_wide_enough_for_its_columns(tmp_path):
     write_image_strip(str(path), strip_images()[0], strip_images()[0], [("", "")] * 2, "none")
 
 
+NAMES = ("$", "$$", "$x_1$", "_", "^", "\\", "\\frac{$", "a_b", "名前")
+
+
+def contact_sheet_of_names(path):
+    samples = [(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.float32), name) for name in NAMES]
+    return write_contact_sheet(str(path), samples, "$ of \\")
+
+
+def font_of(path, characters: str) -> str:
+    """A font in which each of the characters is a square."""
+    glyphs = [".notdef", *(f"glyph{index}" for index in range(len(characters)))]
+    pen = TTGlyphPen(None)
+    for number, point in enumerate(((0, 0), (0, 800), (800, 800), (800, 0))):
+        (pen.lineTo if number else pen.moveTo)(point)
+    pen.closePath()
+    square, builder = pen.glyph(), FontBuilder(1000)
+    builder.setupGlyphOrder(glyphs)
+    builder.setupCharacterMap(dict(zip(map(ord, characters), glyphs[1:], strict=True)))
+    builder.setupGlyf(dict.fromkeys(glyphs, square))
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (900, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(str(path))
+    return str(path)
+
+
+def test_names_are_drawn_as_they_are(tmp_path, monkeypatch, capsys):
+    drawn, savefig = [], figures.Figure.savefig
+
+    def seen(figure, *arguments, **options):
+        drawn.extend(figure.findobj(text.Text))
+        return savefig(figure, *arguments, **options)
+
+    monkeypatch.setattr(figures.Figure, "savefig", seen)
+    fonts = [font_of(tmp_path / "squares.ttf", "名前"), str(tmp_path / "no.ttf"), *font_manager.findSystemFonts()]
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: fonts)
+    before = list(font_manager.fontManager.ttflist)
+    assert contact_sheet_of_names(tmp_path / "sheet.png")
+    font_manager.fontManager.ttflist = before
+    assert capsys.readouterr().err == ""
+    assert {f"{name}\n8 x 8 px" for name in NAMES} <= {one.get_text() for one in drawn}
+    assert not any(one.get_parse_math() for one in drawn)
+    assert {tuple(one.get_fontfamily()[1:]) for one in drawn} == {("Squares",)}
+
+
+def test_characters_that_no_font_has_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    path = tmp_path / "sheet.png"
+    assert contact_sheet_of_names(path)
+    line = f"warning: {path} shows boxes: no installed font has 前名 (Noto fonts have most characters)\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_drawing_that_fails_is_a_line_of_warning(tmp_path, monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise ValueError("no such glyph\nat all")
+
+    monkeypatch.setattr(figures.Figure, "savefig", fail)
+    path = tmp_path / "strip.png"
+    assert not write_image_strip(str(path), *strip_images(), [("a", "b")] * 2, "title")
+    assert capsys.readouterr().err == f"warning: {path} is not drawn: ValueError, no such glyph\n"
+    assert os.listdir(tmp_path) == []
+
+
+def test_legends_show_names_that_start_with_an_underscore():
+    figure = figures.Figure()
+    legend_below(figure, [patches.Patch(label=name) for name in ("_a", "$b$")])
+    assert [one.get_text() for one in figure.legends[0].get_texts()] == ["_a", "$b$"]
+
+
 def test_progress_without_a_terminal_is_lines_with_losses_and_times():
     stream = io.StringIO()
     with ProgressDisplay(20, 0, stream=stream) as progress:
@@ -103,7 +181,9 @@ def test_invisible_progress_writes_nothing():
 
 
 def test_table_shows_accuracies_in_percent_and_paths():
-    table = summary_table({"top1_main": 0.97531, "train_seconds": 12.5, "saved_model": "a/b", "attack": {"x": 1}})
+    table = summary_table(
+        {"top1_main": 0.97531, "train_seconds": 12.5, "saved_model": "a/b", "attack": {"x": 1}, "drawn": None}
+    )
     rows = [line.split(maxsplit=1) for line in table.splitlines()[1:-1]]
     assert rows == [["top1_main", "97.53 %"], ["train_seconds", "12.5"], ["saved_model", "a/b"]]
 

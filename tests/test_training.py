@@ -55,7 +55,7 @@ def checkpoints_of(state, recipe: Recipe, model_dir) -> Checkpoints:
     return Checkpoints(state, record, str(model_dir), str(model_dir), recipe.cadence.keep_checkpoint_max)
 
 
-def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, last_evaluated_step=0, stop_signal=lambda: None):
+def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, last_evaluated_step=0, **stopping):
     strategy = one_cpu()
     state = state or new_state(recipe, strategy)
     checkpoints = checkpoints_of(state, recipe, model_dir)
@@ -70,7 +70,7 @@ def run_training(recipe: Recipe, model_dir, state=None, evaluate=None, last_eval
         evaluate,
         last_evaluated_step,
         [recorder],
-        stop_signal,
+        **{"stop_signal": lambda: None, **stopping},
     )
     return state, recorder
 

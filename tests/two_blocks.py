@@ -20,10 +20,7 @@ def two_block_networks() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    from absl import app
-
-    import flags
     import main
 
     with two_block_networks():
-        app.run(main.main, flags_parser=flags.parse_flags)
+        main.run()

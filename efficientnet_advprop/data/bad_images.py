@@ -74,7 +74,8 @@ def report(problem: tf.Tensor) -> tf.Tensor:
 
 def bad_image_in(error: tf.errors.OpError) -> str | None:
     """The problem with which `stop_at` ended a stream; None for other errors."""
-    found = re.search(rf"\[({_BAD_IMAGE}.*)\]$", error.message, re.MULTILINE)
+    # A path may hold newlines.
+    found = re.search(rf"\[({_BAD_IMAGE}.*?)\]$", error.message, re.MULTILINE | re.DOTALL)
     return found[1] if found else None
 
 

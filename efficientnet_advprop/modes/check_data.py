@@ -7,7 +7,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import Source, class_names
 from efficientnet_advprop.data.inspection import SplitReport, inspect_split, training_samples
 from efficientnet_advprop.data.source import EVALUATION, TRAIN
-from efficientnet_advprop.recipes import Recipe
+from efficientnet_advprop.recipes import Recipe, one_line
 from efficientnet_advprop.reporting import progress_bar, write_contact_sheet
 
 CONTACT_SHEET = "contact_sheet.png"
@@ -30,7 +30,7 @@ def check_data(source: Source, recipe: Recipe, model_dir: str) -> bool:
         print(describe_split(report))
     problems = [problem for report in reports for problem in report.problems]
     for problem in problems:
-        print(f"problem: {problem}")
+        print(one_line(f"problem: {problem}"))
     try:
         samples = training_samples(source, recipe, _SAMPLES) if reports[0].num_images else []
     except tf.errors.DataLossError:
@@ -40,8 +40,8 @@ def check_data(source: Source, recipe: Recipe, model_dir: str) -> bool:
         path = os.path.join(model_dir, CONTACT_SHEET)
         names = source.class_names or class_names(recipe.data.num_label_classes)
         named = [(before, after, names[label]) for before, after, label in samples]
-        write_contact_sheet(path, named, f"{source.facts.where}, train_crop {recipe.data.train_crop}")
-        print(f"training images, stored and for training: {path}")
+        if write_contact_sheet(path, named, f"{source.facts.where}, train_crop {recipe.data.train_crop}"):
+            print(f"training images, stored and for training: {path}")
     print(f"problems found: {len(problems) or 'none'}")
     return not problems
 

@@ -14,7 +14,7 @@ from efficientnet_advprop.evaluation import logits_of_batches, top_classes
 from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
-from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions
+from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, one_line
 from efficientnet_advprop.reporting import prediction_table, progress_bar
 from efficientnet_advprop.training import run_folder
 
@@ -85,7 +85,7 @@ def _logits_of_images(run: LoadedNetwork) -> tuple[list[str], list[dict[str, str
     for path, image in progress_bar(read_images(paths, image_size, run.recipe.data), len(paths), "image"):
         if isinstance(image, str):
             skipped.append({"file": path, "reason": image})
-            print(f"skipped {path}: {image}", file=sys.stderr)
+            print(one_line(f"skipped {path}: {image}"), file=sys.stderr)
             continue
         files.append(path)
         waiting.append(image)

@@ -15,11 +15,14 @@ from efficientnet_advprop.locks import hold
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, scheme_named
+from efficientnet_advprop.training.interruption import handle_again
 
 
 def connect(options: RunOptions) -> tf.distribute.Strategy:
     """Connect to the devices of the options."""
-    return tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
+    strategy = tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
+    handle_again()
+    return strategy
 
 
 def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bool, evaluation: bool) -> None:

@@ -99,7 +99,9 @@ class TrainingRun(Session):
             self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
         evaluated = tpu_utils.number_of_chief(self.strategy, self.log.last_evaluated_step if self.log else 0)
         bad_images = BadImagesByEpoch(step, self.recipe.steps_per_epoch, self.recipe.total_steps, self.say)
-        with StopRequest() as stop, ProgressDisplay(self.recipe.total_steps, step, self.is_chief) as progress:
+        progress = ProgressDisplay(self.recipe.total_steps, step, self.is_chief)
+        is_shared = isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        with StopRequest(is_shared) as stop, progress:
 
             def stop_signal() -> int | None:
                 any_stops = tpu_utils.any_worker(self.strategy, stop.signal_number is not None)
@@ -115,6 +117,7 @@ class TrainingRun(Session):
                 evaluated,
                 (progress, self.log, bad_images) if self.log else (progress,),
                 stop_signal,
+                stop.at_once,
             )
         return self.log.train_seconds if self.log else 0.0
 
@@ -144,8 +147,8 @@ class TrainingRun(Session):
             )
         )
 
-    def draw_examples(self) -> str:
-        """Draw clean and adversarial evaluation images; returns the path of the PNG.
+    def draw_examples(self) -> str | None:
+        """Draw clean and adversarial evaluation images; returns the path of the PNG, None if the drawing failed.
 
         The attack is that of training, or `EVALUATION_ATTACK` if training has none. It always maximises the
         cross-entropy, also where training attacks another loss.
@@ -173,7 +176,8 @@ class TrainingRun(Session):
         path = os.path.join(self.options.model_dir, "adversarial_examples.png")
         if self.is_chief:
             title = f"{spec.summary()}, {branch} branch"
-            write_image_strip(path, examples.clean, examples.adversarial, captions, title)
+            if not write_image_strip(path, examples.clean, examples.adversarial, captions, title):
+                return None
             self.log.image("adversarial_examples", self.state.step, path)
         return path
 

@@ -23,7 +23,11 @@ from efficientnet_advprop.recipes.benchmarks import (
     benchmark_of as benchmark_of,
 )
 from efficientnet_advprop.recipes.data_spec import DataFacts as DataFacts, DataSpec as DataSpec
-from efficientnet_advprop.recipes.errors import RecipeError as RecipeError, first_line as first_line
+from efficientnet_advprop.recipes.errors import (
+    RecipeError as RecipeError,
+    first_line as first_line,
+    one_line as one_line,
+)
 from efficientnet_advprop.recipes.families import (
     FAMILIES as FAMILIES,
     NETWORKS as NETWORKS,

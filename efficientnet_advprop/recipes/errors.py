@@ -1,5 +1,6 @@
-"""The error for invalid settings and input, checks that raise it, and the first line of other errors."""
+"""The error for invalid settings and input, checks that raise it, and errors in one line."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,12 @@ def require_at_least_1(settings: Any, *fields: str) -> None:
         value = getattr(settings, field)
         if value is not None and value < 1:
             raise RecipeError(f"{field} {value}: at least 1 is needed")
+
+
+def one_line(text: str) -> str:
+    """The text with its control characters escaped, such as a newline in the name of a file."""
+    controls = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"  # and bytes of a name that is not UTF-8
+    return re.sub(controls, lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def first_line(error: BaseException) -> str:

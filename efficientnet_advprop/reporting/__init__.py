@@ -18,6 +18,7 @@ from efficientnet_advprop.reporting.metrics_log import (
     MetricsLog as MetricsLog,
     recorded_results as recorded_results,
 )
+from efficientnet_advprop.reporting.output import keep_printing as keep_printing
 from efficientnet_advprop.reporting.progress import (
     BadImagesByEpoch as BadImagesByEpoch,
     ProgressDisplay as ProgressDisplay,

@@ -23,10 +23,12 @@ def write_comparison_figures(folder: str, comparison: Comparison, name: str = "c
     curves = [column for column in columns if column.strength and norms.count(column.strength[0]) > 1]
     if bars := [column for column in columns if column not in curves]:
         caption = f"Networks on benchmarks. {_ERRORS} Hatched bars {_OTHER_TASK}"
-        figures.add(f"{name}-benchmarks", _benchmark_bars(comparison, bars), caption)
+        figures.add(f"{name}-benchmarks", caption, _benchmark_bars, comparison, bars)
     if curves:
-        caption = "Networks under PGD, main branch: top-1 against the radius of the ball."
-        figures.add(f"{name}-attacks", _attack_lines(comparison, curves), f"{caption} {_ERRORS} Crosses {_OTHER_TASK}")
+        caption = (
+            f"Networks under PGD, main branch: top-1 against the radius of the ball. {_ERRORS} Crosses {_OTHER_TASK}"
+        )
+        figures.add(f"{name}-attacks", caption, _attack_lines, comparison, curves)
     return figures.captions
 
 

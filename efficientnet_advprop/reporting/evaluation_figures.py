@@ -43,13 +43,13 @@ def write_evaluation_figures(folder: str, results: RunResults) -> list[tuple[str
         title, name = f"{model}, {benchmark.title}", benchmark.name.replace("_", "-")
         if any(row.error is not None for score in scores.values() for row in score.rows):
             caption = f"{title}: top-1 error of each corruption, mean over its five severities; lower is better."
-            figures.add(f"{name}-errors", _corruption_bars(scores, title), caption)
+            figures.add(f"{name}-errors", caption, _corruption_bars, scores, title)
         caption = f"{title}: top-1 error against severity."
-        figures.add(f"{name}-severities", _severity_curves(scores, title), caption)
+        figures.add(f"{name}-severities", caption, _severity_curves, scores, title)
     curves = attack_curves(results)
     if curves:
         caption = f"{model}: top-1 of attacked images against the radius of the ball; dashed: unattacked."
-        figures.add("attacks", _attack_curves(curves, f"{model} under attack"), caption)
+        figures.add("attacks", caption, _attack_curves, curves, f"{model} under attack")
     for benchmark in measured:
         series = {"": results.parts_of(benchmark.name).values()}
         if benchmark.kind == ATTACKED:
@@ -59,7 +59,7 @@ def write_evaluation_figures(folder: str, results: RunResults) -> list[tuple[str
                 title = f"{model}, {benchmark.title}{curve}"
                 caption = f"{title}: the most frequent confusions, at most {_PAIRS_SHOWN} a panel."
                 name = re.sub("[^a-z0-9]+", "-", f"{benchmark.name}{curve}")
-                figures.add(f"{name}-confusions", _confusion_bars(confusions, title), caption)
+                figures.add(f"{name}-confusions", caption, _confusion_bars, confusions, title)
     return figures.captions
 
 
@@ -142,6 +142,6 @@ def _confusion_bars(confusions: Mapping[str, Sequence[tuple[str, str, int]]], ti
 
 
 def _shortened(name: str) -> str:
-    """The first of a class's names, cut where it is long; $ would start a formula."""
-    first = name.partition(",")[0].replace("$", r"\$")
+    """The first of a class's names, cut where it is long."""
+    first = name.partition(",")[0]
     return first if len(first) <= _LONGEST_NAME else f"{first[: _LONGEST_NAME - 1]}…"

@@ -2,15 +2,20 @@
 
 import io
 import os
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.figure
+import matplotlib.text
 import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.evaluation import Estimate
 from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.recipes import first_line, one_line
+from efficientnet_advprop.reporting.fonts import families_with
 
 FIGURES_FOLDER = "figures"
 _DOTS_PER_INCH = 110
@@ -32,11 +37,11 @@ class ReportFigures:
         self.captions: list[tuple[str, str]] = []
         tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
 
-    def add(self, name: str, figure: matplotlib.figure.Figure, caption: str) -> None:
-        """Write a figure as `NAME.png`."""
+    def add(self, name: str, caption: str, draw: Callable[..., matplotlib.figure.Figure], *arguments: Any) -> None:
+        """Write the figure that `draw(*arguments)` makes as `NAME.png`."""
         path = f"{FIGURES_FOLDER}/{name}.png"
-        save(figure, os.path.join(self._folder, path))
-        self.captions.append((path, caption))
+        if save(os.path.join(self._folder, path), draw, *arguments):
+            self.captions.append((path, caption))
 
 
 def panels(
@@ -58,11 +63,42 @@ def legend_below(figure: matplotlib.figure.Figure, handles: Sequence[Any]) -> No
     """One legend below all panels, of lines or patches that carry their labels."""
     longest = max(len(handle.get_label()) for handle in handles)
     columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (longest + 8)))  # 8: the width of the line or patch
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
+    places = [str(place) for place in range(len(handles))]  # a label that starts with _ would be left out
+    legend = figure.legend(handles, places, loc="outside lower center", ncols=columns, fontsize=8)
+    for text, handle in zip(legend.get_texts(), handles, strict=True):
+        text.set_text(handle.get_label())
 
 
-def save(figure: matplotlib.figure.Figure, path: str) -> None:
-    """Write a PNG, local or gs://, whole or not at all."""
-    png = io.BytesIO()
-    figure.savefig(png, dpi=_DOTS_PER_INCH, format="png")
-    write_atomic(path, png.getvalue())
+def save(path: str, draw: Callable[..., matplotlib.figure.Figure], *arguments: Any) -> bool:
+    """Write the figure that `draw(*arguments)` makes as PNG, local or gs://, whole or not at all.
+
+    A drawing that fails is a line of warning: the work whose results it shows goes on.
+
+    Returns:
+        Whether it was written.
+    """
+    try:
+        figure, png = draw(*arguments), io.BytesIO()
+        _write_names_as_they_are(figure, path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+            figure.savefig(png, dpi=_DOTS_PER_INCH, format="png")
+        write_atomic(path, png.getvalue())
+    except Exception as error:
+        _warn(f"{path} is not drawn: {type(error).__name__}, {first_line(error)}")
+        return False
+    return True
+
+
+def _write_names_as_they_are(figure: matplotlib.figure.Figure, path: str) -> None:
+    """Make no formula of a text with $, and no boxes of characters that an installed font has."""
+    texts = figure.findobj(matplotlib.text.Text)
+    families, missing = families_with("".join(text.get_text() for text in texts))
+    for text in texts:
+        text.set(parse_math=False, fontfamily=families)
+    if missing:
+        _warn(f"{path} shows boxes: no installed font has {missing} (Noto fonts have most characters)")
+
+
+def _warn(line: str) -> None:
+    print(one_line(f"warning: {line}"), file=sys.stderr)

@@ -11,8 +11,8 @@ from efficientnet_advprop.reporting.figures import save
 _Row = tuple[str, Sequence[np.ndarray], Sequence[str]]
 
 
-def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarray, str]], title: str) -> None:
-    """Draw two rows: images as stored, and as they enter the network.
+def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarray, str]], title: str) -> bool:
+    """Draw two rows: images as stored, and as they enter the network; returns whether that went well.
 
     Args:
         path: of the PNG, local or gs://.
@@ -25,12 +25,12 @@ def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarra
         sizes = (f"{image.shape[1]} x {image.shape[0]} px" for image in images)
         return label, images, ["\n".join(caption) for caption in zip(names, sizes, strict=True)]
 
-    _write_rows(path, [row("stored", stored), row("for training", transformed)], title)
+    return save(path, _rows, [row("stored", stored), row("for training", transformed)], title)
 
 
 def write_image_strip(
     path: str, clean: np.ndarray, adversarial: np.ndarray, captions: Sequence[tuple[str, str]], title: str
-) -> None:
+) -> bool:
     """Draw three rows: clean images, adversarial images, and their difference, amplified around grey.
 
     Args:
@@ -39,6 +39,9 @@ def write_image_strip(
         adversarial: as `clean`.
         captions: for each image the captions of its clean and its adversarial version.
         title: of the figure.
+
+    Returns:
+        Whether that went well; if not, a warning is printed.
     """
     difference = adversarial - clean
     largest = float(np.max(np.abs(difference)))
@@ -49,10 +52,10 @@ def write_image_strip(
         ("adversarial", adversarial, of_adversarial),
         (f"difference x {factor}\n(largest {largest:.1f} px)", 127.5 + factor * difference, [""] * len(clean)),
     ]
-    _write_rows(path, rows, title)
+    return save(path, _rows, rows, title)
 
 
-def _write_rows(path: str, rows: Sequence[_Row], title: str) -> None:
+def _rows(rows: Sequence[_Row], title: str) -> matplotlib.figure.Figure:
     columns = len(rows[0][1])
     figure = matplotlib.figure.Figure(figsize=(1.5 * columns + 1.2, 1.9 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -63,4 +66,4 @@ def _write_rows(path: str, rows: Sequence[_Row], title: str) -> None:
             cell.set(xticks=[], yticks=[])
             cell.set_xlabel(caption, fontsize=8)
     figure.suptitle(title, fontsize=10)
-    save(figure, path)
+    return figure

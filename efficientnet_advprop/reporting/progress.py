@@ -15,15 +15,13 @@ Item = TypeVar("Item")
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def progress_bar(
-    items: Iterable[Item], total: int, unit: str, description: str | None = None, stream: TextIO = sys.stderr
-) -> Iterator[Item]:
-    """Iterate over the items with a progress bar on a terminal; without a terminal nothing is shown.
+def progress_bar(items: Iterable[Item], total: int, unit: str, description: str | None = None) -> Iterator[Item]:
+    """Iterate over the items with a progress bar, if standard error is a terminal; else nothing is shown.
 
     A bar with a description is one of several and is removed when it is complete.
     """
-    options = {"desc": description, "leave": description is None, "disable": not stream.isatty()}
-    return iter(tqdm.tqdm(items, total=total, unit=unit, file=stream, dynamic_ncols=True, **options))
+    options = {"desc": description, "leave": description is None, "disable": not sys.stderr.isatty()}
+    return iter(tqdm.tqdm(items, total=total, unit=unit, file=sys.stderr, dynamic_ncols=True, **options))
 
 
 class ProgressDisplay:
@@ -33,10 +31,11 @@ class ProgressDisplay:
         total_steps: the last step of the run.
         start_step: the current step.
         visible: False shows nothing (workers other than the chief).
-        stream: a terminal shows a bar, any other stream lines.
+        stream: a terminal shows a bar, any other stream lines; None is standard error.
     """
 
-    def __init__(self, total_steps: int, start_step: int, visible: bool = True, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, total_steps: int, start_step: int, visible: bool = True, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
         self._visible = visible
         self._total_steps = total_steps
         self._step = start_step

@@ -24,7 +24,7 @@ def write_study_figures(folder: str, trials: Sequence[Trial], runs: Mapping[str,
             figures.captions += [(path, f"{model}: {caption}") for path, caption in found]
             if by_scheme := _rows_by_strength(of_model, comparison.rows):
                 caption = f"{model}: top-1 against the strength of the training attack; axes do not start at 0."
-                figures.add(f"{model}-attack-strength", _attack_strengths(by_scheme, comparison, model), caption)
+                figures.add(f"{model}-attack-strength", caption, _attack_strengths, by_scheme, comparison, model)
         _add_observations(figures, model, read_observations(folder, of_model))
     return figures.captions
 
@@ -54,13 +54,13 @@ def _add_observations(figures: ReportFigures, model: str, observed: Mapping[Tria
             f"{model}: gradients of the loss with respect to the image, runs of seed {seeds}; each clipped to its mean "
             "+- 3 standard deviations and rescaled."
         )
-        figures.add(f"{model}-gradients", _gradient_images(images, gradients, model), caption)
+        figures.add(f"{model}-gradients", caption, _gradient_images, images, gradients, model)
     two_branches = (trial for trial in observed if len(trial.recipe.branches) > 1)
     for trial in itertools.islice(two_branches, 1):
         statistics = {place: values for place, values in observed[trial].items() if place.count("/") == 2}
         run = f"{trial.row}, seed {trial.recipe.seed}"
         caption = f"{model}: running means and variances of a few batch norms, {run}."
-        figures.add(f"{model}-running-statistics", _histograms(statistics, f"{model}, {trial.row}"), caption)
+        figures.add(f"{model}-running-statistics", caption, _histograms, statistics, f"{model}, {trial.row}")
 
 
 def _attack_strengths(

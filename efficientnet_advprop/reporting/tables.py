@@ -69,7 +69,7 @@ def format_values(values: Mapping[str, float]) -> str:
 
 def summary_table(summary: Mapping[str, Any]) -> str:
     """The results of a run and the paths of its files, which it prints at its end."""
-    rows = [(name, _format(name, value)) for name, value in summary.items() if not isinstance(value, Mapping)]
+    rows = [(name, _format(name, value)) for name, value in summary.items() if not isinstance(value, Mapping | None)]
     return tabulate.tabulate(rows, tablefmt="simple", disable_numparse=True)
 
 

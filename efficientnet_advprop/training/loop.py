@@ -1,5 +1,6 @@
 """The training loop: steps on the device, then logging, checks, checkpoints and evaluation on the host."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,10 @@ class StepLoop:
     until_step: int
     run: Callable[[Iterator[Batch], tf.Tensor], None]
     metrics: StepMetrics
+
+    def trace(self, iterator: Iterator[Batch]) -> None:
+        """Trace the steps without running one; it takes up to minutes."""
+        self.run.get_concrete_function(iterator, tf.constant(0))
 
     def advance(self, iterator: Iterator[Batch], step: int, end: int) -> dict[str, float]:
         """Train from `step` to `end`; returns the means of the steps' scalars.
@@ -82,6 +87,7 @@ def train(
     last_evaluated_step: int,
     callbacks: Sequence[Callback],
     stop_signal: Callable[[], int | None],
+    at_once: Callable[[int], contextlib.AbstractContextManager] = contextlib.nullcontext,
 ) -> None:
     """Train from the state's step to the recipe's last one.
 
@@ -92,11 +98,10 @@ def train(
         iterator_from: step -> the distributed batches from that step on.
         checkpoints: saves before every evaluation, every `steps_per_checkpoint` steps, when stopped and at the end.
         evaluate: evaluates the averaged weights; its results include `top1_BRANCH` of every branch. None disables it.
-        last_evaluated_step: the last step that an earlier process of the run evaluated. If that process was killed
-            between a checkpoint and its evaluation, the evaluation is run first.
+        last_evaluated_step: the last one that an earlier process evaluated; an evaluation that it missed is run first.
         callbacks: receive the values of every loop and evaluation.
-        stop_signal: called between loops; returns the signal that asks the run to stop, or None. All workers have to
-            get the same result.
+        stop_signal: called between loops; the signal that asks the run to stop, or None. It is the same on all workers.
+        at_once: step -> a context in which a signal ends the run without waiting; for work that follows a save.
 
     Raises:
         FloatingPointError: when a loss or a gradient is not finite; earlier checkpoints are kept.
@@ -115,7 +120,8 @@ def train(
         if signal_number:
             raise Interrupted(signal_number, step)
         if evaluate is not None and is_eval_step and step > last_evaluated_step:
-            results = evaluate()
+            with at_once(step):
+                results = evaluate()
             checkpoints.save_if_best(results)
             for callback in callbacks:
                 callback.eval_values(step, results)
@@ -123,6 +129,8 @@ def train(
             return
         if loop is None or step >= loop.until_step:
             loop = make_step_loop(state, recipe, strategy, *_phase_at(recipe, step))
+            with at_once(step) if step == saved_step else contextlib.nullcontext():
+                loop.trace(iterator)
         next_eval = (step // cadence.steps_per_eval + 1) * cadence.steps_per_eval
         end = min(step + cadence.iterations_per_loop, next_eval, loop.until_step, total_steps)
         values = loop.advance(iterator, step, end)

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop import checkpoint_names
-from efficientnet_advprop.files import is_remote, write_atomic
+from efficientnet_advprop.files import behind_links, is_remote, takes_a_stream, without_space, write_atomic
 from efficientnet_advprop.locks import hold
 from efficientnet_advprop.recipes import Recipe, RecipeError, differences, first_line, from_json, to_json
 
@@ -117,7 +117,15 @@ def require_writable_file(what: str, path: str) -> None:
     """
     if tf.io.gfile.isdir(path):
         raise RecipeError(f"{what} {path} is a folder, not a file")
-    require_writable(what, os.path.dirname(path) or ".")
+    if takes_a_stream(path):
+        if not os.access(path, os.W_OK):
+            raise RecipeError(f"{what} {path} cannot be written: permission denied")
+        return
+    try:
+        folder = os.path.dirname(behind_links(path))
+    except OSError as error:
+        raise RecipeError(f"{what} {path} cannot be written: {error.strerror}") from error
+    require_writable(what, folder or ".")
 
 
 def record_recipe(model_dir: str, recipe: Recipe) -> None:
@@ -198,10 +206,13 @@ def write_or_refuse(what: str, folder: str, name: str, text: str) -> None:
 
     Raises:
         RecipeError: when the folder cannot be written; the message starts with `what`, the name of the flag.
+        OSError, tf.errors.OpError: when no space is left, which is no mistake of the user.
     """
     try:
         write_atomic(os.path.join(folder, name), text)
     except (tf.errors.OpError, OSError) as error:
+        if without_space(error):
+            raise
         raise RecipeError(f"{what} {folder} cannot be written: {first_line(error)}") from error
 
 
