@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.files import latest_checkpoint, write_atomic
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, first_line, refuse_other_classes
-from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_json
+from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_results
 from efficientnet_advprop.training.state import TrainState
 
 BEST_RECORD = "best.json"
@@ -81,9 +81,9 @@ class Checkpoints:
         self._best_top1 = _recorded_best(model_dir, self._best_metric)
 
     def _manager(self, folder: str, keep_max: int) -> tf.train.CheckpointManager:
-        return tf.train.CheckpointManager(
-            self._checkpoint, os.path.join(self._write_dir, folder), max_to_keep=keep_max, checkpoint_name="step"
-        )
+        path = os.path.join(self._write_dir, folder)
+        latest_checkpoint(path)  # refuses a damaged record, which the manager reads too
+        return tf.train.CheckpointManager(self._checkpoint, path, max_to_keep=keep_max, checkpoint_name="step")
 
     def restore_latest(self) -> int:
         """Restore the newest checkpoint, if there is one, and return the current step.
@@ -93,7 +93,7 @@ class Checkpoints:
                 record of the newest one: a new start would overwrite them.
         """
         folder = os.path.join(self._model_dir, CHECKPOINT_FOLDER)
-        path = tf.train.latest_checkpoint(folder)
+        path = latest_checkpoint(folder)
         if path:
             self._restore(path)
             self._require_same_classes(path)
@@ -157,7 +157,7 @@ def find(model_dir: str, which: str) -> str:
         RecipeError: when there is none.
     """
     folder = os.path.join(model_dir, {"last": CHECKPOINT_FOLDER, "best": BEST_FOLDER}[which])
-    path = tf.train.latest_checkpoint(folder)
+    path = latest_checkpoint(folder)
     if path is None:
         raise RecipeError(f"no checkpoint in {folder}")
     return path
@@ -165,7 +165,8 @@ def find(model_dir: str, which: str) -> str:
 
 def _recorded_best(model_dir: str, metric: str) -> float:
     """The accuracy of the best checkpoint; -inf if there is none, or if another branch chose it."""
-    record = read_json(os.path.join(model_dir, BEST_FOLDER, BEST_RECORD), required=("step",)) or {}
+    path = os.path.join(model_dir, BEST_FOLDER, BEST_RECORD)
+    record = read_results(path, "remove it, and the next evaluation records the best checkpoint anew") or {}
     return record.get(metric, float("-inf"))
 
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.files import latest_checkpoint, read_or_refuse
 from efficientnet_advprop.recipes import RecipeError, first_line
 
 _INDEX = ".index"
@@ -57,9 +58,11 @@ def digest_of(prefix: str) -> str:
     """A digest of the values in a checkpoint, or in a SavedModel's `variables/variables`.
 
     It is that of the index, which holds a checksum of every variable.
+
+    Raises:
+        RecipeError: when there is no index.
     """
-    with tf.io.gfile.GFile(prefix + _INDEX, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:16]
+    return read_or_refuse(prefix + _INDEX, hashlib.sha256, "restore it").hexdigest()[:16]
 
 
 def find_checkpoint(path: str) -> str:
@@ -79,7 +82,7 @@ def find_checkpoint(path: str) -> str:
             if tf.io.gfile.exists(path):
                 raise RecipeError(f"{path} is a single file, not a checkpoint; if it is an archive, unpack it first")
             raise RecipeError(f"no checkpoint {path}: neither a folder nor a file {path}{_INDEX}")
-        recorded = tf.train.latest_checkpoint(path)
+        recorded = latest_checkpoint(path)
         if recorded:
             return recorded
         found = sorted(tf.io.gfile.glob(os.path.join(path, f"*{_INDEX}")))
