@@ -10,7 +10,8 @@ import re
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import names_in, plain_path, write_atomic
+from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.paths import names_in, plain_path
 from efficientnet_advprop.recipes import RecipeError, first_line
 
 RECORD = "checkpoint"

@@ -1,30 +1,24 @@
-"""Atomic writing of files, local or remote, and finding files by names that may hold any character.
-
-TensorFlow's own searches (`tf.io.gfile.glob`, `tf.train.latest_checkpoint`) read `[`, `*` and `?` in a folder's name as
-a pattern, and then miss the files that are there. Here a folder is always meant as it is written.
-"""
+"""Files written whole or not at all, local or remote, and read although they may be damaged."""
 
 import errno
-import fnmatch
 import os
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import tensorflow as tf
 
+from efficientnet_advprop.paths import is_remote, names_in
 from efficientnet_advprop.recipes import RecipeError, first_line
 
-_PATTERN = re.compile(r"[][*?\\]")
-_ESCAPED = re.compile(r"\\([][*?\\])")
 # Names that only an unfinished write has, of this program or of TensorFlow.
 _UNFINISHED = re.compile(
     r"\.unfinished-.+|\.writable-\d+(\.tmp)?|\.worker-\d+|.+\.(json|jsonl|md|png|npz)\.tmp"
     r"|step-\d+_temp|checkpoint\.tmp.*"
 )
 
-# A folder that this process has opened has a second path here, made of digits.
-_DESCRIPTORS = "/proc/self/fd"
-_opened: dict[str, int] = {}
 _FULL = re.compile(r"(?:.*}} )?(.*); (?:No space left on device|Disk quota exceeded)")  # TensorFlow's words
+_Content = TypeVar("_Content")
 
 
 def write_atomic(path: str, content: str | bytes) -> None:
@@ -53,84 +47,12 @@ def write_atomic(path: str, content: str | bytes) -> None:
             tf.io.gfile.remove(temporary)
 
 
-def is_remote(path: str) -> bool:
-    """Whether a path is on remote storage, where each access is a request."""
-    return "://" in path
-
-
-def names_in(folder: str) -> list[str]:
-    """The sorted names of what is in a folder; none where there is no such folder.
-
-    Raises:
-        RecipeError: when it cannot be listed.
-    """
-    if not tf.io.gfile.isdir(folder):
-        return []
-    try:
-        # TensorFlow cannot list local names that are not UTF-8. Remote file systems end those of folders with a slash.
-        names = tf.io.gfile.listdir(folder) if is_remote(folder) else os.listdir(folder)
-    except (tf.errors.OpError, OSError) as error:
-        raise RecipeError(f"{folder} cannot be listed: {first_line(error)}") from error
-    return sorted(name.rstrip("/") for name in names)
-
-
-def named_like(folder: str, pattern: str) -> list[str]:
-    """The sorted paths of what is in a folder under names that match a pattern, such as `*.index`."""
-    return [os.path.join(folder, name) for name in names_in(folder) if fnmatch.fnmatchcase(name, pattern)]
-
-
-def paths_like(pattern: str) -> list[str]:
-    """The sorted paths that match a pattern, such as `FOLDER/*/*.jpg`.
-
-    A part of it that is the name of something there stands for that alone, whatever characters it holds.
-    """
-    scheme, separator, rest = pattern.rpartition("://")
-    root = scheme + separator or ("/" if pattern.startswith("/") else "")
-    found = [root]
-    for part in filter(None, rest.split("/")):
-        found = [path for folder in found for path in _parts_like(folder, part)]
-    return [] if found == [root] else sorted(found)
-
-
-def _parts_like(folder: str, part: str) -> list[str]:
-    path = os.path.join(folder, part)
-    # The first part of a remote path, a bucket, cannot be listed.
-    if folder.endswith("://") or tf.io.gfile.exists(path):
-        return [path]
-    if not _PATTERN.search(part):
-        return []
-    pattern = _ESCAPED.sub(r"[\1]", part)
-    names = [name for name in names_in(folder or ".") if fnmatch.fnmatchcase(name, pattern)]
-    return [os.path.join(folder, name) for name in names]
-
-
 def remove_leftovers(folder: str) -> None:
     """Remove what killed processes left half written in a folder. Only its owner may call this."""
     for name in names_in(folder):
         if _UNFINISHED.fullmatch(name):
             path = os.path.join(folder, name)
             (tf.io.gfile.rmtree if tf.io.gfile.isdir(path) else tf.io.gfile.remove)(path)
-
-
-def plain_path(path: str) -> str:
-    """A path of the same file or folder for TensorFlow's readers of checkpoints, which take their path for a pattern.
-
-    Args:
-        path: a folder, or the prefix of a checkpoint.
-
-    Raises:
-        RecipeError: when its characters cannot be avoided: on remote storage, or where there is no /proc.
-    """
-    if not _PATTERN.search(path):
-        return path
-    folder, name = (path, "") if os.path.isdir(path) else os.path.split(path)
-    if _PATTERN.search(name) or not os.path.isdir(folder) or not os.path.isdir(_DESCRIPTORS):
-        raise RecipeError(f"{path} cannot be read: TensorFlow takes [ ] * ? and \\ in it for a pattern; rename it")
-    known = _opened.get(folder)
-    if known is None or not os.path.samestat(os.fstat(known), os.stat(folder)):
-        _opened[folder] = known = os.open(folder, os.O_RDONLY)  # kept: readers open their files late
-    opened = os.path.join(_DESCRIPTORS, str(known))
-    return os.path.join(opened, name) if name else opened
 
 
 def takes_a_stream(path: str) -> bool:
@@ -176,3 +98,21 @@ def require_reachable(what: str, path: str) -> None:
         ) from error
     except tf.errors.OpError as error:
         raise RecipeError(f"{what} {path} cannot be reached: {first_line(error)}") from error
+
+
+def read_or_refuse(path: str, convert: Callable[[bytes], _Content], remedy: str) -> _Content:
+    """The content of a small file, which may be damaged.
+
+    Args:
+        path: of the file.
+        convert: bytes of the file -> content; its RecipeError says what is wrong.
+        remedy: what the user can do about a damaged file.
+
+    Raises:
+        RecipeError: naming the file, what is wrong, and the remedy.
+    """
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return convert(file.read())
+    except (RecipeError, tf.errors.OpError) as error:
+        raise RecipeError(f"{path} cannot be read: {first_line(error)}; {remedy}") from error

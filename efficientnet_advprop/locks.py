@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import is_remote, remove_leftovers
+from efficientnet_advprop.files import remove_leftovers
+from efficientnet_advprop.paths import is_remote
 from efficientnet_advprop.recipes import RecipeError, first_line
 
 LOCK_FILE = ".lock"

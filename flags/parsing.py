@@ -19,13 +19,25 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     Returns:
         The program's name. Other positional arguments are errors.
     """
+    for argument in argv:
+        if not _is_utf8(argument):
+            sys.exit(_usage_error(f"{argument!a} is not UTF-8: rename the file or folder"))
     try:
         positional = absl_flags.FLAGS(argv)
-    except absl_flags.Error as error:
+    except (absl_flags.Error, OSError, ValueError) as error:  # those of absl, and of a --flagfile that cannot be read
         sys.exit(_usage_error(str(error)))
     if len(positional) > 1:
         sys.exit(_usage_error(f"not a flag: {positional[1]}"))
     return positional
+
+
+def _is_utf8(argument: str) -> bool:
+    """Whether it was: Python keeps other bytes of the command line as surrogates, which TensorFlow cannot open."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _usage_error(message: str) -> int:

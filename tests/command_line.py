@@ -51,12 +51,12 @@ def refused(*arguments: str, capsys: pytest.CaptureFixture) -> str:
     return line
 
 
-def start_main(*arguments: str, two_blocks: bool = False, **environment: str) -> subprocess.Popen:
-    """`python main.py` in a new process, optionally with networks of two blocks."""
+def start_main(*arguments: str, two_blocks: bool = False, folder: Path = ROOT, **environment: str) -> subprocess.Popen:
+    """`python main.py` in a new process, optionally with networks of two blocks, or in another working folder."""
     return subprocess.Popen(
-        [sys.executable, *(("-m", "tests.two_blocks") if two_blocks else ("main.py",)), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        [sys.executable, *(("-m", "tests.two_blocks") if two_blocks else (str(ROOT / "main.py"),)), *arguments],
+        cwd=folder,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

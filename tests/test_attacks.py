@@ -229,12 +229,12 @@ def test_random_target_is_uniform_over_the_classes_outside_the_labels_support():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("epsilon_px", -1.0, "attack epsilon -1 px is outside"),
-        ("epsilon_px", 300.0, "300 px is outside"),
-        ("step_size_px", 0.0, "step size 0 px"),
-        ("num_steps", 0, "0 steps"),
-        ("start_std_px", -0.5, "start_std -0.5 px is outside"),
-        ("start_std_px", float("nan"), "start_std nan px is outside"),
+        ("epsilon_px", -1.0, "attack epsilon_px -1 is outside"),
+        ("epsilon_px", 300.0, r"attack epsilon_px 300 is outside \[0, 255\]"),
+        ("step_size_px", 0.0, "step_size_px 0 is outside"),
+        ("num_steps", 0, "attack num_steps 0 is outside"),
+        ("start_std_px", -0.5, "start_std_px -0.5 is outside"),
+        ("start_std_px", float("nan"), "start_std_px nan is not a finite number"),
         ("method", "fgsm", "known: pgd, ifgsm, gd, none"),
         ("target", "least_likely", "known: untargeted, random"),
         ("batch_norm_mode", "main", "known: running, batch"),

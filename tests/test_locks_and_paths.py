@@ -12,7 +12,8 @@ import pytest
 from efficientnet_advprop import locks
 from efficientnet_advprop.data import find_images
 from efficientnet_advprop.data.shards import find_shards
-from efficientnet_advprop.files import named_like, paths_like, plain_path, remove_leftovers
+from efficientnet_advprop.files import remove_leftovers
+from efficientnet_advprop.paths import named_like, paths_like, plain_path
 from efficientnet_advprop.recipes import RecipeError
 from efficientnet_advprop.training import run_folder
 from tests.small import small_recipe

@@ -179,8 +179,9 @@ def test_fast_advprop_is_one_step_through_statistics_of_the_batch(model):
         ("fast_advprop", "attack.batch_norm_mode", "running", "attack_bn has to be batch"),
         ("fast_advprop", "micro_batches", 2, "exclude each other"),
         ("fast_advprop", "fast_adversarial_share", 0.01, "makes 0 of a replica's 32 images adversarial"),
-        ("fast_advprop", "fast_adversarial_share", 1.0, "makes 32 of a replica's 32"),
-        ("fast_advprop", "term_weights.noise", -1.0, "noise weight -1"),
+        ("fast_advprop", "fast_adversarial_share", 0.99, "makes 32 of a replica's 32"),
+        ("fast_advprop", "fast_adversarial_share", 1.0, r"fast_adversarial_share 1 is outside \(0, 1\)"),
+        ("fast_advprop", "term_weights.noise", -1.0, "weight of noise -1 is outside"),
         ("trades", "attack.target", "random", "trades attacks the predictions, not a class"),
         ("trades", "term_weights.clean", 0.0, "clean_weight 0 has to be above 0"),
         ("trades", "attack.random_start", False, "trades needs attack_random_start"),
@@ -191,9 +192,9 @@ def test_fast_advprop_is_one_step_through_statistics_of_the_batch(model):
     ],
 )
 def test_impossible_schemes_are_named(scheme, path, value, message):
-    recipe = override(named_recipe("efficientnet-b0", "digits", scheme), {path: value})
+    recipe = named_recipe("efficientnet-b0", "digits", scheme)
     with pytest.raises(RecipeError, match=message):
-        recipe.validate()
+        override(recipe, {path: value}).validate()
 
 
 @pytest.mark.parametrize(
@@ -220,9 +221,9 @@ def test_unknown_names_are_listed_with_the_known(names, message):
         ("label_smoothing", 1.0, "label_smoothing 1"),
         ("micro_batches", 0, "micro_batches 0"),
         ("seed", -1, "seed -1"),
-        ("attack.epsilon_px", -1.0, "epsilon -1 px"),
-        ("term_weights.adversarial", -1.0, "adversarial weight -1"),
-        ("network.input_image_size", 4, "input_image_size 4 px"),
+        ("attack.epsilon_px", -1.0, "attack epsilon_px -1 is outside"),
+        ("term_weights.adversarial", -1.0, "weight of adversarial -1"),
+        ("network.input_image_size", 4, r"input_image_size 4 is outside \[8, 4096\]"),
         ("network.width_coefficient", 0.0, "width_coefficient 0"),
         ("network.stem_strides", 3, "stem_strides 3"),
         ("data.holdout_shards", -1, "holdout_shards -1"),
@@ -237,27 +238,33 @@ def test_unknown_names_are_listed_with_the_known(names, message):
         ("data.resize", "nearest", "unknown resize 'nearest'; known: bicubic, bilinear"),
         ("data.augment_name", "augmix", "known: none, autoaugment, randaugment"),
         ("data.randaug_num_layers", 0, "randaug_num_layers 0"),
-        ("data.randaug_magnitude", -1, "randaug_magnitude -1 is below 0"),
-        ("data.augment_pixel_scale", 0.0, "augment_pixel_scale 0 is not above 0"),
-        ("data.mixup_alpha", -0.1, "mixup_alpha -0.1 is below 0"),
+        ("data.randaug_magnitude", -1, "randaug_magnitude -1 is outside"),
+        ("data.augment_pixel_scale", 0.0, "augment_pixel_scale 0 is outside"),
+        ("data.mixup_alpha", -0.1, "mixup_alpha -0.1 is outside 0 or"),
         ("data.mixup_alpha", float("nan"), "mixup_alpha nan is not a finite number"),
         ("data.augment_pixel_scale", float("inf"), "augment_pixel_scale inf is not a finite number"),
         ("optimizer.optimizer", "lamb", "known: rmsprop"),
         ("optimizer.lr_schedule", "step", "step needs lr_step_epochs"),
-        ("optimizer.lr_step_epochs", (30.0, 20.0), "lr_step_epochs 30,20 are not positive, finite and ascending"),
+        ("optimizer.lr_step_epochs", (30.0, 20.0), "lr_step_epochs 30,20 are not ascending"),
         ("optimizer.lr_step_epochs", (30.0, 30.0), "ascending"),
-        ("optimizer.lr_step_epochs", (0.0, 30.0), "positive"),
-        ("optimizer.lr_step_epochs", (30.0, float("inf")), "finite"),
-        ("optimizer.lr_step_epochs", (float("nan"),), "lr_step_epochs nan are not"),
+        ("optimizer.lr_step_epochs", (0.0, 30.0), "lr_step_epochs 0 is outside"),
+        ("optimizer.lr_step_epochs", (30.0, float("inf")), "lr_step_epochs inf is not a finite number"),
+        ("optimizer.lr_step_epochs", (float("nan"),), "lr_step_epochs nan is not a finite number"),
         ("optimizer.base_learning_rate", 0.0, "base_learning_rate 0"),
         ("optimizer.moving_average_decay", 1.0, "moving_average_decay 1"),
         ("cadence.iterations_per_loop", 0, "iterations_per_loop 0"),
+        ("train_epochs", 1e308, r"train_epochs 1e\+308 is outside \(0, 1e6\]"),
+        ("train_steps", 10**400, r"train_steps 10+\.\.\.0+ is outside \[1, 2147483647\]"),
+        ("network.width_coefficient", 1e308, "width_coefficient 1e"),
+        ("network.input_image_size", 2**31, "input_image_size 2147483648"),
+        ("data.randaug_num_layers", 10**30, "randaug_num_layers 10+"),
+        ("data.cutmix_alpha", 1e-300, "cutmix_alpha 1e-300 is outside 0 or"),
     ],
 )
 def test_impossible_values_are_named(path, value, message):
-    recipe = override(named_recipe("efficientnet-b0", "digits", "advprop"), {path: value})
+    recipe = named_recipe("efficientnet-b0", "digits", "advprop")
     with pytest.raises(RecipeError, match=message):
-        recipe.validate()
+        override(recipe, {path: value}).validate()
 
 
 def test_weights_that_learn_nothing_are_refused():
@@ -361,14 +368,14 @@ def test_override_knows_only_the_recipes_paths():
         (lambda values: values["optimizer"].update(lr_step_epochs=30.0), r"optimizer\.lr_step_epochs is 30\.0"),
         (lambda values: values.update(seed=None), "seed is None, not of type int"),
         (lambda values: values.update(optimizer=3), "optimizer is 3, not an object"),
-        (lambda values: values.update(train_epochs=math.inf), "train_epochs is inf, not a finite number"),
+        (lambda values: values.update(train_epochs=math.inf), "train_epochs inf is not a finite number"),
         (
             lambda values: values["attack"].update(epsilon_px=math.nan),
-            r"attack\.epsilon_px is nan, not a finite number",
+            r"attack\.epsilon_px nan is not a finite number",
         ),
         (
             lambda values: values["optimizer"].update(lr_step_epochs=[10**400]),
-            r"optimizer\.lr_step_epochs is 10+, not of type float",
+            "a number of 401 digits, 10+...: no number here has more than 19",
         ),
         (lambda values: values.update(version="new"), "version 'new' .* is not a number from 1 on"),
         (lambda values: values.update(version=0), "version 0"),

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
@@ -16,6 +17,7 @@ import flags
 from efficientnet_advprop.evaluation import digest_over_seeds
 from efficientnet_advprop.models.weights import open_weights
 from efficientnet_advprop.recipes import (
+    FRACTION,
     DataFacts,
     OptimizerSpec,
     Recipe,
@@ -71,7 +73,7 @@ LaterRecipe = dataclasses.make_dataclass(
     "Recipe",
     [
         ("optimizer", LaterOptimizer),
-        ("clip_norm", float | None, added(NEXT, None)),
+        ("clip_norm", Annotated[float | None, FRACTION], added(NEXT, None)),
         ("some", SomeSpec, added(NEXT, SomeSpec())),
     ],
     bases=(Recipe,),

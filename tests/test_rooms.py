@@ -9,13 +9,21 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "efficientnet_advprop"
 
-COMMON = {"recipes", "files", "locks", "checkpoint_names", "randomness"}  # every room but tpu_utils may use these
+COMMON = {
+    "recipes",
+    "paths",
+    "files",
+    "locks",
+    "checkpoint_names",
+    "randomness",
+}  # every room but tpu_utils may use these
 MAY_IMPORT = {
     "tpu_utils": set(),
     "recipes": set(),
-    "files": {"recipes"},
-    "locks": {"recipes", "files"},
-    "checkpoint_names": {"recipes", "files"},
+    "paths": {"recipes"},
+    "files": {"recipes", "paths"},
+    "locks": {"recipes", "paths", "files"},
+    "checkpoint_names": {"recipes", "paths", "files"},
     "randomness": set(),
     "flags": COMMON,
     "batch_norm": COMMON,

@@ -46,7 +46,7 @@ def parsed(*arguments: str) -> flags.Settings:
             "--attack_start_std would have no effect: attack_random_start is false",
         ),
         (("--advprop", "--attack=none", "--attack_start_std=1"), "--attack_start_std would have no effect: attack is"),
-        (("--advprop", "--attack_start_std=-1"), "attack start_std -1 px is outside"),
+        (("--advprop", "--attack_start_std=-1"), "attack start_std_px -1 is outside"),
         (("--scheme=trades", "--attack=ifgsm"), "trades needs attack_random_start"),
         (("--advprop", "--clean_from_epoch=2"), "--clean_from_epoch would have no effect: scheme is advprop"),
         (("--advprop", "--fast_adversarial_share=0.3"), "--fast_adversarial_share would have no effect"),
@@ -173,7 +173,7 @@ def test_a_damaged_record_is_one_clear_error(tmp_path, content):
 @pytest.mark.parametrize("content", ["{}", "[]", "{", ""])
 def test_a_damaged_summary_is_one_clear_error(tmp_path, content):
     (tmp_path / "summary.json").write_text(content)
-    with pytest.raises(RecipeError, match=r"summary\.json is damaged"):
+    with pytest.raises(RecipeError, match=r"summary\.json cannot be read: .*; remove it"):
         run_folder.read_summary(str(tmp_path))
 
 

@@ -11,7 +11,7 @@ from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
-from efficientnet_advprop.files import named_like
+from efficientnet_advprop.paths import named_like
 from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError, first_line
 
 _WITHOUT_FOLDER = ("digits", "fake")
@@ -96,8 +96,12 @@ def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = Fa
 
 def check_options(source: Source, options: InputOptions) -> None:
     """Refuse options that have no effect on this source; the RecipeError names the option."""
-    if options.use_cache and not isinstance(source, RecordSource):
-        raise RecipeError(f"--use_cache would have no effect: it is for TFRecords, and {source.facts.where} has none")
+    where, in_memory = source.facts.where, isinstance(source, DigitsSource | FakeSource)
+    for flag in ("use_cache", "deterministic"):
+        if getattr(options, flag) and not isinstance(source, RecordSource):
+            raise RecipeError(f"--{flag} would have no effect: it is for TFRecords, and {where} has none")
+    if options.bad_images == "skip" and in_memory:
+        raise RecipeError(f"--bad_images=skip would have no effect: the images of {where} are not read from files")
 
 
 def _refuse_holdout(holdout_shards: int, what: str) -> None:

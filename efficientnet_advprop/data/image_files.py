@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.data.bad_images import reason_without_ops
 from efficientnet_advprop.data.preprocessing import preprocess_eval
-from efficientnet_advprop.files import paths_like
+from efficientnet_advprop.paths import paths_like
 from efficientnet_advprop.recipes import DataSpec, RecipeError, first_line
 
 _FILES_AT_A_TIME = 16

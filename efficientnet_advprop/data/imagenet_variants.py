@@ -17,7 +17,7 @@ from efficientnet_advprop.data.labelled_files import class_files, class_folders,
 from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
-from efficientnet_advprop.files import named_like
+from efficientnet_advprop.paths import named_like
 from efficientnet_advprop.recipes import (
     EXTRA,
     EXTRA_CORRUPTIONS,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import Trial, digest
+from efficientnet_advprop.files import read_or_refuse, write_atomic
+from efficientnet_advprop.recipes import RecipeError, Trial, digest, first_line
 
 IMAGES = "images"
 OBSERVATIONS_FOLDER = "observations"
@@ -99,9 +99,16 @@ def _kind(trial: Trial) -> tuple[str, str]:
 def _read(folder: str, trial: Trial) -> dict[str, np.ndarray] | None:
     if not tf.io.gfile.exists(_path(folder, trial)):
         return None
-    with tf.io.gfile.GFile(_path(folder, trial), "rb") as file:
-        arrays = dict(np.load(io.BytesIO(file.read())))
+    arrays = read_or_refuse(_path(folder, trial), _arrays, "remove it, and the figures are drawn without it")
     return arrays if str(arrays.pop(_RECIPE, "")) == digest(trial.recipe) else None
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(content)) as file:
+            return dict(file)
+    except Exception as error:  # the readers of zip files, of their members and of NumPy's headers raise their own
+        raise RecipeError(f"not a file of NumPy arrays: {first_line(error)}") from error
 
 
 def _path(folder: str, trial: Trial) -> str:

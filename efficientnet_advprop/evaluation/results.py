@@ -5,20 +5,34 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import tensorflow as tf
 
 from efficientnet_advprop.evaluation.old_results import ONLY_RUN, VERSION, upgraded
 from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES, require_known
-from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import Recipe, RecipeError, benchmark_of, digest, first_line, from_values, override
+from efficientnet_advprop.files import read_or_refuse, write_atomic
+from efficientnet_advprop.recipes import (
+    COUNT,
+    FRACTION,
+    SECONDS,
+    Bounded,
+    Bounds,
+    Recipe,
+    RecipeError,
+    benchmark_of,
+    digest,
+    first_line,
+    from_values,
+    json_values,
+    override,
+)
 
 RESULTS_FILE = "results.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluated:
+class Evaluated(Bounded):
     """The network that was evaluated; unknown values are None.
 
     Attributes:
@@ -37,17 +51,17 @@ class Evaluated:
     model: str
     scheme: str | None
     dataset: str | None
-    seed: int | None
-    step: int | None
+    seed: Annotated[int | None, COUNT]
+    step: Annotated[int | None, COUNT]
     weights: str
-    input_image_size: int | None
+    input_image_size: Annotated[int | None, COUNT]
     class_names: tuple[str, ...] | None
     recipe: str | None
     digest: str | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class Training(Bounded):
     """The training of a study's run.
 
     Attributes:
@@ -59,14 +73,14 @@ class Training:
     """
 
     row: str
-    passes: float
-    seconds: float
+    passes: Annotated[float, Bounds("[0, 1e12]")]
+    seconds: Annotated[float, SECONDS]
     precision: str
     diverged: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Part(Bounded):
     """The result of one pass over images; numbers that an older version did not keep are None.
 
     Attributes:
@@ -81,11 +95,11 @@ class Part:
     """
 
     settings: dict[str, Any]
-    images: int | None
-    bad_images: int | None
+    images: Annotated[int | None, COUNT]
+    bad_images: Annotated[int | None, COUNT]
     scores: dict[str, dict[str, float]]
     confusions: dict[str, list[tuple[str, str, int]]]
-    seconds: float | None
+    seconds: Annotated[float | None, SECONDS]
 
     def summary(self) -> str:
         """Top-1 on one line."""
@@ -209,17 +223,18 @@ def _as_text(run: RunResults) -> str:
 
 
 def _read(path: str) -> dict[str, RunResults]:
-    if not tf.io.gfile.exists(path):
-        return {}
+    remedy = "restore it, or move it away to evaluate again"
+    return read_or_refuse(path, _runs, remedy) if tf.io.gfile.exists(path) else {}
+
+
+def _runs(text: bytes) -> dict[str, RunResults]:
     try:
-        with tf.io.gfile.GFile(path) as file:
-            values = upgraded(json.load(file))
+        values = upgraded(json_values(text))
         runs = {name: _run(name, run) for name, run in values["runs"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
-        raise RecipeError(f"{path} cannot be read: {reason}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # of older formats, which have no schema
+        raise RecipeError(f"{error} is missing" if isinstance(error, KeyError) else first_line(error)) from error
     if len({run.training is None for run in runs.values()}) > 1:
-        raise RecipeError(f"{path} cannot be read: only some of its runs have a training")
+        raise RecipeError("only some of its runs have a training")
     return runs
 
 
@@ -234,6 +249,6 @@ def _run(name: str, values: Any) -> RunResults:
         require_known(key)
         for of, scores in part.scores.items():
             for metric, value in scores.items():
-                if metric.startswith("top") and not 0 <= value <= 1:
-                    raise RecipeError(f"{name}.parts.{key}.scores.{of}.{metric} is {value}, not a fraction")
+                if metric.startswith("top"):
+                    FRACTION.require(f"{name}.parts.{key}.scores.{of}.{metric}", value)
     return run

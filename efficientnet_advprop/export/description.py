@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tabulate
 
-from efficientnet_advprop.recipes import MAIN_BRANCH, RecipeError
+from efficientnet_advprop.recipes import COUNT, MAIN_BRANCH, SIZE_PX, Bounded, Bounds, from_values, json_values
 
 DESCRIPTION_FILE = "export.json"
 CARD_FILE = "model_card.md"
@@ -28,7 +27,7 @@ _RESIZES = {"bicubic": "TF1's bicubic", "bilinear": "bilinear, antialiased, as P
 
 
 @dataclasses.dataclass(frozen=True)
-class Description:
+class Description(Bounded):
     """The description of an exported network.
 
     Attributes:
@@ -54,17 +53,17 @@ class Description:
     scheme: str | None
     dataset: str | None
     preprocessing: str
-    input_image_size: int
+    input_image_size: Annotated[int, SIZE_PX]
     eval_crop: str
     resize: str
     branch: str
     weights: str
-    step: int | None
-    metrics: Mapping[str, float]
-    parameters: int
+    step: Annotated[int | None, COUNT]
+    metrics: dict[str, float]
+    parameters: Annotated[int, COUNT]
     commit: str | None
     class_names: tuple[str, ...]
-    input_range: tuple[int, int] = (0, 255)
+    input_range: Annotated[tuple[int, int], Bounds("[0, 255]")] = (0, 255)
     checkpoint: str | None = None
 
     def to_json(self) -> str:
@@ -72,18 +71,13 @@ class Description:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Description":
+    def from_json(cls, text: str | bytes) -> "Description":
         """Read what `to_json` wrote.
 
         Raises:
-            RecipeError: for other text.
+            RecipeError: for other text; the message names the field.
         """
-        try:
-            values = json.loads(text)
-            values |= {name: tuple(values[name]) for name in ("class_names", "input_range")}
-            return cls(**values)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise RecipeError(f"not a description of this version: {error}") from error
+        return from_values(cls, json_values(text))
 
     def facts(self) -> list[tuple[str, Any]]:
         """(property, value), the rows of the model card's table."""

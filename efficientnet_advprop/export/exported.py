@@ -6,7 +6,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from efficientnet_advprop.export.description import DESCRIPTION_FILE, Description
-from efficientnet_advprop.files import plain_path
+from efficientnet_advprop.files import read_or_refuse
+from efficientnet_advprop.paths import plain_path
 from efficientnet_advprop.recipes import MAIN_BRANCH, NETWORKS, RecipeError, WeightsFacts, first_line
 
 _SIGNATURE = "serving_default"
@@ -99,8 +100,8 @@ class ExportedWeights:
         del make_model, ema, allow_extra_variables
         try:
             return ExportedNetwork(self._folder, self.description), []
-        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-            raise RecipeError(f"cannot load {self._folder}: {first_line(error)}") from error
+        except Exception as error:  # TensorFlow raises a dozen types for a damaged graph and for cut variables
+            raise RecipeError(f"cannot load {self._folder}: {first_line(error)}; export the network again") from error
 
 
 def is_saved_model(path: str) -> bool:
@@ -117,12 +118,7 @@ def read_description(folder: str) -> Description:
     path = os.path.join(folder, DESCRIPTION_FILE)
     if not tf.io.gfile.exists(path):
         raise RecipeError(f"{folder} is a SavedModel without {DESCRIPTION_FILE}: it was not exported by this project")
-    with tf.io.gfile.GFile(path) as file:
-        text = file.read()
-    try:
-        description = Description.from_json(text)
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from error
+    description = read_or_refuse(path, Description.from_json, "export the network again")
     if description.input_range != (0, 255):
         raise RecipeError(f"{folder} is a TF Hub module: export the network with --export_format=saved_model")
     if description.model not in NETWORKS:

@@ -18,7 +18,8 @@ from efficientnet_advprop.export.description import DESCRIPTION_FILE, Descriptio
 from efficientnet_advprop.export.saved_model import stored_variables, write_labels
 from efficientnet_advprop.export.served import ExportError, ServedNetwork
 from efficientnet_advprop.export.versions import files_of
-from efficientnet_advprop.files import plain_path, write_atomic
+from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.paths import plain_path
 
 CLASSIFICATION, FEATURE_VECTOR = "classification", "feature_vector"
 

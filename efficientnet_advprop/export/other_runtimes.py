@@ -15,7 +15,8 @@ from efficientnet_advprop.export.description import CARD_FILE, DESCRIPTION_FILE,
 from efficientnet_advprop.export.saved_model import write_labels, write_saved_model
 from efficientnet_advprop.export.served import ServedNetwork
 from efficientnet_advprop.export.versions import bytes_of
-from efficientnet_advprop.files import plain_path, write_atomic
+from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.paths import plain_path
 
 # The newest opset of tf2onnx 1.17.
 _ONNX_OPSET = 18

@@ -12,7 +12,8 @@ from efficientnet_advprop.export.description import CARD_FILE, DESCRIPTION_FILE,
 from efficientnet_advprop.export.served import ExportError, ServedNetwork
 from efficientnet_advprop.export.signatures import INTERFACE, ServingModule
 from efficientnet_advprop.export.warmup import write_warmup_requests
-from efficientnet_advprop.files import plain_path, write_atomic
+from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.paths import plain_path
 
 LABELS_FILE = "labels.txt"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import names_in
 from efficientnet_advprop.locks import hold
+from efficientnet_advprop.paths import names_in
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tpu_utils
-from efficientnet_advprop.data import class_names, open_source
+from efficientnet_advprop.data import check_options, class_names, open_source
 from efficientnet_advprop.evaluation import (
     BenchmarkPass,
     Evaluated,
@@ -44,6 +44,8 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
         classes = weights.class_names or class_names(weights.facts.num_classes)
         sets = find_sets(benchmarks, classes)
         run_folder.require_writable("evaluation_dir", options.evaluation_dir)
+    if source is not None and not sets:
+        check_options(source, options.input)
     run = LoadedNetwork(recipe, options, source, weights)
     run.check_batches(training=False, evaluation=True)
     if benchmarks:

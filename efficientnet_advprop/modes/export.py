@@ -17,11 +17,11 @@ from efficientnet_advprop.export import (
     require_packages,
     served_network,
 )
-from efficientnet_advprop.files import named_like
 from efficientnet_advprop.models import Network, build_model
 from efficientnet_advprop.models.weights import Weights, digest_of
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
 from efficientnet_advprop.modes.session import Session
+from efficientnet_advprop.paths import named_like
 from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, RecipeError, RunOptions
 from efficientnet_advprop.reporting import comparison_table, recorded_results
 from efficientnet_advprop.training import run_folder

@@ -26,6 +26,7 @@ from efficientnet_advprop.evaluation import (
     has_to_be_observed,
     loss_gradients,
     plan_passes,
+    read_observations,
     recorded_success,
     running_statistics,
     write_observation,
@@ -84,6 +85,7 @@ def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -
     plans = _plans(trials, options, source, file)
     finished = _finished(file, plans)
     missing = [plan for plan in plans if plan.trial.key not in finished]
+    read_observations(folder, trials)  # a damaged one is refused before the first run, not by the figures after it
     strategy = connect(options)
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise RecipeError("--mode=study runs in one process: unset TF_CONFIG")

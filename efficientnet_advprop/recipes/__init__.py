@@ -22,6 +22,14 @@ from efficientnet_advprop.recipes.benchmarks import (
     Benchmark as Benchmark,
     benchmark_of as benchmark_of,
 )
+from efficientnet_advprop.recipes.bounds import (
+    COUNT as COUNT,
+    FRACTION as FRACTION,
+    SECONDS as SECONDS,
+    SIZE_PX as SIZE_PX,
+    Bounded as Bounded,
+    Bounds as Bounds,
+)
 from efficientnet_advprop.recipes.data_spec import DataFacts as DataFacts, DataSpec as DataSpec
 from efficientnet_advprop.recipes.errors import (
     RecipeError as RecipeError,
@@ -70,7 +78,12 @@ from efficientnet_advprop.recipes.schemes import (
     num_fast_adversarial as num_fast_adversarial,
     scheme_named as scheme_named,
 )
-from efficientnet_advprop.recipes.stored import added as added, from_values as from_values
+from efficientnet_advprop.recipes.stored import (
+    JsonObject as JsonObject,
+    added as added,
+    from_values as from_values,
+    json_values as json_values,
+)
 from efficientnet_advprop.recipes.study_spec import (
     BASELINE as BASELINE,
     BUDGET_SCHEME as BUDGET_SCHEME,

@@ -1,8 +1,9 @@
 """The settings of an attack."""
 
 import dataclasses
-import sys
+from typing import Annotated
 
+from efficientnet_advprop.recipes.bounds import ATTACK_STEPS, LENGTH_PX, Bounded, Bounds
 from efficientnet_advprop.recipes.errors import RecipeError, require_known
 from efficientnet_advprop.recipes.stored import added
 
@@ -13,7 +14,7 @@ BATCH_NORM_MODES = ("running", "batch")
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackSpec:
+class AttackSpec(Bounded, of="attack"):
     """One attack; lengths are in pixels of [0, 255].
 
     Attributes:
@@ -35,13 +36,13 @@ class AttackSpec:
 
     method: str = "pgd"
     norm: str = "linf"
-    epsilon_px: float = 4.0
-    step_size_px: float = 1.0
-    num_steps: int = 5
+    epsilon_px: Annotated[float, Bounds("[0, 1e7]")] = 4.0
+    step_size_px: Annotated[float, LENGTH_PX] = 1.0
+    num_steps: Annotated[int, ATTACK_STEPS] = 5
     random_start: bool = True
     target: str = "untargeted"
     batch_norm_mode: str = "running"
-    start_std_px: float = added(since=2, neutral=0.0)
+    start_std_px: Annotated[float, Bounds("[0, 255]")] = added(since=2, neutral=0.0)
 
     @property
     def perturbs(self) -> bool:
@@ -60,15 +61,9 @@ class AttackSpec:
         require_known("attack target", self.target, TARGETS)
         require_known("attack batch_norm_mode", self.batch_norm_mode, BATCH_NORM_MODES)
         # A pixel changes by 255 at most; the Euclidean length of the change grows with the number of pixels.
-        most, end = (255, "255]") if self.norm == "linf" else (sys.float_info.max, "inf)")
-        if not 0 <= self.epsilon_px <= most:
-            raise RecipeError(f"attack epsilon {self.epsilon_px:g} px is outside [0, {end}")
-        if not 0 < self.step_size_px <= most:
-            raise RecipeError(f"attack step size {self.step_size_px:g} px is outside (0, {end}")
-        if not 0 <= self.start_std_px <= 255:
-            raise RecipeError(f"attack start_std {self.start_std_px:g} px is outside [0, 255]")
-        if self.num_steps < 1:
-            raise RecipeError(f"an attack of {self.num_steps} steps: at least 1 is needed")
+        if self.norm == "linf":
+            for field in ("epsilon_px", "step_size_px"):
+                Bounds("[0, 255]").require(f"attack {field}", getattr(self, field))
         if self.method == "ifgsm" and self.random_start:
             raise RecipeError("attack method ifgsm starts at the clean image: random_start must be false")
 

@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.benchmarks import BENCHMARKS, IMAGENET_C_CORRUPTIONS, MADE_CORRUPTIONS, benchmark_of
+from efficientnet_advprop.recipes.bounds import ATTACK_STEPS, IMAGES, LENGTH_PX, Bounded, Bounds
 from efficientnet_advprop.recipes.errors import RecipeError
 
 ROBUSTNESS_RESIZES = ("model", "native")
@@ -17,7 +19,7 @@ _STEPS_REACH = 2.5
 
 
 @dataclasses.dataclass(frozen=True)
-class BenchmarkSpec:
+class BenchmarkSpec(Bounded, of="benchmark"):
     """Benchmarks and their settings.
 
     Attributes:
@@ -41,14 +43,14 @@ class BenchmarkSpec:
     folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     resize: str = "model"
     norm: str = "linf"
-    epsilons_px: tuple[float, ...] = ()
-    num_steps: int = 10
-    restarts: int = 1
+    epsilons_px: Annotated[tuple[float, ...], LENGTH_PX] = ()  # 0 is the clean accuracy
+    num_steps: Annotated[int, ATTACK_STEPS] = 10
+    restarts: Annotated[int, Bounds("[1, 1000]")] = 1
     success: str | None = "any"
     corruptions: tuple[str, ...] = ()
     corrupted_branches: tuple[str, ...] = ()
-    most_corrupted_images: int | None = None
-    num_images: int | None = None
+    most_corrupted_images: Annotated[int | None, IMAGES] = None
+    num_images: Annotated[int | None, IMAGES] = None
 
     @property
     def needs_own_images(self) -> bool:
@@ -100,16 +102,9 @@ class BenchmarkSpec:
                 raise RecipeError(f"benchmark_dir of {name!r}; known: {', '.join(sets)}")
             if name not in self.names:
                 raise RecipeError(f"benchmark_dir of {name} would have no effect: it is none of the benchmarks")
-        for field in ("num_steps", "restarts"):
-            if getattr(self, field) < 1:
-                raise RecipeError(f"pgd {field} {getattr(self, field)}: at least 1 is needed")
         if self.success == "last" and self.restarts > 1:
             raise RecipeError(f"pgd success last counts the last point of one attack: not of {self.restarts} restarts")
-        if self.num_images is not None and self.num_images < 1:
-            raise RecipeError(f"benchmark_images {self.num_images}: at least 1 is needed")
         for attack in self.attacks():
-            if not attack.epsilon_px > 0:
-                raise RecipeError(f"pgd epsilon {attack.epsilon_px:g} px: above 0 is needed, 0 is the clean accuracy")
             attack.validate()
 
 

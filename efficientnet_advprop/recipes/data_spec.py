@@ -1,8 +1,10 @@
 """The settings of the data: data set, crops, augmentation."""
 
 import dataclasses
+from typing import Annotated
 
-from efficientnet_advprop.recipes.errors import RecipeError, require_at_least_1, require_known
+from efficientnet_advprop.recipes.bounds import IMAGES, Bounded, Bounds
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
 
 # Data sets with their own recipe; any other name is looked up in TensorFlow Datasets.
 DATASETS = ("digits", "fake", "cifar10", "imagenet")
@@ -10,10 +12,12 @@ TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
 RESIZES = ("bicubic", "bilinear")
 AUGMENTATIONS = ("none", "autoaugment", "randaugment")
+# Above, every coefficient is close to 1/2; below, to 0 or 1, and logarithms leave float32.
+_ALPHA = Bounds("0 or [1e-6, 1000]")
 
 
 @dataclasses.dataclass(frozen=True)
-class DataSpec:
+class DataSpec(Bounded):
     """The data that the network is trained and evaluated on; recorded with the weights, because evaluation must match.
 
     Attributes:
@@ -47,21 +51,21 @@ class DataSpec:
     """
 
     dataset: str
-    num_label_classes: int
-    num_train_images: int
-    num_eval_images: int
+    num_label_classes: Annotated[int, Bounds("[2, 1e6]")]  # the largest published, of faces, have some 1e6
+    num_train_images: Annotated[int, IMAGES]
+    num_eval_images: Annotated[int, IMAGES]
     train_crop: str = "distorted_box"
     eval_crop: str = "pad32"
     flip: bool = True
     resize: str = "bicubic"
     augment_name: str = "none"
-    randaug_num_layers: int = 2
-    randaug_magnitude: int = 10
-    augment_pixel_scale: float = 1.0
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
-    holdout_shards: int = 0
-    train_images_per_class: int | None = None
+    randaug_num_layers: Annotated[int, Bounds("[1, 100]")] = 2  # 2 or 3 are usual; each makes the graph longer
+    randaug_magnitude: Annotated[int, Bounds("[0, 100]")] = 10  # up to 28 is published
+    augment_pixel_scale: Annotated[float, Bounds("(0, 100]")] = 1.0  # 100 is for images of 22,400 px
+    mixup_alpha: Annotated[float, _ALPHA] = 0.0
+    cutmix_alpha: Annotated[float, _ALPHA] = 0.0
+    holdout_shards: Annotated[int, Bounds("[0, 1e6]")] = 0
+    train_images_per_class: Annotated[int | None, IMAGES] = None
 
     def validate(self) -> None:
         """Refuse what cannot be run; the RecipeError names the value and what is allowed."""
@@ -71,16 +75,6 @@ class DataSpec:
         require_known("augment_name", self.augment_name, AUGMENTATIONS)
         if not self.dataset:
             raise RecipeError("the data set has no name")
-        if self.holdout_shards < 0:
-            raise RecipeError(f"holdout_shards {self.holdout_shards}: at least 0 are needed")
-        if self.num_label_classes < 2:
-            raise RecipeError(f"num_label_classes {self.num_label_classes}: at least 2 are needed")
-        require_at_least_1(self, "num_train_images", "num_eval_images", "randaug_num_layers", "train_images_per_class")
-        for field in ("randaug_magnitude", "mixup_alpha", "cutmix_alpha"):
-            if getattr(self, field) < 0:
-                raise RecipeError(f"{field} {getattr(self, field):g} is below 0")
-        if not self.augment_pixel_scale > 0:
-            raise RecipeError(f"augment_pixel_scale {self.augment_pixel_scale:g} is not above 0")
         if self.mixup_alpha and self.cutmix_alpha:
             raise RecipeError("mixup_alpha and cutmix_alpha are two ways to mix a batch: one of them must be 0")
 

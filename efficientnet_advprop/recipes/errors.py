@@ -1,8 +1,7 @@
-"""The error for invalid settings and input, checks that raise it, and errors in one line."""
+"""The error for invalid settings and input, a check that raises it, and errors in one line."""
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 
 class RecipeError(ValueError):
@@ -13,14 +12,6 @@ def require_known(what: str, value: str, known: Iterable[str]) -> None:
     """Refuse a value of `what` that is none of the known ones, which the RecipeError lists."""
     if value not in known:
         raise RecipeError(f"unknown {what} {value!r}; known: {', '.join(known)}")
-
-
-def require_at_least_1(settings: Any, *fields: str) -> None:
-    """Refuse fields of a dataclass that are below 1; None is none of them."""
-    for field in fields:
-        value = getattr(settings, field)
-        if value is not None and value < 1:
-            raise RecipeError(f"{field} {value}: at least 1 is needed")
 
 
 def one_line(text: str) -> str:

@@ -1,16 +1,20 @@
 """The settings of a network. The named networks are in `recipes/families`."""
 
 import dataclasses
+from typing import Annotated
+
+from efficientnet_advprop.recipes.bounds import SIZE_PX, Bounded, Bounds
 
 MAIN_BRANCH = "main"
 AUXILIARY_BRANCH = "auxiliary"
 AUGMENTED_BRANCH = "augmented"  # only in the fine-grained scheme
 
 PREPROCESSINGS = ("advprop", "imagenet")
+_COEFFICIENT = Bounds("(0, 20]")  # some four times the largest published: 4.3 and 5.3, of EfficientNet-L2
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkSpec:
+class NetworkSpec(Bounded):
     """Architecture and constants of a network: all settings that change its variables or its function.
 
     Attributes:
@@ -38,18 +42,18 @@ class NetworkSpec:
     """
 
     name: str
-    input_image_size: int
-    width_coefficient: float
-    depth_coefficient: float
-    dropout_rate: float
-    survival_prob: float = 0.8
-    batch_norm_momentum: float = 0.99
-    batch_norm_epsilon: float = 1e-3
+    input_image_size: Annotated[int, SIZE_PX]
+    width_coefficient: Annotated[float, _COEFFICIENT]
+    depth_coefficient: Annotated[float, _COEFFICIENT]
+    dropout_rate: Annotated[float, Bounds("[0, 1)")]
+    survival_prob: Annotated[float, Bounds("(0, 1]")] = 0.8
+    batch_norm_momentum: Annotated[float, Bounds("[0, 1)")] = 0.99
+    batch_norm_epsilon: Annotated[float, Bounds("[1e-12, 1000]")] = 1e-3  # less is 0 beside a variance in float32
     sync_batch_norm: bool = False
     preprocessing: str = "advprop"
-    classifier_init_scale: float = 1.0
+    classifier_init_scale: Annotated[float, Bounds("(0, 1000]")] = 1.0
     zero_init_residual: bool = False
-    stem_strides: int = 2
+    stem_strides: Annotated[int, Bounds("[1, 2]")] = 2
 
 
 def for_small_images(network: NetworkSpec, stem_strides: int = 2) -> NetworkSpec:

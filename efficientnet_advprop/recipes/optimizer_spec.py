@@ -2,8 +2,9 @@
 
 import dataclasses
 import itertools
-import math
+from typing import Annotated
 
+from efficientnet_advprop.recipes.bounds import EPOCHS, EPOCHS_OR_0, FRACTION, Bounded, Bounds
 from efficientnet_advprop.recipes.errors import RecipeError, require_known
 
 OPTIMIZERS = ("rmsprop", "momentum", "adam", "adamw")
@@ -12,7 +13,7 @@ LEARNING_RATE_BATCH_SIZE = 256  # clean images of base_learning_rate; the rate s
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerSpec:
+class OptimizerSpec(Bounded):
     """Optimizer, learning rate and weight average; the defaults are the official trainer's (`main.py`, `utils.py`).
 
     Attributes:
@@ -34,18 +35,18 @@ class OptimizerSpec:
     """
 
     optimizer: str = "rmsprop"
-    base_learning_rate: float = 0.016
+    base_learning_rate: Annotated[float, Bounds("[1e-12, 1e6]")] = 0.016
     lr_schedule: str = "exponential"
-    lr_decay_epochs: float = 2.4
-    lr_step_epochs: tuple[float, ...] = ()
-    lr_decay_factor: float = 0.97
-    lr_warmup_epochs: float = 5.0
-    rmsprop_decay: float = 0.9
-    rmsprop_epsilon: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 1e-5
+    lr_decay_epochs: Annotated[float, Bounds("[1e-6, 1e6]")] = 2.4  # an epoch has some 1e6 steps at most
+    lr_step_epochs: Annotated[tuple[float, ...], EPOCHS] = ()
+    lr_decay_factor: Annotated[float, FRACTION] = 0.97
+    lr_warmup_epochs: Annotated[float, EPOCHS_OR_0] = 5.0
+    rmsprop_decay: Annotated[float, FRACTION] = 0.9
+    rmsprop_epsilon: Annotated[float, Bounds("(0, 1000]")] = 1e-3
+    momentum: Annotated[float, FRACTION] = 0.9
+    weight_decay: Annotated[float, Bounds("[0, 1000]")] = 1e-5
     decay_batch_norm: bool = False
-    moving_average_decay: float = 0.9999
+    moving_average_decay: Annotated[float, Bounds("[0, 1)")] = 0.9999  # 1 would never average
 
     def peak_learning_rate(self, global_batch_size: int) -> float:
         """The peak rate for a global batch of this many clean images."""
@@ -55,21 +56,8 @@ class OptimizerSpec:
         """Refuse what cannot be run; the RecipeError names the value and what is allowed."""
         require_known("optimizer", self.optimizer, OPTIMIZERS)
         require_known("lr_schedule", self.lr_schedule, SCHEDULES)
-        if not self.base_learning_rate > 0:
-            raise RecipeError(f"base_learning_rate {self.base_learning_rate:g} is not above 0")
-        if not self.lr_decay_epochs > 0:
-            raise RecipeError(f"lr_decay_epochs {self.lr_decay_epochs:g} is not above 0")
         if self.lr_schedule == "step" and not self.lr_step_epochs:
             raise RecipeError("lr_schedule step needs lr_step_epochs, such as 30,60,90")
-        if not all(before < after for before, after in itertools.pairwise((0.0, *self.lr_step_epochs, math.inf))):
+        if not all(before < after for before, after in itertools.pairwise(self.lr_step_epochs)):
             epochs = ",".join(f"{epoch:g}" for epoch in self.lr_step_epochs)
-            raise RecipeError(f"lr_step_epochs {epochs} are not positive, finite and ascending")
-        if self.lr_warmup_epochs < 0:
-            raise RecipeError(f"lr_warmup_epochs {self.lr_warmup_epochs:g} is below 0")
-        if self.weight_decay < 0:
-            raise RecipeError(f"weight_decay {self.weight_decay:g} is below 0")
-        for field in ("lr_decay_factor", "rmsprop_decay", "momentum", "moving_average_decay"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise RecipeError(f"{field} {getattr(self, field):g} is outside [0, 1]")
-        if self.moving_average_decay == 1:
-            raise RecipeError("moving_average_decay 1 would never average; it must be below 1 (0: off)")
+            raise RecipeError(f"lr_step_epochs {epochs} are not ascending")

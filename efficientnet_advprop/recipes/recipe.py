@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from typing import Annotated
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
+from efficientnet_advprop.recipes.bounds import BATCH, EPOCHS, EPOCHS_OR_0, STEPS, Bounded, Bounds
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.errors import RecipeError, require_at_least_1, require_known
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
 from efficientnet_advprop.recipes.families import network_spec
 from efficientnet_advprop.recipes.networks import MAIN_BRANCH, PREPROCESSINGS, NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
@@ -14,7 +16,7 @@ from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW, Phase, SchemeSett
 
 
 @dataclasses.dataclass(frozen=True)
-class Cadence:
+class Cadence(Bounded):
     """When and how a run logs, saves and evaluates; without effect on the trained weights.
 
     Attributes:
@@ -26,17 +28,12 @@ class Cadence:
         eval_branch: the branch whose accuracy selects the best checkpoint, and which evaluation attacks.
     """
 
-    iterations_per_loop: int
-    steps_per_eval: int
-    steps_per_checkpoint: int
-    eval_batch_size: int = 64
-    keep_checkpoint_max: int = 5
+    iterations_per_loop: Annotated[int, STEPS]
+    steps_per_eval: Annotated[int, STEPS]
+    steps_per_checkpoint: Annotated[int, STEPS]
+    eval_batch_size: Annotated[int, BATCH] = 64
+    keep_checkpoint_max: Annotated[int, STEPS] = 5
     eval_branch: str = MAIN_BRANCH
-
-    def validate(self) -> None:
-        """Refuse counts below one; the RecipeError names the field and the value."""
-        counts = (field.name for field in dataclasses.fields(self) if field.name != "eval_branch")
-        require_at_least_1(self, *counts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Provenance:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class Recipe(Bounded):
     """All settings of one training run; stored as `recipe.json` in its model_dir.
 
     Attributes:
@@ -90,19 +87,19 @@ class Recipe:
     optimizer: OptimizerSpec
     scheme: str
     attack: AttackSpec
-    train_batch_size: int
-    train_epochs: float
+    train_batch_size: Annotated[int, BATCH]
+    train_epochs: Annotated[float, EPOCHS]
     cadence: Cadence
     provenance: Provenance
     term_weights: TermWeights = TermWeights()
-    clean_from_epoch: float | None = None
-    fast_adversarial_share: float = 0.2
-    train_steps: int | None = None
-    label_smoothing: float = 0.1
-    micro_batches: int = 1
+    clean_from_epoch: Annotated[float | None, EPOCHS_OR_0] = None
+    fast_adversarial_share: Annotated[float, Bounds("(0, 1)")] = 0.2
+    train_steps: Annotated[int | None, STEPS] = None
+    label_smoothing: Annotated[float, Bounds("[0, 1)")] = 0.1
+    micro_batches: Annotated[int, BATCH] = 1
     init_checkpoint: str | None = None
     init_ema: bool = True
-    seed: int = 0
+    seed: Annotated[int, Bounds("[0, 2147483647]")] = 0
 
     @property
     def steps_per_epoch(self) -> float:
@@ -160,36 +157,26 @@ class Recipe:
         return scheme_named(self.scheme).passes_per_image(self.scheme_settings(num_replicas), attack_step)
 
     def validate(self) -> None:
-        """Refuse what cannot be run, before any device starts; the RecipeError names the value and what is allowed."""
-        for group in (self, self.network, self.data, self.optimizer, self.attack, self.term_weights):
-            for field in dataclasses.fields(group):
-                value = getattr(group, field.name)
-                if isinstance(value, float) and not math.isfinite(value):
-                    raise RecipeError(f"{field.name} {value} is not a finite number")
+        """Refuse what cannot be run, before any device starts; the RecipeError names the value and what is allowed.
+
+        Numbers outside of their bounds cannot get here: see `bounds.py`.
+        """
         validate_network(self.network)
         self.data.validate()
         self.optimizer.validate()
         self.attack.validate()
-        self.term_weights.validate()
-        self.cadence.validate()
         mixed = self.data.mixup_alpha or self.data.cutmix_alpha
         if mixed and self.attack.target == "random" and self.data.num_label_classes < 3:
             raise RecipeError("attack target random finds no class outside a mixed label of 2 classes")
-        require_at_least_1(self, "train_batch_size", "micro_batches", "train_steps")
+        STEPS.require("the number of steps", self.total_steps)
         if self.train_batch_size > self.data.num_train_images:
             available = self.data.num_train_images
             raise RecipeError(f"train_batch_size {self.train_batch_size} is more than the {available} training images")
-        if not self.train_epochs > 0:
-            raise RecipeError(f"train_epochs {self.train_epochs:g} is not above 0")
-        if not 0 <= self.label_smoothing < 1:
-            raise RecipeError(f"label_smoothing {self.label_smoothing:g} is outside [0, 1)")
         if self.micro_batches > 1 and self.network.sync_batch_norm:
             raise RecipeError(
                 "micro_batches above 1 and sync_batch_norm exclude each other: replicas cannot exchange statistics "
                 "inside the loop over micro-batches"
             )
-        if not 0 <= self.seed < 2**31:
-            raise RecipeError(f"seed {self.seed} is outside [0, 2^31)")
         self._validate_scheme()
 
     def _validate_scheme(self) -> None:
@@ -211,16 +198,3 @@ def validate_network(network: NetworkSpec) -> None:
     """Refuse a network that cannot be built; the RecipeError names the value and what is allowed."""
     network_spec(network.name)
     require_known("preprocessing", network.preprocessing, PREPROCESSINGS)
-    if network.input_image_size < 8:
-        raise RecipeError(f"input_image_size {network.input_image_size} px: at least 8 are needed")
-    if network.stem_strides not in (1, 2):
-        raise RecipeError(f"stem_strides {network.stem_strides} is neither 1 nor 2")
-    for field in ("width_coefficient", "depth_coefficient", "batch_norm_epsilon", "classifier_init_scale"):
-        if not getattr(network, field) > 0:
-            raise RecipeError(f"{field} {getattr(network, field):g} is not above 0")
-    if not 0 <= network.dropout_rate < 1:
-        raise RecipeError(f"dropout_rate {network.dropout_rate:g} is outside [0, 1)")
-    if not 0 < network.survival_prob <= 1:
-        raise RecipeError(f"survival_prob {network.survival_prob:g} is outside (0, 1]")
-    if not 0 <= network.batch_norm_momentum < 1:
-        raise RecipeError(f"batch_norm_momentum {network.batch_norm_momentum:g} is outside [0, 1)")

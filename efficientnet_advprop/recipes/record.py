@@ -46,7 +46,7 @@ def to_json(recipe: Recipe) -> str:
     return json.dumps(to_record(recipe), indent=2) + "\n"
 
 
-def from_json(text: str) -> Recipe:
+def from_json(text: str | bytes) -> Recipe:
     """Read the text that `to_json` of this version or an older one wrote.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as JSON records that later versions can read.
+"""JSON: frozen dataclasses as records that later versions can read, and the reader of every other JSON text.
 
 Version 1 of a record has every field without a mark. A field that is added later is declared with `added`. A field
 that is renamed in the code keeps its old name in files and is listed in `RENAMED`. Reader, writer and digests use both.
@@ -6,13 +6,13 @@ that is renamed in the code keeps its old name in files and is listed in `RENAME
 
 import dataclasses
 import json
-import math
 import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
+from efficientnet_advprop.recipes.bounds import short
 from efficientnet_advprop.recipes.errors import RecipeError
 
 # Class and name in files -> name in the code; digests use the name in files.
@@ -20,7 +20,21 @@ RENAMED = {"Recipe.receipt": "provenance"}
 
 _VERSION = "version"
 _SINCE = "since"
+_DIGITS = 19  # of int64
+_DEPTH = 20  # of lists and objects; no record has half of it
 _Record = TypeVar("_Record")
+
+
+class JsonObject(NamedTuple):
+    """The schema of an object whose names are not all known; it is read as a dictionary.
+
+    Attributes:
+        required: types of the names that it must have.
+        others: types of all other names, by the start of the name; the first that fits counts, and one has to.
+    """
+
+    required: Mapping[str, Any]
+    others: Mapping[str, Any]
 
 
 def added(since: int, neutral: Any) -> Any:
@@ -75,7 +89,7 @@ def to_record(value: Any) -> dict[str, Any]:
     return {_VERSION: version_of(type(value)), **_encode(value)}
 
 
-def parse(kind: type[_Record], text: str) -> _Record:
+def parse(kind: type[_Record], text: str | bytes) -> _Record:
     """Read an object of `to_record`, written as JSON by this version or an older one.
 
     Args:
@@ -85,31 +99,43 @@ def parse(kind: type[_Record], text: str) -> _Record:
     Raises:
         RecipeError: for anything else; the message names the field.
     """
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"not a record: {error}") from error
-    values = dict(_require_object(values, "the record"))
+    values = dict(_require_object(json_values(text), "the record"))
     version, newest = values.pop(_VERSION, 1), version_of(kind)
     if type(version) is not int or version < 1:
         raise RecipeError(f"{_VERSION} {version!r} of the record is not a number from 1 on")
     unknown = f"no field of a {kind.__name__}"
     if version > newest:
         unknown = f"written by a newer version of the program (record version {version}, this one reads up to {newest})"
-    record = _decode(kind, values, "", unknown)
-    for leaf in leaves(record):
-        for number in leaf.value if isinstance(leaf.value, tuple) else (leaf.value,):
-            # Python reads NaN and Infinity, which no recipe writes and from which no length of a run can be computed.
-            if isinstance(number, float) and not math.isfinite(number):
-                raise RecipeError(f"{leaf.stored_path} is {number}, not a finite number")
-    return record
+    return _decode(kind, values, "", unknown)
 
 
-def from_values(kind: type[_Record], values: Any, place: str) -> _Record:
-    """A dataclass from the JSON object of its fields, without a version.
+def json_values(text: str | bytes) -> Any:
+    """The values of a JSON text.
+
+    Raises:
+        RecipeError: for any other text, for a nesting that Python cannot follow, and for whole numbers beyond int64.
+    """
+    try:
+        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        values = json.loads(text, parse_int=_whole_number)
+        if _is_deeper(values, _DEPTH):
+            raise RecursionError
+        if "\\u" in text:
+            json.dumps(values, ensure_ascii=False).encode()  # half a character could be neither printed nor written
+    except RecipeError:
+        raise
+    except RecursionError as error:
+        raise RecipeError("not a record: lists or objects are nested too deeply") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise RecipeError(f"not a record: {error}") from error
+    return values
+
+
+def from_values(kind: type[_Record] | JsonObject, values: Any, place: str = "") -> _Record | dict[str, Any]:
+    """A dataclass from the JSON object of its fields, without a version; a dictionary for another schema.
 
     Args:
-        kind: the dataclass.
+        kind: the dataclass, or the schema.
         values: of its fields.
         place: of the object in its file, for messages.
 
@@ -141,11 +167,11 @@ def _decode(kind: type, values: Mapping[str, Any], prefix: str, unknown: str) ->
         prefix: of the stored paths, for messages.
         unknown: message for a field that the dataclass does not have.
     """
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     fields = {_stored_name(kind, field.name): field for field in dataclasses.fields(kind)}
     for name in values:
         if name not in fields:
-            raise RecipeError(f"{prefix}{name}: {unknown}")
+            raise RecipeError(f"{prefix}{short(name)[1:-1]}: {unknown}")
     arguments = {}
     for name, field in fields.items():
         if name in values:
@@ -156,28 +182,58 @@ def _decode(kind: type, values: Mapping[str, Any], prefix: str, unknown: str) ->
 
 
 def _convert(hint: Any, value: Any, place: str, unknown: str) -> Any:
-    """A JSON value, converted to the type of its field; a union is one type or None."""
+    """A JSON value, converted to the type of its field; a union is several types, or one type or None."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or (type(value) is hint and not inner):
         return value
+    if origin is Annotated:
+        converted = _convert(inner[0], value, place, unknown)
+        for bounds in inner[1:]:
+            bounds.require(place, converted)
+        return converted
     if isinstance(hint, types.UnionType):
-        (kind,) = (one for one in inner if one is not types.NoneType)
-        return None if value is None else _convert(kind, value, place, unknown)
+        return value if type(value) in inner else _convert(inner[0], value, place, unknown)
+    prefix = f"{place}." if place else ""
     if dataclasses.is_dataclass(hint):
-        return _decode(hint, _require_object(value, place), f"{place}.", unknown)
+        return _decode(hint, _require_object(value, place), prefix, unknown)
+    if isinstance(hint, JsonObject):
+        return _convert_names(hint, _require_object(value, place), prefix, unknown)
     if origin is dict:
-        named = _require_object(value, place).items()
-        return {name: _convert(inner[1], one, f"{place}.{name}", unknown) for name, one in named}
+        return _convert_names(JsonObject({}, {"": inner[1]}), _require_object(value, place), prefix, unknown)
     if origin in (list, tuple) and type(value) is list:
         kinds = [inner[0]] * len(value) if origin is list or inner[-1] is ... else inner
         if len(kinds) == len(value):
             return origin(_convert(kind, one, place, unknown) for kind, one in zip(kinds, value, strict=True))
     if hint is float and type(value) is int and abs(value) <= sys.float_info.max:  # JSON written by hand: 1 for 1.0
         return float(value)
-    raise RecipeError(f"{place} is {value!r}, not of type {hint if inner else hint.__name__}")
+    raise RecipeError(f"{place} is {short(value)}, not of type {hint if inner else hint.__name__}")
+
+
+def _convert_names(schema: JsonObject, values: Mapping[str, Any], prefix: str, unknown: str) -> dict[str, Any]:
+    if missing := schema.required.keys() - values.keys():
+        raise RecipeError(f"{prefix}{min(missing)} is missing")
+    converted = {}
+    for name, value in values.items():
+        other = next(kind for start, kind in schema.others.items() if name.startswith(start))
+        kind = schema.required.get(name, other)
+        converted[name] = _convert(kind, value, f"{prefix}{short(name)[1:-1]}", unknown)
+    return converted
 
 
 def _require_object(value: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise RecipeError(f"{place} is {value!r}, not an object of named values")
+        raise RecipeError(f"{place or 'the record'} is {short(value)}, not an object of named values")
     return value
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects are nested in more than `most` levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(not most or _is_deeper(one, most - 1) for one in inner if isinstance(one, dict | list))
+
+
+def _whole_number(digits: str) -> int:
+    """A whole number of a JSON text; Python refuses those of 4,300 digits, and arithmetic those of 309."""
+    if len(digits.lstrip("-")) > _DIGITS:
+        raise RecipeError(f"a number of {len(digits)} digits, {digits[:10]}...: no number here has more than {_DIGITS}")
+    return int(digits)

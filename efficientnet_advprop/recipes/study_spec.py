@@ -3,9 +3,10 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from efficientnet_advprop.recipes.benchmark_spec import BenchmarkSpec
+from efficientnet_advprop.recipes.bounds import Bounded, Bounds
 from efficientnet_advprop.recipes.errors import RecipeError
 from efficientnet_advprop.recipes.networks import MAIN_BRANCH
 from efficientnet_advprop.recipes.recipe import Recipe
@@ -30,7 +31,7 @@ MakeRecipe = Callable[[str, str, Mapping[str, Any]], Recipe]
 
 
 @dataclasses.dataclass(frozen=True)
-class StudySpec:
+class StudySpec(Bounded, of="study"):
     """The grid of a study.
 
     Attributes:
@@ -43,8 +44,8 @@ class StudySpec:
 
     models: tuple[str, ...]
     schemes: tuple[str, ...]
-    seeds: int
-    attack_epsilons_px: tuple[float, ...] = ()
+    seeds: Annotated[int, Bounds("[1, 1000]")]  # published studies have up to 100 or so
+    attack_epsilons_px: Annotated[tuple[float, ...], Bounds("(0, 255]")] = ()
 
     def validate(self) -> None:
         """Refuse invalid values.
@@ -56,15 +57,10 @@ class StudySpec:
             raise RecipeError(f"schemes {', '.join(self.schemes)}: {BASELINE} is needed to compare with")
         if not self.models:
             raise RecipeError("models names none")
-        if self.seeds < 1:
-            raise RecipeError(f"seeds {self.seeds}: at least 1 is needed")
         for field in ("models", "schemes", "attack_epsilons_px"):
             values = getattr(self, field)
             if len(set(values)) != len(values):
                 raise RecipeError(f"{field} {', '.join(map(str, values))} repeats a value")
-        for epsilon in self.attack_epsilons_px:
-            if not 0 < epsilon <= 255:
-                raise RecipeError(f"attack epsilon {epsilon:g} px is outside (0, 255]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The parts of a training scheme: terms of the loss, phases of terms, and their settings."""
 
 import dataclasses
+from typing import Annotated
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.bounds import Bounded, Bounds
 from efficientnet_advprop.recipes.networks import AUGMENTED_BRANCH, AUXILIARY_BRANCH, MAIN_BRANCH
 
 # Views: keys of a batch that hold images. The augmented view has the same images, crops and flips as the first one and
@@ -16,6 +17,7 @@ CROSS_ENTROPY = "cross_entropy"  # with the labels
 KL_FROM_CLEAN = "kl_from_clean"  # KL(clean || own) of predictions; needs a term `clean` of the same view and branch
 
 CLEAN = "clean"
+_WEIGHT = Bounds("[0, 1e6]")
 _FORWARD_PASS = 1 / 3  # of a forward and backward pass: the backward pass costs about two forward passes
 
 
@@ -61,7 +63,7 @@ class Phase:
 
 
 @dataclasses.dataclass(frozen=True)
-class TermWeights:
+class TermWeights(Bounded, of="weight of"):
     """Factors on the losses of the terms, by term name; all 1 is the sum of the paper.
 
     Attributes:
@@ -71,16 +73,10 @@ class TermWeights:
         noise: on the loss of Fast AdvProp's images at the random start.
     """
 
-    clean: float = 1.0
-    adversarial: float = 1.0
-    augmented: float = 1.0
-    noise: float = 1.0
-
-    def validate(self) -> None:
-        """Refuse negative weights; the RecipeError names the weight."""
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 0:
-                raise RecipeError(f"{field.name} weight {getattr(self, field.name):g} is below 0")
+    clean: Annotated[float, _WEIGHT] = 1.0
+    adversarial: Annotated[float, _WEIGHT] = 1.0
+    augmented: Annotated[float, _WEIGHT] = 1.0
+    noise: Annotated[float, _WEIGHT] = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

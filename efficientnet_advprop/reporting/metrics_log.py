@@ -3,14 +3,19 @@
 import json
 import os
 import time
+from typing import Annotated, Any
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import write_atomic
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.files import read_or_refuse, write_atomic
+from efficientnet_advprop.recipes import COUNT, FRACTION, SECONDS, JsonObject, RecipeError, from_values, json_values
 
 METRICS_FILE = "metrics.jsonl"
 _NO_RESULTS = ("step", "epoch", "kind")
+_LINE = JsonObject(
+    {"step": Annotated[int, COUNT], "kind": str},
+    {"top": Annotated[float, FRACTION], "train_seconds": Annotated[float, SECONDS], "": int | float},
+)
 
 
 class MetricsLog:
@@ -76,17 +81,21 @@ def recorded_results(model_dir: str, step: int) -> dict[str, float]:
     return {name: value for name, value in results.items() if name not in _NO_RESULTS}
 
 
-def _read_lines(path: str) -> list[dict]:
+def _read_lines(path: str) -> list[dict[str, Any]]:
     """The lines of an earlier process; an incomplete last line, of a killed process, is left out.
 
     Raises:
-        RecipeError: for a line that is not JSON.
+        RecipeError: naming a line that is not one of a `MetricsLog`.
     """
-    if not tf.io.gfile.exists(path):
-        return []
-    with tf.io.gfile.GFile(path) as file:
-        lines = file.read().splitlines(keepends=True)
-    try:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{path} is damaged: {error}") from error
+    return read_or_refuse(path, _parsed_lines, "remove the line") if tf.io.gfile.exists(path) else []
+
+
+def _parsed_lines(text: bytes) -> list[dict[str, Any]]:
+    *lines, _ = text.split(b"\n")  # the last one is empty or incomplete
+    values = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            values.append(from_values(_LINE, json_values(line)))
+        except RecipeError as error:
+            raise RecipeError(f"line {number}: {error}") from error
+    return values

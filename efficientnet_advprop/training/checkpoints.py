@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from efficientnet_advprop import checkpoint_names
-from efficientnet_advprop.files import plain_path, write_atomic
+from efficientnet_advprop.files import write_atomic
+from efficientnet_advprop.paths import plain_path
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, first_line, refuse_other_classes
-from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_json, require_recipe_of
+from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_results, require_recipe_of
 from efficientnet_advprop.training.state import TrainState
 
 BEST_RECORD = "best.json"
@@ -187,7 +188,8 @@ def find(model_dir: str, which: str, say: Callable[[str], None] = print) -> str:
 
 def _recorded_best(model_dir: str, metric: str) -> float:
     """The accuracy of the best checkpoint; -inf if there is none, or if another branch chose it."""
-    record = read_json(os.path.join(model_dir, BEST_FOLDER, BEST_RECORD), required=("step",)) or {}
+    path = os.path.join(model_dir, BEST_FOLDER, BEST_RECORD)
+    record = read_results(path, "remove it, and the next evaluation records the best checkpoint anew") or {}
     return record.get(metric, float("-inf"))
 
 

@@ -4,19 +4,34 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import tensorflow as tf
 
 from efficientnet_advprop import checkpoint_names
-from efficientnet_advprop.files import behind_links, is_remote, takes_a_stream, without_space, write_atomic
+from efficientnet_advprop.files import behind_links, read_or_refuse, takes_a_stream, without_space, write_atomic
 from efficientnet_advprop.locks import hold
-from efficientnet_advprop.recipes import Recipe, RecipeError, differences, first_line, from_json, to_json
+from efficientnet_advprop.paths import is_remote
+from efficientnet_advprop.recipes import (
+    COUNT,
+    FRACTION,
+    JsonObject,
+    Recipe,
+    RecipeError,
+    differences,
+    first_line,
+    from_json,
+    from_values,
+    json_values,
+    to_json,
+)
 
 RECIPE_FILE = "recipe.json"
 SUMMARY_FILE = "summary.json"
 CHECKPOINT_FOLDER = "checkpoints"
 BEST_FOLDER = "best"
+# Records of results: `top1_BRANCH` and the like are fractions, and the folder of an export is a path.
+_OF_STEP = JsonObject({"step": Annotated[int, COUNT]}, {"top": Annotated[float, FRACTION], "saved_model": str, "": Any})
 
 
 def check(model_dir: str, recipe: Recipe) -> None:
@@ -146,10 +161,7 @@ def recorded_recipe(model_dir: str) -> Recipe:
     path = os.path.join(model_dir, RECIPE_FILE)
     if not holds_run(model_dir):
         raise RecipeError(f"no run in {model_dir}: {RECIPE_FILE} not found")
-    try:
-        return from_json(_read_text(path))
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from error
+    return read_or_refuse(path, _valid_recipe, "restore it; --init_checkpoint reads the run's checkpoints without it")
 
 
 def write_summary(model_dir: str, summary: dict[str, Any]) -> None:
@@ -163,24 +175,18 @@ def read_summary(model_dir: str) -> dict[str, Any] | None:
     Raises:
         RecipeError: when it cannot be read.
     """
-    return read_json(os.path.join(model_dir, SUMMARY_FILE), required=("step",))
+    return read_results(os.path.join(model_dir, SUMMARY_FILE), "remove it, and the same command writes it again")
 
 
-def read_json(path: str, required: tuple[str, ...]) -> dict[str, Any] | None:
-    """A JSON object that has the required keys; None when there is no such file.
+def read_results(path: str, remedy: str) -> dict[str, Any] | None:
+    """The recorded results of a step, `step` among them; None when there is no such file.
 
     Raises:
-        RecipeError: when the file holds anything else.
+        RecipeError: when the file holds anything else; the message ends with the remedy.
     """
     if not tf.io.gfile.exists(path):
         return None
-    try:
-        values = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{path} is damaged: {error}") from error
-    if not isinstance(values, dict) or not set(required) <= set(values):
-        raise RecipeError(f"{path} is damaged: it has no {' and no '.join(required)}")
-    return values
+    return read_or_refuse(path, lambda text: from_values(_OF_STEP, json_values(text)), remedy)
 
 
 def require_writable(what: str, folder: str) -> None:
@@ -216,13 +222,11 @@ def write_or_refuse(what: str, folder: str, name: str, text: str) -> None:
         raise RecipeError(f"{what} {folder} cannot be written: {first_line(error)}") from error
 
 
+def _valid_recipe(text: bytes) -> Recipe:
+    recipe = from_json(text)
+    recipe.validate()
+    return recipe
+
+
 def _exists(model_dir: str, name: str) -> bool:
     return tf.io.gfile.exists(os.path.join(model_dir, name))
-
-
-def _read_text(path: str) -> str:
-    try:
-        with tf.io.gfile.GFile(path) as file:
-            return file.read()
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} cannot be read: {first_line(error)}") from error

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.checkpoint_names import recorded
-from efficientnet_advprop.files import named_like, plain_path
+from efficientnet_advprop.files import read_or_refuse
+from efficientnet_advprop.paths import named_like, plain_path
 from efficientnet_advprop.recipes import RecipeError, first_line
 
 _INDEX = ".index"
@@ -59,9 +60,11 @@ def digest_of(prefix: str) -> str:
     """A digest of the values in a checkpoint, or in a SavedModel's `variables/variables`.
 
     It is that of the index, which holds a checksum of every variable.
+
+    Raises:
+        RecipeError: when there is no index.
     """
-    with tf.io.gfile.GFile(prefix + _INDEX, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:16]
+    return read_or_refuse(prefix + _INDEX, hashlib.sha256, "restore it").hexdigest()[:16]
 
 
 def find_checkpoint(path: str) -> str:

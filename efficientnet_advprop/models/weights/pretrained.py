@@ -10,10 +10,10 @@ from typing import Protocol
 import tensorflow as tf
 from absl import logging
 
-from efficientnet_advprop.files import named_like
 from efficientnet_advprop.models.weights import official
 from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
+from efficientnet_advprop.paths import named_like
 from efficientnet_advprop.recipes import RecipeError, WeightsFacts, WeightsRecord
 
 # Keys of a run's checkpoint.
