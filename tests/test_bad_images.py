@@ -11,6 +11,7 @@ from PIL import Image
 
 from efficientnet_advprop.data import bad_image_in, eval_dataset, find_source, preprocess_eval, train_dataset
 from efficientnet_advprop.data.bad_images import read_or_mark, replace_bad_images
+from efficientnet_advprop.data.preprocessing import decode
 from efficientnet_advprop.data.shards import damaged_records
 from efficientnet_advprop.evaluation import PredictionCollector, through_branches
 from efficientnet_advprop.modes.check_data import check_data
@@ -83,7 +84,7 @@ def mutated(content, number, rng):
 
 def decodes(content):
     try:
-        tf.io.decode_image(content, channels=3, expand_animations=False)
+        decode(tf.constant(content))
     except tf.errors.OpError:
         return False
     return True

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,8 @@ from tests.command_line import set_flags
 
 BUT_MODE = [flag for flag in flags.FLAGS if flag.name != "mode"]
 OF_RECIPE = [flag for flag in BUT_MODE if isinstance(flag, flags.RecipeFlag)]
-SAMPLES = {str: "a", int: "3", float: "0.5", bool: "true", list[str]: "a,b", dict[str, str]: "imagenet_a=b"}
-SAMPLES[tuple[float, ...]] = "1,2"
+SAMPLES = {str: "a", int: "3", float: "0.5", bool: "true", list[str]: "a,b", tuple[float, ...]: "1,2"}
+SAMPLES |= {Path: "a", list[Path]: "a,b", dict[str, Path]: "imagenet_a=b"}
 # Flags that a mode requires.
 NEEDED = {"predict": ["--images=a"], "study": ["--schemes=vanilla"], "compare": ["--compare=a"]}
 
@@ -85,7 +86,7 @@ def test_what_a_mode_would_ignore_is_refused(mode, argument):
         flags.refuse_contradictions(set_flags(f"--mode={mode}", argument))
 
 
-@pytest.mark.parametrize("flag", [flag for flag in BUT_MODE if flag.kind is str], ids=by_name)
+@pytest.mark.parametrize("flag", [flag for flag in BUT_MODE if flag.kind in (str, Path)], ids=by_name)
 def test_an_empty_value_is_refused(flag):
     with pytest.raises(RecipeError, match=f"--{flag.name}= is empty"):
         flags.refuse_contradictions(set_flags(f"--mode={flag.modes[0]}", f"--{flag.name}="))

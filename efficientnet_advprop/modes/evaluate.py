@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tpu_utils
-from efficientnet_advprop.data import class_names, open_source
+from efficientnet_advprop.data import class_names, labelled_as, open_source
 from efficientnet_advprop.evaluation import (
     BenchmarkPass,
     Evaluated,
@@ -38,12 +38,15 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     benchmarks, source = options.benchmarks, None
     if benchmarks is None or benchmarks.needs_own_images:
         source = open_source(recipe.data, options.data_dir, evaluation_only=True)
+        source = labelled_as(source, weights.class_names, weights.facts.path)
     sets: dict[str, Any] = {}
     if benchmarks:
         classes = weights.class_names or class_names(weights.facts.num_classes)
         sets = find_sets(benchmarks, classes)
         run_folder.require_writable("evaluation_dir", options.evaluation_dir)
     run = LoadedNetwork(recipe, options, source, weights)
+    for note in source.facts.notes if source else ():
+        run.say(note)
     run.check_batches(training=False, evaluation=True)
     run.read_weights()
     if benchmarks:

@@ -73,7 +73,7 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
         raise RecipeError(f"{folder} holds a run: a study needs another --model_dir")
     run_folder.require_writable("model_dir", folder)
     for trial in trials:
-        run_folder.check(_trial_folder(folder, trial), trial.recipe)
+        run_folder.check(trial_folder(folder, trial), trial.recipe)
     file = ResultsFile(folder)
     plans = _plans(trials, options, source, file)
     finished = _finished(file, plans)
@@ -89,7 +89,7 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
         file.write(finished)
     for trial in trials:
         if trial.key in finished:  # of a process killed after it had written the result
-            run_folder.remove_checkpoints(_trial_folder(folder, trial))
+            run_folder.remove_checkpoints(trial_folder(folder, trial))
     print(f"study: {len(trials)} runs, {len(trials) - len(missing)} of them finished before", flush=True)
     tf.get_logger().addFilter(_is_not_about_retracing)
     for number, plan in enumerate(missing, start=1):
@@ -97,7 +97,7 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
         gradients_before = tpu_utils.registered_gradients()
         is_observed = has_to_be_observed(folder, plan.trial, trials)
         file.write({plan.trial.key: _run_trial(plan, options, source, strategy, is_observed)})
-        run_folder.remove_checkpoints(_trial_folder(folder, plan.trial))
+        run_folder.remove_checkpoints(trial_folder(folder, plan.trial))
         tpu_utils.release_graphs(gradients_before)
         report = _publish(trials, file, options)  # after every run: the study may be interrupted
     if not missing:
@@ -145,7 +145,7 @@ def _run_trial(
 ) -> RunResults:
     """Train and evaluate one run."""
     trial, recipe = plan.trial, plan.trial.recipe
-    folder = _trial_folder(options.model_dir, trial)
+    folder = trial_folder(options.model_dir, trial)
     run = TrainingRun(recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
     run.record_recipe()
     parts: dict[str, Part] = {}
@@ -196,7 +196,8 @@ def _publish(trials: Sequence[Trial], file: ResultsFile, options: RunOptions) ->
     return write_study_report(folder, trials, runs, options.command, figures)
 
 
-def _trial_folder(folder: str, trial: Trial) -> str:
+def trial_folder(folder: str, trial: Trial) -> str:
+    """The folder of a trial's run in that of its study."""
     return os.path.join(folder, _TRIALS_FOLDER, trial.key)
 
 
