@@ -129,3 +129,21 @@ def test_an_alias_is_the_flag_itself():
     assert re.fullmatch(r"python main\.py --model=resnet-50", flags.settings_from_flags(values).options.command)
     flags.parse_flags(["main.py", "--model=efficientnet-b0"])
     assert values.model_name == network_spec("efficientnet-b0").name
+
+
+PATHS = {Path: ("~/a", "{}/a"), list[Path]: ("~/a,~/b=~", "{}/a,{}/b=~"), dict[str, Path]: ("x=~/a", "x={}/a")}
+
+
+@pytest.mark.parametrize("flag", [flag for flag in BUT_MODE if flag.kind in PATHS], ids=by_name)
+def test_every_path_may_begin_with_the_home_folder(flag, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of/a/test")
+    given, expected = PATHS[flag.kind]
+    value = set_flags(f"--{flag.name}={given}")[flag.name].value
+    expected = expected.replace("{}", "/home/of/a/test")
+    assert (value if isinstance(value, str) else ",".join(value)) == expected
+
+
+def test_every_flag_of_a_folder_or_file_is_a_path():
+    """A flag that is new has to be added here if it names no path."""
+    named = {flag.name for flag in BUT_MODE if re.search(r"(?i)folder|\bfile\b|pattern", flag.help)}
+    assert named <= {flag.name for flag in BUT_MODE if flag.kind in PATHS}

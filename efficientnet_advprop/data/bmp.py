@@ -28,7 +28,7 @@ def decode_bmp(image: tf.Tensor) -> tf.Tensor:
     compression = _number(image, _COMPRESSION)
     usual_masks = tf.equal(tf.strings.substr(image, _MASKS, len(_MASKS_BGR)), _MASKS_BGR)
     readable = tf.equal(compression, _UNCOMPRESSED) | (tf.equal(compression, _BITFIELDS) & usual_masks)
-    image = _require(readable, "a BMP that is compressed, or whose colour masks are unusual", image)
+    image = _require(readable, "a BMP of a kind that is not read: compressed, with other colour masks, or OS/2", image)
     pixels = tf.io.decode_image(image, channels=3, expand_animations=False)
     bits = _number(image, _BITS) & 0xFFFF
     return tf.cond(tf.equal(bits, 8), lambda: _with_palette(image, pixels[..., 0]), lambda: pixels)
