@@ -35,6 +35,7 @@ from efficientnet_advprop.modes.compare import run_comparison
 from efficientnet_advprop.modes.evaluate import evaluate
 from efficientnet_advprop.modes.export import export
 from efficientnet_advprop.modes.predict import predict
+from efficientnet_advprop.modes.recorded_labels import labelled_as_run, labelled_as_study
 from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.modes.train import train_and_evaluate, train_only
 from efficientnet_advprop.recipes import RecipeError, WeightsFacts, first_line, one_line
@@ -65,6 +66,7 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     recipe, options = flags.settings_from_flags(values, source.facts, facts)
     check_options(source, options.input)
     run_folder.check(options.model_dir, recipe)
+    source = labelled_as_run(source, options.model_dir, weights)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
     run(recipe, options, source, weights)
 
@@ -102,6 +104,7 @@ def study(values: absl_flags.FlagValues) -> None:
     settings = flags.study_from_flags(values, source.facts)
     trials, options = settings.trials, settings.options
     check_options(source, options.input)
+    source = labelled_as_study(source, options.model_dir, trials)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, trials[0].recipe))
     report, diverged = run_study(trials, options, source)
     print(f"report: {report}")
@@ -183,7 +186,7 @@ def explain(error: tf.errors.OpError | OSError) -> str:
     if bad_image := bad_image_in(error):
         return f"{bad_image} (--mode=check_data lists all; --bad_images=skip leaves them out)"
     if isinstance(error, tf.errors.DataLossError):
-        return f"{reason_without_ops(error)}: a data file is damaged, --mode=check_data lists it"
+        return f"{reason_without_ops(error)}: a data file is damaged or compressed, --mode=check_data lists it"
     line = first_line(error)
     # A full quota of remote storage has the same error type.
     if isinstance(error, tf.errors.ResourceExhaustedError) and "OOM" in error.message:

@@ -61,7 +61,7 @@ def paths_like(pattern: str) -> list[str]:
 def _parts_like(folder: str, part: str) -> list[str]:
     path = os.path.join(folder, part)
     # The first part of a remote path, a bucket, cannot be listed.
-    if folder.endswith("://") or tf.io.gfile.exists(path):
+    if folder.endswith("://") or tf.io.gfile.exists(os.fsencode(path)):
         return [path]
     if not _PATTERN.search(part):
         return []

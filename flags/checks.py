@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags as absl_flags
@@ -28,7 +29,7 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
     """
     asked = [BENCHMARKS[name] for name in asked_benchmarks(values) if name in BENCHMARKS]
     for flag in given_flags(values):
-        if flag.kind is str and not values[flag.name].value:
+        if flag.kind in (str, Path) and not values[flag.name].value:
             raise RecipeError(f"--{flag.name}= is empty")
         if values.mode == "study" and flag.instead_in_study:
             raise RecipeError(f"--{flag.name} is about one run: --mode=study has --{flag.instead_in_study}")

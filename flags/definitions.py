@@ -3,6 +3,8 @@
 Flags that the official trainer has too (models/official/efficientnet/main.py) have its names and meanings.
 """
 
+from pathlib import Path
+
 from efficientnet_advprop.recipes import BENCHMARKS, ROBUSTNESS_RESIZES, SUCCESSES
 from efficientnet_advprop.recipes.attack_spec import NORMS
 from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS
@@ -25,7 +27,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("models", list[str], "Networks of a study; efficientnet-b0 if absent.", _STUDY),
     Flag("seeds", int, "Number of runs of each scheme in a study, with seeds 0, 1, ...; 3 if absent.", _STUDY),
     Flag("attack_epsilons", tuple[float, ...], "Strengths of the training attack in a study, in pixels.", _STUDY),
-    Flag("compare", list[str], "Evaluated runs to compare: folders of runs, evaluations or studies.", _COMPARE),
+    Flag("compare", list[Path], "Evaluated runs to compare: folders of runs, evaluations or studies.", _COMPARE),
     Flag("published", bool, "Add a table of the paper's results of the compared networks.", _COMPARE),
     # Benchmarks.
     Flag("benchmarks", list[str], f"Benchmarks of eval or a study: {', '.join(BENCHMARKS)}.", (*_EVAL, *_STUDY)),
@@ -37,7 +39,7 @@ FLAGS: tuple[Flag, ...] = (
         read_by=is_made,
         benchmark_field="corruptions",
     ),
-    Flag("benchmark_dir", dict[str, str], "NAME=FOLDER of an ImageNet test set; may be repeated.", **_OTHER_IMAGES),
+    Flag("benchmark_dir", dict[str, Path], "NAME=FOLDER of an ImageNet test set; may be repeated.", **_OTHER_IMAGES),
     Flag(
         "robustness_resize",
         ROBUSTNESS_RESIZES,
@@ -58,9 +60,9 @@ FLAGS: tuple[Flag, ...] = (
         **_MEASURED,
         benchmark_field="num_images",
     ),
-    Flag("evaluation_dir", str, "Folder of results; MODEL_DIR/evaluation if absent.", **_OTHER_IMAGES),
+    Flag("evaluation_dir", Path, "Folder of results; MODEL_DIR/evaluation if absent.", **_OTHER_IMAGES),
     # Data.
-    Flag("data_dir", str, "Data folder, local or gs://: TFRecords, class folders, or TFDS's.", _IMAGES, read_by=is_own),
+    Flag("data_dir", Path, "Data folder, local or gs://: TFRecords, class folders or TFDS's.", _IMAGES, read_by=is_own),
     Flag(
         "bad_images",
         BAD_IMAGES,
@@ -70,14 +72,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("deterministic", bool, "Resume on TFRecords at the exact image; slower.", LOOP),
     Flag("use_cache", bool, "Keep the undecoded training images of TFRecords in memory.", LOOP),
     # Folders and files.
-    Flag("model_dir", str, f"Output folder (local or gs://); {_MODEL_DIR} if absent.", MODES),
-    Flag("export_dir", str, "Parent folder of the exported versions; MODEL_DIR/saved_model if absent.", _EXPORT),
+    Flag("model_dir", Path, f"Output folder (local or gs://); {_MODEL_DIR} if absent.", MODES),
+    Flag("export_dir", Path, "Parent folder of the exported versions; MODEL_DIR/saved_model if absent.", _EXPORT),
     Flag("export_format", EXPORT_FORMATS, "Format; saved_model if absent, others: EXPORT_DIR/FORMAT.", ("export",)),
     Flag("export_branch", str, "Branch whose batch norms are exported; main if absent.", _EXPORT),
     Flag("checkpoint", ("last", "best"), "Which checkpoint of a run to read; last if absent.", READING),
     Flag("allow_extra_variables", bool, "Accept unknown variables of an official checkpoint.", RUN, saved_model=False),
-    Flag("images", str, "Pattern of the images to predict or to compare an export on.", ("predict", "export")),
-    Flag("output", str, "File for the raw logits of predict, in NumPy's format.", ("predict",)),
+    Flag("images", Path, "Pattern of the images to predict or to compare an export on.", ("predict", "export")),
+    Flag("output", Path, "File for the raw logits of predict, in NumPy's format.", ("predict",)),
     # Devices.
     Flag("strategy", str, "Strategy: auto, tpu, multi_worker, mirrored or one_device; auto if absent.", RUNS),
     Flag("tpu", str, "TPU name or grpc:// address, or local on a TPU VM.", RUNS),

@@ -49,7 +49,8 @@ class Flag:
     Attributes:
         name: of the flag.
         kind: its type, or the tuple of the allowed values. On the command line `tuple[float, ...]` is 30,60,90,
-            `list[str]` is a,b, and `dict[str, str]` is NAME=VALUE, repeated for each name.
+            `list[str]` is a,b, and `dict[str, Path]` is NAME=PATH, repeated for each name. A `Path` is read as a str
+            with `~` expanded.
         help: shown by --help.
         modes: the modes that read it; all others refuse it.
         alias: another name of the flag.

@@ -1,7 +1,9 @@
 """Registers the flags with absl, and parses them with one-line errors."""
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags as absl_flags
@@ -28,6 +30,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         sys.exit(_usage_error(str(error)))
     if len(positional) > 1:
         sys.exit(_usage_error(f"not a flag: {positional[1]}"))
+    for flag in FLAGS:
+        if flag.kind in _EXPANDED and absl_flags.FLAGS[flag.name].present:
+            absl_flags.FLAGS[flag.name].value = _EXPANDED[flag.kind](absl_flags.FLAGS[flag.name].value)
     return positional
 
 
@@ -38,6 +43,19 @@ def _is_utf8(argument: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _behind_name(argument: str) -> str:
+    name, equals, path = argument.partition("=")
+    return name + equals + os.path.expanduser(path)
+
+
+# The home folder for `~`, which a shell leaves behind a flag's `=`.
+_EXPANDED = {
+    Path: os.path.expanduser,
+    list[Path]: lambda paths: [os.path.expanduser(path) for path in paths],
+    dict[str, Path]: lambda arguments: [_behind_name(argument) for argument in arguments],
+}
 
 
 def _usage_error(message: str) -> int:
@@ -71,7 +89,9 @@ _DEFINE = {
     float: absl_flags.DEFINE_float,
     bool: absl_flags.DEFINE_bool,
     list[str]: absl_flags.DEFINE_list,
-    dict[str, str]: absl_flags.DEFINE_multi_string,
+    dict[str, Path]: absl_flags.DEFINE_multi_string,
+    Path: absl_flags.DEFINE_string,
+    list[Path]: absl_flags.DEFINE_list,
     tuple[float, ...]: _define_numbers,
 }
 

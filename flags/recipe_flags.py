@@ -1,5 +1,7 @@
 """The flags that replace a value of the recipe."""
 
+from pathlib import Path
+
 from efficientnet_advprop.recipes import NETWORKS, SCHEMES
 from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
 from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
@@ -103,7 +105,7 @@ RECIPE_FLAGS = (
     RecipeFlag("train_batch_size", int, "Clean images per step, over all replicas."),
     RecipeFlag("train_epochs", float, "Length of the run in epochs."),
     RecipeFlag("train_steps", int, "Length of the run in steps, instead of epochs."),
-    RecipeFlag("init_checkpoint", str, "Weights to start from or to read.", RUN, **_GIVEN),
+    RecipeFlag("init_checkpoint", Path, "Weights to start from or to read.", RUN, **_GIVEN),
     RecipeFlag("ema", bool, "Read averaged weights; --noema: the raw ones.", RUN, "init_ema", **_OF_CHECKPOINTS),
     RecipeFlag("label_smoothing", float, "Label smoothing of every term's cross-entropy."),
     RecipeFlag("micro_batches", int, "Pieces of each replica's batch, to save memory."),

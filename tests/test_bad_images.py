@@ -3,14 +3,23 @@
 import io
 import json
 import re
+import struct
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from efficientnet_advprop.data import bad_image_in, eval_dataset, find_source, preprocess_eval, train_dataset
+from efficientnet_advprop.data import (
+    bad_image_in,
+    eval_dataset,
+    find_source,
+    preprocess_eval,
+    reason_without_ops,
+    train_dataset,
+)
 from efficientnet_advprop.data.bad_images import read_or_mark, replace_bad_images
+from efficientnet_advprop.data.preprocessing import decode
 from efficientnet_advprop.data.shards import damaged_records
 from efficientnet_advprop.evaluation import PredictionCollector, through_branches
 from efficientnet_advprop.modes.check_data import check_data
@@ -54,6 +63,65 @@ def test_unusual_images_are_decoded_correctly(content, mode):
     assert np.abs(image - expected).max() <= 6  # JPEG's loss
 
 
+def bmp(bits, pixels, palette=b"", compression=0, masks=b"", height=24):
+    """A BMP of 24 x 24 pixels."""
+    start = 54 + len(masks) + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, 24, height, 1, bits, compression, len(pixels), 0, 0, len(palette) // 4, 0)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + header + masks + palette + pixels
+
+
+def rows_of(mode, raw, height=24):
+    """The pixels of a BMP, the last row first unless the height is negative."""
+    return make_image(mode).tobytes("raw", raw, 0, -1 if height > 0 else 1)
+
+
+PALETTE = bytes(make_image("P").getpalette("BGRX")).ljust(1024, b"\0")
+MASKS = struct.pack("<3I", 0xFF0000, 0xFF00, 0xFF)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"),
+    [
+        (bmp(8, rows_of("P", "P"), PALETTE), "P"),
+        (bmp(8, rows_of("P", "P", -24), PALETTE, height=-24), "P"),
+        (encoded(make_image("P"), "BMP"), "P"),  # a palette that is not full
+        (encoded(make_image("L"), "BMP"), "L"),
+        (bmp(24, rows_of("RGB", "BGR")), "RGB"),
+        (bmp(24, rows_of("RGB", "BGR", -24), height=-24), "RGB"),
+        (bmp(32, rows_of("RGB", "BGRX")), "RGB"),
+        (bmp(32, rows_of("RGB", "BGRX"), compression=3, masks=MASKS), "RGB"),
+    ],
+    ids=["8", "8 top-down", "8 few colours", "8 grey", "24", "24 top-down", "32", "32 with masks"],
+)
+def test_bmps_are_read_as_pil_reads_them(content, mode):
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    np.testing.assert_array_equal(expected, make_image(mode).convert("RGB"))
+    np.testing.assert_array_equal(decode(tf.constant(content)), expected)
+    np.testing.assert_array_equal(tf.function(decode)(tf.constant(content)), expected)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(make_image("1"), "BMP"),
+        bmp(4, bytes(24 * 12), PALETTE[:64]),
+        bmp(16, bytes(24 * 48)),
+        bmp(16, bytes(24 * 48), compression=3, masks=struct.pack("<3I", 0xF800, 0x7E0, 0x1F)),
+        bmp(8, rows_of("P", "P"), PALETTE, compression=1),
+        bmp(4, bytes(24 * 12), PALETTE[:64], compression=2),
+        bmp(32, rows_of("RGB", "BGRX"), compression=3, masks=struct.pack("<3I", 0xFF, 0xFF00, 0xFF0000)),
+        bmp(8, bytes([9] * 576), PALETTE[:32]),
+        b"BM",
+    ],
+    ids=["1", "4", "16", "16 with masks", "RLE 8", "RLE 4", "32 with other masks", "a colour that is missing", "empty"],
+)
+def test_bmps_that_tensorflow_does_not_read_rightly_are_refused(content):
+    for read in (decode, tf.function(decode)):
+        with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+            read(tf.constant(content))
+    assert not re.search(r"\}\}|\[Op", reason_without_ops(raised.value))
+
+
 @pytest.mark.parametrize("eval_crop", ["none", "pad32", "0.875"])
 def test_an_image_of_one_pixel(eval_crop):
     image = preprocess_eval(tf.constant(encoded(Image.new("RGB", (1, 1), (10, 200, 30)), "PNG")), 8, eval_crop)
@@ -83,7 +151,7 @@ def mutated(content, number, rng):
 
 def decodes(content):
     try:
-        tf.io.decode_image(content, channels=3, expand_animations=False)
+        decode(tf.constant(content))
     except tf.errors.OpError:
         return False
     return True

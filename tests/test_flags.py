@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,8 @@ from tests.command_line import set_flags
 
 BUT_MODE = [flag for flag in flags.FLAGS if flag.name != "mode"]
 OF_RECIPE = [flag for flag in BUT_MODE if isinstance(flag, flags.RecipeFlag)]
-SAMPLES = {str: "a", int: "3", float: "0.5", bool: "true", list[str]: "a,b", dict[str, str]: "imagenet_a=b"}
-SAMPLES[tuple[float, ...]] = "1,2"
+SAMPLES = {str: "a", int: "3", float: "0.5", bool: "true", list[str]: "a,b", tuple[float, ...]: "1,2"}
+SAMPLES |= {Path: "a", list[Path]: "a,b", dict[str, Path]: "imagenet_a=b"}
 # Flags that a mode requires.
 NEEDED = {"predict": ["--images=a"], "study": ["--schemes=vanilla"], "compare": ["--compare=a"]}
 
@@ -85,7 +86,7 @@ def test_what_a_mode_would_ignore_is_refused(mode, argument):
         flags.refuse_contradictions(set_flags(f"--mode={mode}", argument))
 
 
-@pytest.mark.parametrize("flag", [flag for flag in BUT_MODE if flag.kind is str], ids=by_name)
+@pytest.mark.parametrize("flag", [flag for flag in BUT_MODE if flag.kind in (str, Path)], ids=by_name)
 def test_an_empty_value_is_refused(flag):
     with pytest.raises(RecipeError, match=f"--{flag.name}= is empty"):
         flags.refuse_contradictions(set_flags(f"--mode={flag.modes[0]}", f"--{flag.name}="))
@@ -128,3 +129,21 @@ def test_an_alias_is_the_flag_itself():
     assert re.fullmatch(r"python main\.py --model=resnet-50", flags.settings_from_flags(values).options.command)
     flags.parse_flags(["main.py", "--model=efficientnet-b0"])
     assert values.model_name == network_spec("efficientnet-b0").name
+
+
+PATHS = {Path: ("~/a", "{}/a"), list[Path]: ("~/a,~/b=~", "{}/a,{}/b=~"), dict[str, Path]: ("x=~/a", "x={}/a")}
+
+
+@pytest.mark.parametrize("flag", [flag for flag in BUT_MODE if flag.kind in PATHS], ids=by_name)
+def test_every_path_may_begin_with_the_home_folder(flag, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/of/a/test")
+    given, expected = PATHS[flag.kind]
+    value = set_flags(f"--{flag.name}={given}")[flag.name].value
+    expected = expected.replace("{}", "/home/of/a/test")
+    assert (value if isinstance(value, str) else ",".join(value)) == expected
+
+
+def test_every_flag_of_a_folder_or_file_is_a_path():
+    """A flag that is new has to be added here if it names no path."""
+    named = {flag.name for flag in BUT_MODE if re.search(r"(?i)folder|\bfile\b|pattern", flag.help)}
+    assert named <= {flag.name for flag in BUT_MODE if flag.kind in PATHS}

@@ -159,7 +159,7 @@ def test_folders_of_other_classes_are_named(tmp_path):
 def test_an_empty_class_folder_is_named(tmp_path):
     write_folders(tmp_path, [SYNSETS[6]])
     (tmp_path / SYNSETS[7]).mkdir()
-    assert refusal(open_imagenet_variant, "imagenet", str(tmp_path)).endswith("has no JPEG or PNG files")
+    assert refusal(open_imagenet_variant, "imagenet", str(tmp_path)).endswith("has no JPEG, PNG, GIF or BMP files")
 
 
 @pytest.mark.parametrize("name", ["imagenet_a", "imagenet_r"])

@@ -255,7 +255,7 @@ def test_class_folders_that_do_not_fit_are_refused(tmp_path):
     assert find_source("imagenet", str(tmp_path)).facts.num_eval_images == NUM_EVAL
     assert "class folders have no shards" in refusal("imagenet", tmp_path, holdout_shards=2)
     (tmp_path / "validation" / "dog").mkdir()
-    assert re.search(r"class folder .*validation/dog has no JPEG or PNG files", refusal("imagenet", tmp_path))
+    assert re.search(r"class folder .*validation/dog has no JPEG, PNG, GIF or BMP files", refusal("imagenet", tmp_path))
     (tmp_path / "validation" / "dog" / "1.png").write_bytes(grey_png(1))
     assert "has no folder of training images for dog" in refusal("imagenet", tmp_path)
     (tmp_path / "val").mkdir()

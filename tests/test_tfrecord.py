@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.data import bad_image_in, eval_dataset, open_source, train_dataset
-from efficientnet_advprop.data.shards import count_records
+from efficientnet_advprop.data import bad_image_in, eval_dataset, find_source, open_source, train_dataset
+from efficientnet_advprop.data.shards import count_records, damaged_records
 from efficientnet_advprop.recipes import RecipeError, named_recipe, override
 from tests.real_images import CIFAR10, needs_cifar10
 
@@ -154,7 +154,22 @@ def test_class_names(folder):
         open_folder(folder, recipe)
 
 
-@pytest.mark.parametrize("label", [0, NUM_CLASSES + 1])
+@pytest.mark.parametrize(
+    "content",
+    [b"\xef\xbb\xbfap\xc3\xa9ro\r\npears\r\n", b"ap\xc3\xa9ro\npears"],
+    ids=["byte order mark and the line ends of Windows", "plain"],
+)
+def test_class_names_are_utf8(folder, content):
+    (folder / "classes.txt").write_bytes(content)
+    assert find_source("imagenet", str(folder)).class_names == ("ap\xe9ro", "pears")
+
+
+def test_class_names_in_another_encoding_are_refused(folder):
+    (folder / "classes.txt").write_bytes(b"pears\nap\xe9ro\n")
+    assert refusal(str(folder)).startswith(f"{folder}/classes.txt is not UTF-8, line 2: convert it")
+
+
+@pytest.mark.parametrize("label", [0, NUM_CLASSES + 1, 2**32 + 1, -(2**32) + 1, 2**63 - 1])
 def test_a_label_out_of_range_is_named(folder, label):
     with tf.io.TFRecordWriter(str(folder / "validation-00001-of-00003")) as writer:
         writer.write(record(50, label))
@@ -218,6 +233,17 @@ def test_a_truncated_evaluation_file(folder, cut_bytes):
     path = folder / "validation-00002-of-00003"
     path.write_bytes(path.read_bytes()[:-cut_bytes])
     assert refusal(str(folder)) == f"{path} is damaged: it does not end with a whole record"
+
+
+@pytest.mark.parametrize(("kind", "remedy"), [("GZIP", "gzip -dc"), ("ZLIB", "pigz -dzc")])
+def test_compressed_files_are_not_called_damaged(folder, kind, remedy):
+    path = folder / "validation-00002-of-00003"
+    with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type=kind)) as writer:
+        writer.write(record(1, 1))
+    message = refusal(str(folder))
+    assert message.startswith(f"{path} is compressed ({kind}), and TFRecords are read uncompressed")
+    assert f"({remedy} < FILE > NEW)" in message
+    assert damaged_records([str(path)]) == [message]  # on remote storage, where files are not counted
 
 
 def test_records_are_counted(folder):

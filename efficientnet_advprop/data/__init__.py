@@ -7,6 +7,7 @@ from efficientnet_advprop.data.bad_images import bad_image_in as bad_image_in, r
 from efficientnet_advprop.data.catalog import (
     check_options as check_options,
     find_source as find_source,
+    labelled_as as labelled_as,
     open_source as open_source,
 )
 from efficientnet_advprop.data.class_names import (

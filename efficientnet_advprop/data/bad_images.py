@@ -18,7 +18,7 @@ from efficientnet_advprop.recipes import first_line
 _BAD_IMAGE = "bad image: "
 _AT_A_TIME = 16
 
-# (record, seed if any) -> tensors by name, such as an image [S, S, 3], and an int32 label.
+# (record, seed if any) -> tensors by name, such as an image [S, S, 3], and a label of any integer type.
 Load = Callable[..., tuple[dict[str, tf.Tensor], tf.Tensor]]
 
 
@@ -34,12 +34,14 @@ def read_or_mark(
         num_label_classes: K; an image whose label is outside [0, K) is bad too.
 
     Returns:
-        (tensors, label, problem). The problem is a string that begins with the location; it is empty for a good image.
+        (tensors, int32 label, problem). The problem is a string that begins with the location; empty for a good image.
         A bad image has label 0, and its tensors are zeros if it could not be decoded.
     """
     zeros = {name: tf.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in loaded.items()}
 
     def attempt(location: tf.Tensor, *record: Any) -> tf.data.Dataset:
+        location = tf.strings.unicode_transcode(location, "UTF-8", "UTF-8")  # names of files may be other bytes
+
         def read(*record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
             tensors, label = load(*record)
             outside = f" outside [0, {num_label_classes}), from 0"
@@ -47,7 +49,7 @@ def read_or_mark(
             in_range = tf.logical_and(label >= 0, label < num_label_classes)
             problem = tf.where(in_range, "", tf.strings.join(wrong_label))
             tensors = {name: tf.ensure_shape(tensor, loaded[name].shape) for name, tensor in tensors.items()}
-            return tensors, tf.where(in_range, label, 0), problem
+            return tensors, tf.cast(tf.where(in_range, label, 0), tf.int32), problem  # cast in range: it would wrap
 
         problem = tf.strings.join([location, ": cannot be read or decoded"])
         placeholder = tf.data.Dataset.from_tensors((zeros, tf.constant(0), problem))
@@ -81,7 +83,8 @@ def bad_image_in(error: tf.errors.OpError) -> str | None:
 
 def reason_without_ops(error: tf.errors.OpError) -> str:
     """The first line of TensorFlow's message, without the names of the operations that raised it."""
-    return first_line(error).rpartition("}} ")[2].partition(" [Op:")[0]
+    reason = first_line(error).rpartition("}} ")[2].partition(" [Op:")[0]
+    return reason.removeprefix("assertion failed: [").removesuffix("]")
 
 
 def replace_bad_images(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

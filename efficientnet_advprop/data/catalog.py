@@ -1,6 +1,7 @@
 """Which source holds a data set: by its name and by what its folder holds."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -92,6 +93,19 @@ def open_source(spec: DataSpec, data_dir: str | None, evaluation_only: bool = Fa
     facts = dataclasses.replace(source.facts, num_train_images=None) if evaluation_only else source.facts
     facts.check(spec)
     return source
+
+
+def labelled_as(source: Source, class_names: Sequence[str] | None, record: str) -> Source:
+    """The source with the labels of a record, if its images are in class folders and the record is of their classes.
+
+    Args:
+        source: of the images.
+        class_names: recorded, in label order; None if unknown.
+        record: what holds them, for a note in the source's facts.
+    """
+    if class_names is None or not isinstance(source, ClassFolderSource):
+        return source
+    return source.labelled_as(class_names, record)
 
 
 def check_options(source: Source, options: InputOptions) -> None:

@@ -1,6 +1,10 @@
 """Human-readable names of classes."""
 
 import importlib.resources
+import unicodedata
+from collections.abc import Iterable
+
+from efficientnet_advprop.data.listing import shown
 
 IMAGENET_CLASSES = 1000
 
@@ -20,6 +24,19 @@ def imagenet_synsets() -> tuple[str, ...]:
 def named_synsets(folders: tuple[str, ...]) -> tuple[str, ...]:
     """The class names of these folders: ImageNet's if they are its 1,000 synsets, otherwise the folders' own names."""
     return class_names(IMAGENET_CLASSES) if folders == imagenet_synsets() else folders
+
+
+def name_of_folder(folder: str) -> str:
+    """The class of a folder. Names that some systems compose and others decompose (NFC, NFD) are one class."""
+    return unicodedata.normalize("NFC", shown(folder))
+
+
+def in_label_order(names: Iterable[str]) -> list[str]:
+    """Classes in the order of their labels: whole numbers by number, as ImageNet-V2's folders, all others as text."""
+    names = sorted(names)
+    if all(name.isascii() and name.isdigit() for name in names):
+        names.sort(key=int)
+    return names
 
 
 def _imagenet() -> list[tuple[str, str]]:

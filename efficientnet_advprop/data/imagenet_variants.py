@@ -54,17 +54,17 @@ class ImagenetFiles:
         folders = class_folders(folder)
         if not folders:
             raise RecipeError(f"{folder} has no class folders such as {imagenet_synsets()[0]}")
-        labels = labels_of(folders, folder)
-        self._paths, self._labels = labelled(class_files(folder, folders), labels)
+        labels, files = labels_of(folders, folder), class_files(folder, folders)
+        self._paths, self._labels = labelled(files.images, labels)
         names = [f"{label}/{os.path.basename(path)}" for path, label in zip(self._paths, self._labels, strict=True)]
-        self.identity = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
-        self.facts = DataFacts(folder, IMAGENET_CLASSES, None, len(self._paths))
+        self.identity = hashlib.sha256(os.fsencode("\n".join(sorted(names)))).hexdigest()[:16]
+        self.facts = DataFacts(folder, IMAGENET_CLASSES, None, len(self._paths), files.notes())
         self.labels = tuple(sorted(labels))
 
     def first_size(self) -> tuple[int, int] | None:
         """Width and height of the first image in pixels; None if it cannot be read."""
         try:
-            with tf.io.gfile.GFile(self._paths[0], "rb") as file, PIL.Image.open(file) as image:
+            with tf.io.gfile.GFile(os.fsencode(self._paths[0]), "rb") as file, PIL.Image.open(file) as image:
                 return image.size
         except (OSError, tf.errors.OpError):
             return None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from efficientnet_advprop.data import bmp
 from efficientnet_advprop.data.augment import Augmentation, shift_and_flip
 from efficientnet_advprop.recipes import RecipeError
 
@@ -162,7 +163,11 @@ def decode(image: tf.Tensor) -> tf.Tensor:
     """
     if image.dtype != tf.string:
         return image
-    return tf.io.decode_image(image, channels=3, expand_animations=False)
+    return tf.cond(
+        bmp.is_bmp(image),
+        lambda: bmp.decode_bmp(image),
+        lambda: tf.io.decode_image(image, channels=3, expand_animations=False),
+    )
 
 
 def _decode_window(image: tf.Tensor, window_of: _WindowOf) -> tf.Tensor:

@@ -24,7 +24,7 @@ class RecordSource:
         where: the folder or data set, for messages.
         train: training files; None where they are not needed.
         evaluation: evaluation files.
-        parse: a record's bytes -> (encoded image, int32 label from 0).
+        parse: a record's bytes -> (encoded image, label from 0).
         num_label_classes: number of classes, if known.
         class_names: their names, if known.
         identity: of the data set, wherever it is stored, such as its name and version; None if unknown.

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 
 from efficientnet_advprop.data.bad_images import reason_without_ops
+from efficientnet_advprop.data.listing import is_file
 from efficientnet_advprop.paths import is_remote, named_like
 from efficientnet_advprop.recipes import RecipeError
 
@@ -100,8 +101,10 @@ def count_records(path: str) -> int:
     A record is a length (8 bytes), its checksum (4 bytes), the data and their checksum (4 bytes).
 
     Raises:
-        RecipeError: when the file does not end with a record.
+        RecipeError: when the file does not end with a record, is compressed, or is no regular file.
     """
+    if not is_file(path):
+        raise RecipeError(f"{path} is not a regular file")
     count = end = 0
     with tf.io.gfile.GFile(path, "rb") as file:
         size = file.size()
@@ -113,8 +116,27 @@ def count_records(path: str) -> int:
             end += 16 + struct.unpack("<Q", header)[0]
             count += 1
     if end != size:
-        raise RecipeError(f"{path} is damaged: it does not end with a whole record")
+        raise RecipeError(f"{path} {_compressed(path) or 'is damaged: it does not end with a whole record'}")
     return count
+
+
+def _compressed(path: str) -> str | None:
+    """For a file that is no sequence of records: how it is compressed and what to do; None if it is not.
+
+    The first bytes alone do not tell: a record may begin with them.
+    """
+    with tf.io.gfile.GFile(path, "rb") as file:
+        start = file.read(2)
+    if start == b"\x1f\x8b":
+        kind, command = "GZIP", "gzip -dc"
+    elif start[:1] == b"\x78" and int.from_bytes(start, "big") % 31 == 0:  # RFC 1950
+        kind, command = "ZLIB", "pigz -dzc"
+    else:
+        return None
+    return (
+        f"is compressed ({kind}), and TFRecords are read uncompressed: unpack every file ({command} < FILE > NEW), or "
+        "write them without compression_type"
+    )
 
 
 def damaged_records(paths: Sequence[str]) -> list[str]:
@@ -126,5 +148,6 @@ def damaged_records(paths: Sequence[str]) -> list[str]:
             for number, _ in enumerate(tf.data.TFRecordDataset(path), start=1):  # noqa: B007
                 pass
         except tf.errors.OpError as error:
-            damages.append(f"{path} record {number}: {reason_without_ops(error)}; no record after it can be read")
+            damage = f"record {number}: {reason_without_ops(error)}; no record after it can be read"
+            damages.append(f"{path} {(not number and _compressed(path)) or damage}")
     return damages

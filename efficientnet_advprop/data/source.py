@@ -39,6 +39,7 @@ class Source(Protocol):
         """A record's image and label.
 
         The image is encoded (a scalar string: JPEG, PNG, GIF or BMP) or decoded (pixels [H, W, 3] in [0, 255]). The
-        label is an int32 scalar. For a bad record this may raise, or return bytes that cannot be decoded or a label
-        outside [0, K): the pipeline detects all three.
+        label is an integer scalar, of the type that it is stored as: a cast could bring it into the range. For a bad
+        record this may raise, or return bytes that cannot be decoded or a label outside [0, K): the pipeline detects
+        all three.
         """

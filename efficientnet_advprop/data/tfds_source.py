@@ -59,7 +59,7 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluati
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = info.features.deserialize_example(record, decoders={"image": tfds.decode.SkipDecoding()})
-        return example["image"], tf.cast(example["label"], tf.int32)
+        return example["image"], example["label"]
 
     where = f"{builder.data_dir} (split {'train, held out' if holdout_shards else evaluation})"
     names = named_synsets(tuple(label.names))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.shards import find_shards, hold_out
+from efficientnet_advprop.recipes import RecipeError
 
 # A missing label becomes 0, which is no class's; a missing image becomes an empty string, which cannot be decoded.
 _FEATURES = {
@@ -46,11 +47,17 @@ def _class_names(data_dir: str) -> tuple[str, ...] | None:
     path = os.path.join(data_dir, "classes.txt")
     if not tf.io.gfile.exists(path):
         return None
-    with tf.io.gfile.GFile(path) as file:
-        return tuple(file.read().rstrip().splitlines()) or None
+    with tf.io.gfile.GFile(path, "rb") as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8-sig")  # some editors begin with a byte order mark
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path} is not UTF-8, line {line}: convert it, as iconv -f LATIN1 -t UTF-8 does") from error
+    return tuple(text.rstrip().splitlines()) or None
 
 
 def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A record's encoded image and its label, int32, counted from 0."""
+    """A record's encoded image and its label, int64, counted from 0."""
     features = tf.io.parse_single_example(record, _FEATURES)
-    return features["image/encoded"], tf.cast(features["image/class/label"] - 1, tf.int32)
+    return features["image/encoded"], features["image/class/label"] - 1

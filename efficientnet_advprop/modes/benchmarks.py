@@ -43,6 +43,8 @@ class PassMaker:
         if one.kind not in self._collectors:
             self._collectors[one.kind] = collector_for(run.strategy, run.evaluated_model, one)
         source = one.source()
+        for note in () if source is run.source else source.facts.notes:
+            run.say(f"{one.key}: {note}")
         # TFRecords on a remote disk are not counted.
         total = source.facts.num_eval_images or one.benchmark.num_images or one.recipe.data.num_eval_images
         recipe = override(one.recipe, {"data.num_eval_images": total})

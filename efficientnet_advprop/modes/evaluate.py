@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tpu_utils
-from efficientnet_advprop.data import check_options, class_names, open_source
+from efficientnet_advprop.data import check_options, class_names, labelled_as, open_source
 from efficientnet_advprop.evaluation import (
     BenchmarkPass,
     Evaluated,
@@ -39,6 +39,7 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     benchmarks, source = options.benchmarks, None
     if benchmarks is None or benchmarks.needs_own_images:
         source = open_source(recipe.data, options.data_dir, evaluation_only=True)
+        source = labelled_as(source, weights.class_names, weights.facts.path)
     sets: dict[str, Any] = {}
     if benchmarks:
         classes = weights.class_names or class_names(weights.facts.num_classes)
@@ -47,6 +48,8 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     if source is not None and not sets:
         check_options(source, options.input)
     run = LoadedNetwork(recipe, options, source, weights)
+    for note in source.facts.notes if source else ():
+        run.say(note)
     run.check_batches(training=False, evaluation=True)
     if benchmarks:
         with run.hold("evaluation_dir", options.evaluation_dir, (FIGURES_FOLDER,)):

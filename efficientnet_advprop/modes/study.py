@@ -80,7 +80,7 @@ def run_study(trials: Sequence[Trial], options: RunOptions, source: Source) -> t
 def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -> tuple[str, list[str]]:
     folder = options.model_dir
     for trial in trials:
-        run_folder.check(_trial_folder(folder, trial), trial.recipe)
+        run_folder.check(trial_folder(folder, trial), trial.recipe)
     file = ResultsFile(folder)
     plans = _plans(trials, options, source, file)
     finished = _finished(file, plans)
@@ -97,7 +97,7 @@ def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -
         file.write(finished)
     for trial in trials:
         if trial.key in finished:  # of a process killed after it had written the result
-            run_folder.remove_checkpoints(_trial_folder(folder, trial))
+            run_folder.remove_checkpoints(trial_folder(folder, trial))
     print(f"study: {len(trials)} runs, {len(trials) - len(missing)} of them finished before", flush=True)
     tf.get_logger().addFilter(_is_not_about_retracing)
     for number, plan in enumerate(missing, start=1):
@@ -105,7 +105,7 @@ def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -
         gradients_before = tpu_utils.registered_gradients()
         is_observed = has_to_be_observed(folder, plan.trial, trials)
         file.write({plan.trial.key: _run_trial(plan, options, source, strategy, is_observed)})
-        run_folder.remove_checkpoints(_trial_folder(folder, plan.trial))
+        run_folder.remove_checkpoints(trial_folder(folder, plan.trial))
         tpu_utils.release_graphs(gradients_before)
         report = _publish(trials, file, options)  # after every run: the study may be interrupted
     if not missing:
@@ -152,7 +152,7 @@ def _run_trial(
     plan: _Plan, options: RunOptions, source: Source, strategy: tf.distribute.Strategy, is_observed: bool
 ) -> RunResults:
     """Train and evaluate one run."""
-    folder = _trial_folder(options.model_dir, plan.trial)
+    folder = trial_folder(options.model_dir, plan.trial)
     run = TrainingRun(plan.trial.recipe, dataclasses.replace(options, model_dir=folder), source, strategy=strategy)
     with run.own_folder():
         return _results_of(run, plan, options.model_dir, is_observed)
@@ -208,7 +208,8 @@ def _publish(trials: Sequence[Trial], file: ResultsFile, options: RunOptions) ->
     return write_study_report(folder, trials, runs, options.command, figures)
 
 
-def _trial_folder(folder: str, trial: Trial) -> str:
+def trial_folder(folder: str, trial: Trial) -> str:
+    """The folder of a trial's run in that of its study."""
     return os.path.join(folder, _TRIALS_FOLDER, trial.key)
 
 

@@ -94,19 +94,21 @@ IMAGENET = DataSpec("imagenet", num_label_classes=1000, num_train_images=1_281_1
 
 @dataclasses.dataclass(frozen=True)
 class DataFacts:
-    """Numbers counted in the data; None if not counted, such as the records of remote files.
+    """What was found in the data; numbers are None if not counted, such as the records of remote files.
 
     Attributes:
         where: the folder or the data set's name, for messages.
         num_label_classes: number of classes.
         num_train_images: training images.
         num_eval_images: evaluation images.
+        notes: lines for the user: what is left out, an order of labels that may surprise.
     """
 
     where: str
     num_label_classes: int | None = None
     num_train_images: int | None = None
     num_eval_images: int | None = None
+    notes: tuple[str, ...] = ()
 
     def known(self) -> dict[str, int]:
         """The known numbers, by the name of the `DataSpec` field that must equal them."""

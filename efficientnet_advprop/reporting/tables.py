@@ -35,7 +35,7 @@ def describe_recipe(recipe: Recipe) -> str:
 
 
 def describe_data(facts: DataFacts, recipe: Recipe) -> str:
-    """Place and number of the images; numbers that were not counted are the recipe's, and marked as such."""
+    """Place and number of the images, and notes; numbers not counted are the recipe's, and marked as such."""
     data = recipe.data
     not_counted = [
         field for field in ("num_label_classes", "num_train_images", "num_eval_images") if field not in facts.known()
@@ -46,7 +46,9 @@ def describe_data(facts: DataFacts, recipe: Recipe) -> str:
     )
     if data.holdout_shards:
         line += f"; evaluation on the first {data.holdout_shards} training files, which are not trained on"
-    return f"{line} ({', '.join(not_counted)}: the recipe's, not counted)" if not_counted else line
+    if not_counted:
+        line += f" ({', '.join(not_counted)}: the recipe's, not counted)"
+    return "\n".join((line, *facts.notes))
 
 
 def describe_variables(partition: Mapping[str, Sequence[Any]]) -> str:

@@ -1,0 +1,36 @@
+"""The labels of class folders, as a run, a study or given weights recorded them.
+
+The order of class folders once was that of their names as text, also for numbers; a record of it stays valid.
+"""
+
+from collections.abc import Sequence
+
+from efficientnet_advprop.data import Source, labelled_as
+from efficientnet_advprop.evaluation import ResultsFile
+from efficientnet_advprop.models.weights import Weights, open_weights
+from efficientnet_advprop.modes.study import trial_folder
+from efficientnet_advprop.recipes import RecipeError, Trial
+from efficientnet_advprop.training import checkpoints
+
+
+def labelled_as_run(source: Source, model_dir: str, weights: Weights | None) -> Source:
+    """The training images with the labels of the run in this folder, or else of its initial weights."""
+    names = _names_of_run(model_dir)
+    if names is None and weights is not None:
+        return labelled_as(source, weights.class_names, weights.facts.path)
+    return labelled_as(source, names, f"the run in {model_dir}")
+
+
+def labelled_as_study(source: Source, folder: str, trials: Sequence[Trial]) -> Source:
+    """The training images with the labels of the first run of a study that recorded them."""
+    finished = (run.evaluated.class_names for run in ResultsFile(folder).runs.values())
+    started = (_names_of_run(trial_folder(folder, trial)) for trial in trials)
+    names = next((names for some in (finished, started) for names in some if names is not None), None)
+    return labelled_as(source, names, f"the study in {folder}")
+
+
+def _names_of_run(model_dir: str) -> tuple[str, ...] | None:
+    try:
+        return open_weights(checkpoints.find(model_dir, "last")).class_names
+    except RecipeError:
+        return None  # no checkpoint, or one that restoring will refuse
