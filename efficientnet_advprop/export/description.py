@@ -47,6 +47,7 @@ class Description:
         commit: of the code that exported; None if unknown.
         class_names: in label order.
         input_range: of the images that the exported functions take.
+        max_image_pixels: of an encoded image; `serving_bytes` refuses larger ones. None: no bound, as in older exports.
     """
 
     model: str
@@ -64,6 +65,7 @@ class Description:
     commit: str | None
     class_names: tuple[str, ...]
     input_range: tuple[int, int] = (0, 255)
+    max_image_pixels: int | None = None
 
     def to_json(self) -> str:
         """The description as JSON text."""
