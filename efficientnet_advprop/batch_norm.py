@@ -58,7 +58,8 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create the variables of all branches."""
         for norm in self.norms.values():
-            norm.build(input_shape)
+            with tf.name_scope(norm.name):
+                norm.build(input_shape)
         super().build(input_shape)
 
     def call(

@@ -44,7 +44,9 @@ def test_build_creates_every_branch():
     assert len(layer.variables) == 8
     assert len(layer.trainable_variables) == 4
     main, auxiliary = (layer.branch_variables(branch) for branch in BRANCHES)
-    assert [variable.name for variable in main] == ["gamma:0", "beta:0", "moving_mean:0", "moving_variance:0"]
+    assert [variable.name for variable in main] == [
+        f"main/{name}:0" for name in ("gamma", "beta", "moving_mean", "moving_variance")
+    ]
     assert {id(variable) for variable in main}.isdisjoint(id(variable) for variable in auxiliary)
 
 

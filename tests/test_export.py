@@ -156,6 +156,7 @@ def test_the_description_is_beside_and_inside_the_saved_model(exported):
     description = json.loads((pathlib.Path(folder) / "export.json").read_text())
     assert json.loads(tf.saved_model.load(folder).description().numpy()) == description
     assert description["input_range"] == [0, 255]
+    assert description["max_image_pixels"] == 2**26
     assert description["input_image_size"] == SIZE
     assert description["preprocessing"] == trained.spec.preprocessing
     assert description["parameters"] == new_network(trained.spec.name).count_params()
@@ -175,6 +176,10 @@ def test_fewer_than_five_classes_give_all_of_them(tmp_path):
 
 def cut_jpeg() -> bytes:
     return encoded_images()[0][:300]
+
+
+def large_bmp() -> bytes:
+    return TINY_BMP[:18] + struct.pack("<ii", 10_000, 10_000) + TINY_BMP[26:]
 
 
 @pytest.mark.parametrize(
@@ -199,6 +204,8 @@ def cut_jpeg() -> bytes:
         ("serving_bytes", [b"", *encoded_images()], "element 0 of images is not a JPEG"),
         ("serving_bytes", [encoded_images()[0], cut_jpeg()], "element 1 of images is truncated"),
         ("serving_bytes", [encoded_images()[1][:200]], "element 0 of images is truncated"),
+        ("serving_bytes", [TINY_BMP, TINY_BMP[:60]], "element 1 of images is damaged"),
+        ("serving_bytes", [TINY_BMP, large_bmp()], "element 1 of images has more than 67108864 pixels"),
     ],
 )
 def test_invalid_input_is_refused(b0, signature, images, message):

@@ -97,6 +97,27 @@ def test_a_feature_vector_learns_digits(modules):
     assert after > max(0.5, before + 0.2)
 
 
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("kind", ["classification", "feature_vector"])
+@pytest.mark.parametrize(("file", "weights_alone"), [("best.h5", True), ("best.h5", False), ("best.keras", False)])
+def test_keras_saves_and_loads_a_fine_tuned_module(modules, tmp_path, kind, file, weights_alone):
+    """Each file is what a ModelCheckpoint writes; Keras' .h5 needs names that are unique in a layer."""
+    layer = tensorflow_hub.KerasLayer(f"{modules[1]}/{kind}", trainable=True, input_shape=(SIZE, SIZE, 3))
+    model = tf.keras.Sequential([layer, tf.keras.layers.Dense(2)])
+    model.compile(tf.keras.optimizers.Adam(), tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images, path = some_images(4) / 255, str(tmp_path / file)
+    keep = tf.keras.callbacks.ModelCheckpoint(path, save_weights_only=weights_alone)
+    model.fit(images, np.array([0, 1, 0, 1]), verbose=0, callbacks=[keep])
+    expected = model.predict(images, verbose=0)
+    for variable in model.variables:
+        variable.assign_add(tf.ones_like(variable))
+    if weights_alone:
+        model.load_weights(path)
+    else:
+        model = tf.keras.models.load_model(path, custom_objects={"KerasLayer": tensorflow_hub.KerasLayer})
+    np.testing.assert_array_equal(model.predict(images, verbose=0), expected)
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [

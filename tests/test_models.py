@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.models import EfficientNet, build_model, efficientnet
 from efficientnet_advprop.models.layers import ConvNorm, drop_connect, normalize
+from efficientnet_advprop.recipes import FAMILIES
 from tests.small import assert_equal_values, copy_weights, randomize_norms, small_model, values
 
 TWO = ("main", "auxiliary")
@@ -68,6 +69,19 @@ def test_paths_are_readable_unique_and_independent_of_other_branches():
     assert "blocks.1.depthwise.norm.norms.auxiliary.moving_variance" in two
     assert one.keys() == {path for path in two if ".auxiliary." not in path}
     assert len(ids(two.values())) == len(two) == len(small_model().weights)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.builder)
+def test_weights_are_saved_by_keras_because_their_names_are_unique(family, tmp_path):
+    small = {"width_coefficient": 0.125, "depth_coefficient": 0.2}
+    model, other = (build_model(family.networks[0].spec, 10, ("main", "auxiliary"), **small) for _ in range(2))
+    names = [weight.name for weight in model.weights]
+    assert len(set(names)) == len(names)
+    assert {"stem/kernel:0", "stem/norm/auxiliary/gamma:0", "classifier/bias:0"} < set(names)
+    randomize_norms(model)
+    model.save_weights(tmp_path / "weights.h5")
+    other.load_weights(tmp_path / "weights.h5")
+    assert_equal_values(values(other), values(model))
 
 
 def test_every_variable_is_shared_or_one_branchs():

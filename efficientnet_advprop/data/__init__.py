@@ -3,7 +3,11 @@
 A source yields records and reads them; `pipeline` turns the records of any source into batches.
 """
 
-from efficientnet_advprop.data.bad_images import bad_image_in as bad_image_in, reason_without_ops as reason_without_ops
+from efficientnet_advprop.data.bad_images import (
+    attempted as attempted,
+    bad_image_in as bad_image_in,
+    reason_without_ops as reason_without_ops,
+)
 from efficientnet_advprop.data.catalog import (
     check_options as check_options,
     find_source as find_source,

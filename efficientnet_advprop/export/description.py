@@ -47,6 +47,7 @@ class Description(Bounded):
         class_names: in label order.
         input_range: of the images that the exported functions take.
         checkpoint: digest of the checkpoint that held the weights; None where unknown.
+        max_image_pixels: of an encoded image; `serving_bytes` refuses larger ones. None: no bound, as in older exports.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Description(Bounded):
     class_names: tuple[str, ...]
     input_range: Annotated[tuple[int, int], Bounds("[0, 255]")] = (0, 255)
     checkpoint: str | None = None
+    max_image_pixels: Annotated[int | None, COUNT] = None
 
     def to_json(self) -> str:
         """The description as JSON text."""

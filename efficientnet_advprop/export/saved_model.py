@@ -1,5 +1,6 @@
 """Export of a SavedModel for serving, with the batch norms of one branch."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.data import preprocess_eval
 from efficientnet_advprop.export.description import CARD_FILE, DESCRIPTION_FILE, model_card
+from efficientnet_advprop.export.encoded_images import MAX_IMAGE_PIXELS
 from efficientnet_advprop.export.served import ExportError, ServedNetwork
 from efficientnet_advprop.export.signatures import INTERFACE, ServingModule
 from efficientnet_advprop.export.warmup import write_warmup_requests
@@ -26,13 +28,15 @@ def write_saved_model(served: ServedNetwork, folder: str) -> None:
     Raises:
         ExportError: when a probability differs by more than 1e-5 from the trained network's, or the variables differ.
     """
+    description = dataclasses.replace(served.description, max_image_pixels=MAX_IMAGE_PIXELS)
+    served = dataclasses.replace(served, description=description)
     with tempfile.TemporaryDirectory() as assets:
         labels_path = write_labels(served, assets)
         module = ServingModule(served, labels_path)
         tf.saved_model.save(module, folder, signatures=module.serving_functions)
-    write_warmup_requests(folder, served.description)
-    write_atomic(os.path.join(folder, DESCRIPTION_FILE), served.description.to_json())
-    write_atomic(os.path.join(folder, CARD_FILE), model_card(served.description, INTERFACE))
+    write_warmup_requests(folder, description)
+    write_atomic(os.path.join(folder, DESCRIPTION_FILE), description.to_json())
+    write_atomic(os.path.join(folder, CARD_FILE), model_card(description, INTERFACE))
     loaded = tf.saved_model.load(plain_path(folder))
     _require_variables(folder, loaded.network_variables, served)
     _require_equal_signatures(loaded.signatures, served)

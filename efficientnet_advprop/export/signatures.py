@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from efficientnet_advprop.data import preprocess_eval
-from efficientnet_advprop.export.checks import checked_images, checked_pixels
+from efficientnet_advprop.export.checks import checked_pixels
+from efficientnet_advprop.export.encoded_images import MAX_IMAGE_PIXELS, decoded_images
 from efficientnet_advprop.export.served import ServedNetwork
 
 TOP = 5
@@ -25,7 +26,7 @@ Every signature takes any number N of `images`:
 `logits` and `probabilities` float32 [N, K], `classes` int64 [N]; of the {TOP} most likely classes (fewer if there are
 fewer classes) `top_classes` int64, `top_scores` float32 and `top_labels` string, each [N, {TOP}]. The labels are those
 of `assets/labels.txt`. A request with invalid input (no images, NaN, images scaled to [0, 1], bytes that are not an
-image) fails, and the message names the element."""
+image, a file of more than {MAX_IMAGE_PIXELS:,} pixels) fails, and the message names the element."""
 
 
 class ServingModule(tf.Module):
@@ -73,10 +74,10 @@ class ServingModule(tf.Module):
 
         def decoded(images: tf.Tensor) -> tf.Tensor:
             size = description.input_image_size
-            return tf.map_fn(
+            return decoded_images(
+                images,
                 lambda image: preprocess_eval(image, size, description.eval_crop, description.resize),
-                checked_images(images),
-                fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
+                tf.TensorSpec([size, size, 3], tf.float32),
             )  # [N, size, size, 3]
 
         functions = {

@@ -10,7 +10,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from efficientnet_advprop.models.layers import ConvNorm, SqueezeExcite, chain_elements, drop_connect, scaled_filters
+from efficientnet_advprop.models.layers import (
+    ConvNorm,
+    SqueezeExcite,
+    build_inner,
+    chain_elements,
+    drop_connect,
+    scaled_filters,
+)
 from efficientnet_advprop.models.network import Block, Network, residual_blocks
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
@@ -93,9 +100,9 @@ class MBConvBlock(tf.keras.layers.Layer):
         """Create the variables of all layers."""
         expanded = tf.TensorShape([None, None, None, self.spec.input_filters * self.spec.expand_ratio])
         if self.expand is not None:
-            self.expand.build(input_shape)
+            build_inner(self.expand, input_shape)
         for layer in (self.depthwise, self.squeeze_excite, self.project):
-            layer.build(expanded)
+            build_inner(layer, expanded)
         super().build(input_shape)
 
     def call(

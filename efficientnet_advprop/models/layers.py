@@ -34,6 +34,17 @@ def kernel_initializer() -> tf.keras.initializers.Initializer:
     return tf.keras.initializers.VarianceScaling(scale=2.0, mode="fan_out", distribution="untruncated_normal")
 
 
+def build_inner(layer: tf.keras.layers.Layer, input_shape: tf.TensorShape) -> None:
+    """Create a layer's variables under the layer's name.
+
+    Keras enters this scope when it calls a layer, but not when a layer builds those inside it. Without it all kernels
+    of a block have the same name, and Keras' .h5 files need names that are unique in a layer. Checkpoints and
+    SavedModels store variables under their object paths, not under these names.
+    """
+    with tf.name_scope(layer.name):
+        layer.build(input_shape)
+
+
 class ConvNorm(tf.keras.layers.Layer):
     """A convolution without bias, a batch norm and an activation.
 
@@ -79,7 +90,7 @@ class ConvNorm(tf.keras.layers.Layer):
         shape = (self.kernel_size, self.kernel_size, channels, self.filters or 1)
         # No autocast: folding multiplies the kernel in float32 under every precision policy.
         self.kernel = self.add_weight("kernel", shape, initializer=kernel_initializer(), experimental_autocast=False)
-        self.norm.build(tf.TensorShape([None, None, None, self.output_filters]))
+        build_inner(self.norm, tf.TensorShape([None, None, None, self.output_filters]))
         super().build(input_shape)
 
     def call(
@@ -139,10 +150,11 @@ class SqueezeExcite(tf.keras.layers.Layer):
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create the two 1x1 convolutions."""
         channels = input_shape[-1]
-        self.reduce = tf.keras.layers.Conv2D(self.reduced_filters, 1, kernel_initializer=kernel_initializer())
-        self.expand = tf.keras.layers.Conv2D(channels, 1, kernel_initializer=kernel_initializer())
-        self.reduce.build(tf.TensorShape([None, 1, 1, channels]))
-        self.expand.build(tf.TensorShape([None, 1, 1, self.reduced_filters]))
+        convolution = tf.keras.layers.Conv2D
+        self.reduce = convolution(self.reduced_filters, 1, kernel_initializer=kernel_initializer(), name="reduce")
+        self.expand = convolution(channels, 1, kernel_initializer=kernel_initializer(), name="expand")
+        build_inner(self.reduce, tf.TensorShape([None, 1, 1, channels]))
+        build_inner(self.expand, tf.TensorShape([None, 1, 1, self.reduced_filters]))
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization
-from efficientnet_advprop.models.layers import ConvNorm, fold_seed, normalize
+from efficientnet_advprop.models.layers import ConvNorm, build_inner, fold_seed, normalize
 from efficientnet_advprop.models.rematerialization import recompute_block
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError
 
@@ -121,9 +121,9 @@ class Network(tf.keras.Model):
         """Create all variables. They depend on numbers of channels alone, not on an image size."""
         channels = 3
         for layer in (self.stem, *self.blocks, *self._heads()):
-            layer.build(tf.TensorShape([None, None, None, channels]))
+            build_inner(layer, tf.TensorShape([None, None, None, channels]))
             channels = layer.output_filters
-        self.classifier.build(tf.TensorShape([None, channels]))
+        build_inner(self.classifier, tf.TensorShape([None, channels]))
         # Not Model.build: it would trace a call only to create the variables.
         self.built = True
 

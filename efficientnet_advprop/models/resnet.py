@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from efficientnet_advprop.models.layers import ConvNorm, chain_elements, drop_connect, scaled_filters
+from efficientnet_advprop.models.layers import ConvNorm, build_inner, chain_elements, drop_connect, scaled_filters
 from efficientnet_advprop.models.network import Block, Network, residual_blocks
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
@@ -118,11 +118,11 @@ class Bottleneck(tf.keras.layers.Layer):
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create the variables of all layers."""
         reduced = tf.TensorShape([None, None, None, self.spec.filters])
-        self.reduce.build(input_shape)
-        self.filter.build(reduced)
-        self.expand.build(reduced)
+        build_inner(self.reduce, input_shape)
+        build_inner(self.filter, reduced)
+        build_inner(self.expand, reduced)
         if self.shortcut is not None:
-            self.shortcut.build(input_shape)
+            build_inner(self.shortcut, input_shape)
         super().build(input_shape)
 
     def call(
