@@ -75,7 +75,6 @@ def test_a_number_that_no_run_can_have_is_refused(flag, value, tmp_path, monkeyp
         (("--mode=study", "--schemes=vanilla", "--seeds=1000000000"), "study seeds 1000000000 is outside [1, 1000]"),
         (("--depth_coefficient=1e308",), "depth_coefficient 1e+308 is outside (0, 20]"),
         (("--input_image_size=2147483648",), "input_image_size 2147483648 is outside [8, 4096]"),
-        (("--train_epochs=1e6", "--train_batch_size=1"), "the number of steps 1437000000"),
         (("--model_dir=\udcff",), r"'--model_dir=\udcff' is not UTF-8: rename the file or folder"),
         (("--flagfile=/nonexistent/flags",), "/nonexistent/flags"),
         (("--deterministic",), "--deterministic would have no effect: it is for TFRecords, and digits has none"),
@@ -91,6 +90,12 @@ def test_what_cannot_be_run_or_has_no_effect_is_refused(arguments, message, tmp_
     monkeypatch.chdir(tmp_path)
     assert message in refused(*arguments, capsys=capsys)
     assert files_of(tmp_path) == {}
+
+
+def test_the_number_of_steps_of_a_run_has_a_bound():
+    imagenet = named_recipe("efficientnet-b0", "imagenet", "vanilla")
+    with pytest.raises(RecipeError, match=r"^the number of steps \d{10} is outside \[1, 2147483647\]"):
+        override(imagenet, {"train_epochs": 1e6, "train_batch_size": 256}).validate()
 
 
 def test_a_path_that_is_not_utf8_is_refused_by_a_real_process(tmp_path):
