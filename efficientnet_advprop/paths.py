@@ -30,11 +30,10 @@ def names_in(folder: str) -> list[str]:
     Raises:
         RecipeError: when it cannot be listed.
     """
-    if not tf.io.gfile.isdir(folder):
-        return []
+    # TensorFlow takes no local names that are not UTF-8. Remote file systems end those of folders with a slash.
+    is_folder, listed = (tf.io.gfile.isdir, tf.io.gfile.listdir) if is_remote(folder) else (os.path.isdir, os.listdir)
     try:
-        # TensorFlow cannot list local names that are not UTF-8. Remote file systems end those of folders with a slash.
-        names = tf.io.gfile.listdir(folder) if is_remote(folder) else os.listdir(folder)
+        names = listed(folder) if is_folder(folder) else []
     except (tf.errors.OpError, OSError) as error:
         raise RecipeError(f"{folder} cannot be listed: {first_line(error)}") from error
     return sorted(name.rstrip("/") for name in names)
@@ -61,7 +60,7 @@ def paths_like(pattern: str) -> list[str]:
 def _parts_like(folder: str, part: str) -> list[str]:
     path = os.path.join(folder, part)
     # The first part of a remote path, a bucket, cannot be listed.
-    if folder.endswith("://") or tf.io.gfile.exists(os.fsencode(path)):
+    if folder.endswith("://") or (tf.io.gfile if is_remote(path) else os.path).exists(path):
         return [path]
     if not _PATTERN.search(part):
         return []

@@ -24,6 +24,8 @@ from efficientnet_advprop.recipes import (
     RecipeError,
     StudySpec,
     from_values,
+    named_recipe,
+    override,
     plan,
 )
 from efficientnet_advprop.reporting.metrics_log import recorded_results
