@@ -6,7 +6,12 @@ trains on the handwritten digits that come with scikit-learn. `--data_dir` names
 class folders instead.
 """
 
-from efficientnet_advprop.training.interruption import Interrupted, end_process_on_signals, interruptible
+from efficientnet_advprop.training.interruption import (
+    Interrupted,
+    end_process_on_signals,
+    ignore_signals,
+    interruptible,
+)
 
 if __name__ == "__main__":
     end_process_on_signals()  # from now on: the imports take seconds
@@ -214,6 +219,7 @@ def run() -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(ended.code)
+        ignore_signals()  # all is done but Python's exit, during which a signal would end the process without a word
         raise
 
 

@@ -135,6 +135,12 @@ def handle_again() -> None:
             signal.signal(number, _handler)
 
 
+def ignore_signals() -> None:
+    """For the end of a process: signals change nothing any more."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class _Handler:
     """The handler of all signals.
 
