@@ -20,3 +20,8 @@ def write_atomic(path: str, content: str | bytes) -> None:
     finally:
         if tf.io.gfile.exists(temporary):
             tf.io.gfile.remove(temporary)
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is on remote storage, where each access is a request."""
+    return "://" in path

@@ -40,8 +40,6 @@ def read_or_mark(
     zeros = {name: tf.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in loaded.items()}
 
     def attempt(location: tf.Tensor, *record: Any) -> tf.data.Dataset:
-        location = tf.strings.unicode_transcode(location, "UTF-8", "UTF-8")  # names of files may be other bytes
-
         def read(*record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
             tensors, label = load(*record)
             outside = f" outside [0, {num_label_classes}), from 0"
@@ -55,6 +53,8 @@ def read_or_mark(
         placeholder = tf.data.Dataset.from_tensors((zeros, tf.constant(0), problem))
         return tf.data.Dataset.from_tensors(record).map(read).ignore_errors().concatenate(placeholder).take(1)
 
+    # A location may be the name of a file, whose bytes need not be UTF-8.
+    records = records.map(lambda where, *record: (tf.strings.unicode_transcode(where, "UTF-8", "UTF-8"), *record))
     return records.interleave(attempt, cycle_length=_AT_A_TIME, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.data.listing import FILE, FOLDER, as_tensor, entries, is_remote, joined, kinds_in_words
+from efficientnet_advprop.data.listing import FILE, FOLDER, as_tensor, entries, joined, kinds_in_words
+from efficientnet_advprop.files import is_remote
 from efficientnet_advprop.recipes import RecipeError
 
 # What TensorFlow decodes in every version; 2.21 decodes WebP too, 2.15 does not.

@@ -11,15 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from efficientnet_advprop.files import is_remote
+
 FILE, FOLDER, OTHER = "file", "folder", "other"
 
 _KINDS_NAMED = 6
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a message and a class name are one line
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is on remote storage, where each access is a request."""
-    return "://" in path
 
 
 def entries(folder: str) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import tensorflow as tf
 
 from efficientnet_advprop.data.bad_images import reason_without_ops
-from efficientnet_advprop.data.listing import is_file, is_remote
+from efficientnet_advprop.data.listing import is_file
+from efficientnet_advprop.files import is_remote
 from efficientnet_advprop.recipes import RecipeError
 
 _FILES_AT_A_TIME = 16  # enough to hide the latency of a disk
