@@ -39,13 +39,10 @@ def read_or_mark(
     """
     zeros = {name: tf.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in loaded.items()}
 
-    def named(location: tf.Tensor) -> tf.Tensor:
-        return tf.strings.unicode_transcode(location, "UTF-8", "UTF-8")  # names of files may be other bytes
-
     def read(location: tf.Tensor, *record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         tensors, label = load(*record)
         outside = f" outside [0, {num_label_classes}), from 0"
-        wrong_label = [named(location), ": label ", tf.strings.as_string(label), outside]
+        wrong_label = [location, ": label ", tf.strings.as_string(label), outside]
         in_range = tf.logical_and(label >= 0, label < num_label_classes)
         problem = tf.where(in_range, "", tf.strings.join(wrong_label))
         tensors = {name: tf.ensure_shape(tensor, loaded[name].shape) for name, tensor in tensors.items()}
@@ -53,8 +50,10 @@ def read_or_mark(
 
     def placeholder(location: tf.Tensor, *record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         del record
-        return zeros, tf.constant(0), tf.strings.join([named(location), ": cannot be read or decoded"])
+        return zeros, tf.constant(0), tf.strings.join([location, ": cannot be read or decoded"])
 
+    # A location may be the name of a file, whose bytes need not be UTF-8.
+    records = records.map(lambda where, *record: (tf.strings.unicode_transcode(where, "UTF-8", "UTF-8"), *record))
     return attempted(records, read, placeholder)
 
 
