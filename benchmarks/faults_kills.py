@@ -30,7 +30,7 @@ import tensorflow as tf
 from absl import app, flags as absl_flags
 
 _KILLS = absl_flags.DEFINE_integer("kills", 100, "Number of processes to kill.")
-_SEED = absl_flags.DEFINE_integer("seed", 0, "Of the points at which they are killed.")
+_SEED = absl_flags.DEFINE_integer("campaign_seed", 0, "Of the points at which they are killed.")
 _CHAINS = absl_flags.DEFINE_list("chains", [], "Chains to run; all if absent.")
 
 _ROOT = Path(__file__).parents[1]

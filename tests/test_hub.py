@@ -172,4 +172,4 @@ def test_other_outputs_or_variables_fail_the_export(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "HubModule", Leaky)
     with pytest.raises(ExportError, match="the classification module holds"):
         export_network(served(trained), "hub", str(tmp_path))
-    assert list((tmp_path / "hub").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []

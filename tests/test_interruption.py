@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
@@ -21,6 +22,16 @@ from tests.test_training import run_training
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ENDED = "stopped by {}; the same command resumes from the last checkpoint or result, if there is one\n"
+
+
+@pytest.fixture(autouse=True)
+def signals_act() -> Iterator[None]:
+    """In the background or under nohup the tests, and the processes that they start, would ignore some."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def send(number: int) -> None:

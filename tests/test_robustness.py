@@ -148,8 +148,12 @@ def test_a_damaged_file_is_one_line(text, tmp_path):
         ("runs.run.parts.clean.scores", [], r"run.parts.clean.scores is \[\], not an object"),
         ("runs.run.parts.clean.scores.main", 0.5, "run.parts.clean.scores.main is 0.5, not an object"),
         ("runs.run.parts.clean.scores.main.top1", "x", "run.parts.clean.scores.main.top1 is 'x', not of type float"),
-        ("runs.run.parts.clean.scores.main.top1", math.nan, "run.parts.clean.scores.main.top1 is nan, not a fraction"),
-        ("runs.run.parts.clean.scores.main.top5", 99.0, "run.parts.clean.scores.main.top5 is 99.0, not a fraction"),
+        (
+            "runs.run.parts.clean.scores.main.top1",
+            math.nan,
+            "run.parts.clean.scores.main.top1 nan is not a finite number",
+        ),
+        ("runs.run.parts.clean.scores.main.top5", 99.0, r"run.parts.clean.scores.main.top5 99 is outside \[0, 1\]"),
         ("runs.run.parts.clean.confusions", {"main": [["a", "b"]]}, "confusions.main is .*, not of type tuple"),
         *(
             (f"runs.run.parts.{key}", dataclasses.asdict(part(0.5)), f"unknown {message}")

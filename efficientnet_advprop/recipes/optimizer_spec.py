@@ -35,7 +35,7 @@ class OptimizerSpec(Bounded):
     """
 
     optimizer: str = "rmsprop"
-    base_learning_rate: Annotated[float, Bounds("[1e-12, 1e6]")] = 0.016
+    base_learning_rate: Annotated[float, Bounds("(0, 1e6]")] = 0.016
     lr_schedule: str = "exponential"
     lr_decay_epochs: Annotated[float, Bounds("[1e-6, 1e6]")] = 2.4  # an epoch has some 1e6 steps at most
     lr_step_epochs: Annotated[tuple[float, ...], EPOCHS] = ()
