@@ -151,7 +151,7 @@ def test_a_damaged_file_is_one_line(text, tmp_path):
         (
             "runs.run.parts.clean.scores.main.top1",
             math.nan,
-            "run.parts.clean.scores.main.top1 nan is not a finite number",
+            "main.top1 nan is not a finite number",
         ),
         ("runs.run.parts.clean.scores.main.top5", 99.0, r"run.parts.clean.scores.main.top5 99 is outside \[0, 1\]"),
         ("runs.run.parts.clean.confusions", {"main": [["a", "b"]]}, "confusions.main is .*, not of type tuple"),
