@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from efficientnet_advprop.files import remove_leftovers
+from efficientnet_advprop.files import remove_leftovers, without_space
 from efficientnet_advprop.paths import is_remote
 from efficientnet_advprop.recipes import RecipeError, first_line
 
@@ -50,6 +50,8 @@ def hold(what: str, folder: str, inside: tuple[str, ...] = (), wait: bool = Fals
             stack.callback(_remove_empty, made)
             stack.enter_context((_mark if is_remote(folder) else _lock)(what, folder, wait))
         except (tf.errors.OpError, OSError) as error:
+            if without_space(error):
+                raise
             raise RecipeError(f"{what} {folder} cannot be written: {first_line(error)}") from error
         _held.add(name)
         stack.callback(_held.discard, name)
