@@ -241,6 +241,9 @@ def _without_times(path: Path) -> bytes:
         return json.dumps([_without_seconds(json.loads(line)) for line in path.read_text().splitlines()]).encode()
     if path.name == "checkpoint":
         return re.sub(r"\w*timestamps?: \S+", "", path.read_text()).encode()
+    if path.suffix == ".md":
+        seconds = r"^\|.*seconds a run.*\n(\|.*\n)*|[\d,]+ seconds"  # a table of a study, a line of an evaluation
+        return re.sub(seconds, "", path.read_text(), flags=re.MULTILINE).encode()
     return path.read_bytes()
 
 
