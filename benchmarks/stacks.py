@@ -1,6 +1,6 @@
 """Time of a training step on the two stacks, as CPU seconds and their ratios.
 
-    python -m benchmarks.stacks --pythons=.venv/bin/python,.venv-tf221/bin/python --markdown=docs/stacks.md
+    python -m benchmarks.stacks --markdown=docs/stacks.md
 
 Each interpreter keeps B0 in a process of its own. The processes take turns (A B A B), one step each, so that a change
 in the machine's load affects both. CPU seconds count the work of all threads.
@@ -19,7 +19,11 @@ from benchmarks import timing, training_steps
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import AttackSpec, Recipe
 
-PYTHONS = absl_flags.DEFINE_list("pythons", None, "The interpreters of the two stacks, the first one the reference.")
+PYTHONS = absl_flags.DEFINE_list(
+    "pythons",
+    [".venv/bin/python", ".venv-tf221/bin/python"],
+    "The interpreters of the two stacks, the first one the reference.",
+)
 ANSWER = absl_flags.DEFINE_bool("answer", False, "Run each step named on standard input and print its CPU seconds.")
 
 
@@ -92,8 +96,7 @@ def main(argv: list[str]) -> None:
             training_steps.table(rows, ("CPU seconds of a step", *times, "ratio")),
         )
     )
-    module = f"benchmarks.stacks --pythons={','.join(PYTHONS.value)}"
-    training_steps.publish("Time of a training step on both stacks", module, text)
+    training_steps.publish("Time of a training step on both stacks", "benchmarks.stacks", text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The checkpoints in a run's folder, by the names of their files: which are whole, and which is the newest.
 
-In place of `tf.train.CheckpointManager` and `tf.train.latest_checkpoint`, which search by patterns: see `files`. A
+In place of `tf.train.CheckpointManager` and `tf.train.latest_checkpoint`, which search by patterns: see `paths`. A
 checkpoint is the files `step-N.index` and `step-N.data-00000-of-00001` and so on. TensorFlow writes the index last. The
 file `checkpoint` names the newest one, in TensorFlow's format, so that its tools find it too.
 """

@@ -18,6 +18,8 @@ _UNFINISHED = re.compile(
 )
 
 _FULL = re.compile(r"(?:.*}} )?(.*); (?:No space left on device|Disk quota exceeded)")  # TensorFlow's words
+# Behind one may be a file, to which its opener writes too.
+_DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 _Content = TypeVar("_Content")
 
 
@@ -56,10 +58,10 @@ def remove_leftovers(folder: str) -> None:
 
 
 def takes_a_stream(path: str) -> bool:
-    """Whether a local path is neither a file nor a folder: a device, FIFO or socket, or a name such as /dev/stdout."""
+    """Whether a local path is neither a file nor a folder: a device, FIFO or socket, or an open file's descriptor."""
     if is_remote(path) or not os.path.exists(path) or os.path.isdir(path):
         return False
-    return not os.path.isfile(path) or os.path.abspath(path).startswith("/dev/")
+    return not os.path.isfile(path) or _DESCRIPTOR.fullmatch(os.path.abspath(path)) is not None
 
 
 def behind_links(path: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 from absl import flags as absl_flags
 
@@ -15,14 +16,19 @@ def given_flags(values: absl_flags.FlagValues) -> list[Flag]:
 
 
 def remote_paths(values: absl_flags.FlagValues) -> list[tuple[str, str]]:
-    """(name of the flag, path) of the given paths that are not local; an address of a TPU is none."""
-    found = []
-    for flag in given_flags(values):
-        given = values[flag.name].value
-        texts = [given] if isinstance(given, str) else given if isinstance(given, list) else []
-        paths = (text.rpartition("=")[2] for text in texts)  # NAME=FOLDER of --benchmark_dir
-        found += [(flag.name, path) for path in paths if re.match(r"[a-z][a-z0-9]*://", path) and flag.name != "tpu"]
-    return found
+    """(name of the flag, path) of the given paths that are not local."""
+    paths_of = {
+        Path: lambda path: [path],
+        list[Path]: list,
+        dict[str, Path]: lambda arguments: [argument.partition("=")[2] for argument in arguments],
+    }
+    paths = [
+        (flag.name, path)
+        for flag in given_flags(values)
+        if flag.kind in paths_of
+        for path in paths_of[flag.kind](values[flag.name].value)
+    ]
+    return [(name, path) for name, path in paths if re.match(r"[a-z][a-z0-9]*://", path)]
 
 
 def command_of(values: absl_flags.FlagValues) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 import threading
 
 import pytest
@@ -68,6 +69,16 @@ def test_standard_output_is_not_replaced_where_it_is_a_file(tmp_path, monkeypatc
         write_atomic(f"/dev/fd/{opened.fileno()}", "written")
         opened.write("")
     assert file.read_text() == "printed, written"
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="/dev/shm cannot be written")
+def test_a_file_in_shared_memory_is_replaced():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        for text in ("first", "second"):
+            write_atomic(f"{folder}/recipe.json", text)
+            with open(f"{folder}/recipe.json") as file:
+                assert file.read() == text
+        assert os.listdir(folder) == ["recipe.json"]
 
 
 def test_storage_that_cannot_be_reached_is_refused(monkeypatch):

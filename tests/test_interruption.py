@@ -186,9 +186,11 @@ def test_printing_without_a_reader_is_no_error(monkeypatch):
     keep_printing()
     for _ in range(3):
         print("dropped", flush=True)
-        print("dropped", file=sys.stderr)
-    sys.stdout.close()
-    sys.stderr.close()
+        print("dropped", file=sys.stderr, flush=True)
+    # Both descriptors lead nowhere now, so that TensorFlow's own output has no lost reader either.
+    for stream in (sys.stdout, sys.stderr):
+        assert os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
+        stream.close()
 
 
 def test_printing_to_a_full_disk_is_a_warning(monkeypatch, capsys):
