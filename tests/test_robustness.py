@@ -105,7 +105,7 @@ def test_results_come_back_as_they_were(tmp_path):
     assert (first.evaluated, first.parts) == (EVALUATED, {})
     confusions = {"main": [("cat", "dog", 3)]}
     finished = part(branches(0.8, 0.7), bad_images=2, confusions=confusions, attack="PGD-3")
-    for key, one in (("imagenet_c/fog/3", finished), ("pgd/linf/4", part(0.1))):
+    for key, one in (("imagenet_c/fog/3", finished), ("pgd/linf/4", part(0.1, success="any"))):
         first.parts[key] = one
         file.write({file.ONLY: first})
     again = ResultsFile(str(tmp_path)).start(EVALUATED)
@@ -154,6 +154,9 @@ def test_a_damaged_file_is_one_line(text, tmp_path):
             "main.top1 nan is not a finite number",
         ),
         ("runs.run.parts.clean.scores.main.top5", 99.0, r"run.parts.clean.scores.main.top5 99 is outside \[0, 1\]"),
+        ("runs.run.parts.clean.scores.main", {"loss": 1.0}, "run.parts.clean.scores.main.top1 is missing"),
+        ("runs.run.parts.clean.settings", {"resize": 3}, "run.parts.clean.settings.resize is 3, not of type str"),
+        ("runs.run.parts.pgd/linf/4", dataclasses.asdict(part(0.5)), "pgd/linf/4.settings.success is missing"),
         ("runs.run.parts.clean.confusions", {"main": [["a", "b"]]}, "confusions.main is .*, not of type tuple"),
         *(
             (f"runs.run.parts.{key}", dataclasses.asdict(part(0.5)), f"unknown {message}")

@@ -13,11 +13,13 @@ from efficientnet_advprop.evaluation.old_results import ONLY_RUN, VERSION, upgra
 from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES, require_known
 from efficientnet_advprop.files import read_or_refuse, write_atomic
 from efficientnet_advprop.recipes import (
+    ATTACKED,
     COUNT,
     FRACTION,
     SECONDS,
     Bounded,
     Bounds,
+    JsonObject,
     Recipe,
     RecipeError,
     benchmark_of,
@@ -29,6 +31,8 @@ from efficientnet_advprop.recipes import (
 )
 
 RESULTS_FILE = "results.json"
+_SCORES = JsonObject({"top1": Annotated[float, FRACTION]}, {"top": Annotated[float, FRACTION], "": float})
+_SETTINGS = JsonObject({}, {"input_image_size": int, "resize": str, "": str | int | float | bool | None})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,8 +251,9 @@ def _run(name: str, values: Any) -> RunResults:
     run = from_values(RunResults, values, name)
     for key, part in run.parts.items():
         require_known(key)
+        where = f"{name}.parts.{key}"
+        needed = {"success": str} if benchmark_of(key).kind == ATTACKED else {}
+        from_values(_SETTINGS._replace(required=needed), part.settings, f"{where}.settings")
         for of, scores in part.scores.items():
-            for metric, value in scores.items():
-                if metric.startswith("top"):
-                    FRACTION.require(f"{name}.parts.{key}.scores.{of}.{metric}", value)
+            from_values(_SCORES, scores, f"{where}.scores.{of}")
     return run
