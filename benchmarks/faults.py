@@ -1,11 +1,13 @@
-"""Campaigns of faults through the real entry point: mutated flags, mutated files. Not one may end in a traceback.
+"""Campaigns of faults through the real entry point: mutated flags, mutated files, kills.
 
     python -m benchmarks.faults --kind=flags --trials=1000 --random_seed=0
     python -m benchmarks.faults --kind=files --trials=50 --fresh
+    python -m benchmarks.faults --kind=kills --trials=100
 
-The trials are a function of the kind and the seed, trial by trial, so that `--first` continues a campaign. They
-run in one process, or each in a new one (`--fresh`), on networks of two blocks. A refusal has to be one line and exit
-code 2, and leave every file as it was. Another kind of fault is another entry of `KINDS`.
+Not one mutation may end in a traceback. A refusal has to be one line and exit code 2, and leave every file as it was.
+The mutations are a function of the kind and the seed, trial by trial, so that `--first` continues a campaign. They
+run in one process, or each in a new one (`--fresh`), on networks of two blocks. Kills are described in `kills.py`.
+Another kind of fault is another entry of `KINDS`.
 """
 
 import argparse
@@ -23,11 +25,13 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import efficientnet_advprop  # noqa: F401  (before TensorFlow, as in main.py)
 
 # isort: split
 import flags
+from benchmarks.kills import ends_after_kills
 from benchmarks.mutations import mutated_bytes, mutated_json, values_of
 from tests.command_line import run_main, start_main
 from tests.two_blocks import two_block_networks
@@ -64,8 +68,18 @@ class Trial:
 
 # (seed, folder of `make_work`, numbers of the trials) -> trials
 Trials = Callable[[int, Path, range], Iterator[Trial]]
-# (arguments of this program, folder of `make_work`) -> outcome and report of every trial
-Campaign = Callable[[argparse.Namespace, Path], Iterator[tuple[str, str]]]
+
+
+class Outcome(NamedTuple):
+    """What a trial, or a kill, came to; whether it may; and a report of it."""
+
+    name: str
+    allowed: bool
+    report: str
+
+
+# (arguments of this program, an empty folder) -> outcomes
+Campaign = Callable[[argparse.Namespace, Path], Iterator[Outcome]]
 
 
 def of_flags(given: dict[str, str]) -> tuple[str, ...]:
@@ -170,14 +184,28 @@ def file_trials(seed: int, work: Path, numbers: range) -> Iterator[Trial]:
 def of_mutations(trials: Trials) -> Campaign:
     """The campaign that runs these trials one after the other."""
 
-    def campaign(asked: argparse.Namespace, work: Path) -> Iterator[tuple[str, str]]:
+    def campaign(asked: argparse.Namespace, folder: Path) -> Iterator[Outcome]:
+        work = folder / "base"
+        work.mkdir()
+        make_work(work)
+        if trials is file_trials:
+            require_readers_to_run(work)
         run = run_fresh if asked.fresh else run_here
         for trial in trials(asked.random_seed, work, range(asked.first, asked.first + asked.trials)):
-            outcome, line = run(trial)
+            name, line = run(trial)
             command = " ".join(argument[:60] for argument in trial.arguments)
-            yield outcome, f"{trial.fault}\n  {command!a}\n  {line!a}"
+            yield Outcome(name, name in (REFUSED, RAN, FAILED), f"{trial.fault}\n  {command!a}\n  {line!a}")
 
     return campaign
+
+
+def kills(asked: argparse.Namespace, folder: Path) -> Iterator[Outcome]:
+    """The campaign of kills: an outcome for each kill and each end."""
+    for end in ends_after_kills(asked.trials, asked.random_seed, folder):
+        for point in end.killed_after:
+            yield Outcome(f"killed after a change of {point}", True, end.chain)
+        equal = end.difference is None
+        yield Outcome(f"{end.chain}: {'equal' if equal else 'another'} end", equal, str(end.difference))
 
 
 @contextlib.contextmanager
@@ -238,35 +266,33 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(bytes(path) + path.read_bytes() for path in files)).hexdigest()
 
 
-KINDS: dict[str, Campaign] = {"flags": of_mutations(flag_trials), "files": of_mutations(file_trials)}
+KINDS: dict[str, Campaign] = {"flags": of_mutations(flag_trials), "files": of_mutations(file_trials), "kills": kills}
 
 
 def main() -> None:
     """Run a campaign and print its counts; exits with code 1 if any trial ended as none may."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kind", choices=KINDS, required=True)
-    parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first trial")
+    parser.add_argument("--trials", type=int, default=1000, help="number of mutations, or of kills")
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutation")
     parser.add_argument("--random_seed", type=int, default=0)
-    parser.add_argument("--fresh", action="store_true", help="each trial in a new process")
-    parser.add_argument("--verbose", action="store_true", help="print every trial")
+    parser.add_argument("--fresh", action="store_true", help="each mutation in a new process")
+    parser.add_argument("--verbose", action="store_true", help="print every outcome")
     asked = parser.parse_args()
+    if asked.kind == "kills" and (asked.first or asked.fresh):
+        parser.error("--first and --fresh are for mutations, not for --kind=kills")
     counts: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory() as parent:
-        work = Path(parent) / "base"
-        work.mkdir()
-        make_work(work)
-        if asked.kind == "files":
-            require_readers_to_run(work)
-        for outcome, report in KINDS[asked.kind](asked, work):
-            counts[outcome] += 1
-            if asked.verbose or outcome not in (REFUSED, RAN, FAILED):
-                print(f"{outcome}: {report}", flush=True)
-    print(f"{asked.trials} mutated {asked.kind}, from number {asked.first} of seed {asked.random_seed}:")
-    for outcome in dict.fromkeys((REFUSED, RAN, FAILED, "traceback", *counts)):
-        print(f"  {outcome}: {counts[outcome]}")
-    broken = counts.keys() - {REFUSED, RAN, FAILED}
-    sys.exit(bool(broken))
+    broken = False
+    with tempfile.TemporaryDirectory() as folder:
+        for outcome in KINDS[asked.kind](asked, Path(folder)):
+            counts[outcome.name] += 1
+            broken |= not outcome.allowed
+            if asked.verbose or not outcome.allowed:
+                print(f"{outcome.name}: {outcome.report}", flush=True)
+    print(f"{asked.trials} {asked.kind}, from number {asked.first} of seed {asked.random_seed}:")
+    for name, count in sorted(counts.items()):
+        print(f"  {name}: {count}")
+    sys.exit(broken)
 
 
 if __name__ == "__main__":

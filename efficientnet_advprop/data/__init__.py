@@ -4,7 +4,6 @@ A source yields records and reads them; `pipeline` turns the records of any sour
 """
 
 from efficientnet_advprop.data.bad_images import (
-    attempted as attempted,
     bad_image_in as bad_image_in,
     reason_without_ops as reason_without_ops,
 )

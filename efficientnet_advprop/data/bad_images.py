@@ -39,36 +39,23 @@ def read_or_mark(
     """
     zeros = {name: tf.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in loaded.items()}
 
-    def read(location: tf.Tensor, *record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        tensors, label = load(*record)
-        outside = f" outside [0, {num_label_classes}), from 0"
-        wrong_label = [location, ": label ", tf.strings.as_string(label), outside]
-        in_range = tf.logical_and(label >= 0, label < num_label_classes)
-        problem = tf.where(in_range, "", tf.strings.join(wrong_label))
-        tensors = {name: tf.ensure_shape(tensor, loaded[name].shape) for name, tensor in tensors.items()}
-        return tensors, tf.cast(tf.where(in_range, label, 0), tf.int32), problem  # cast in range: it would wrap
+    def attempt(location: tf.Tensor, *record: Any) -> tf.data.Dataset:
+        def read(*record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+            tensors, label = load(*record)
+            outside = f" outside [0, {num_label_classes}), from 0"
+            wrong_label = [location, ": label ", tf.strings.as_string(label), outside]
+            in_range = tf.logical_and(label >= 0, label < num_label_classes)
+            problem = tf.where(in_range, "", tf.strings.join(wrong_label))
+            tensors = {name: tf.ensure_shape(tensor, loaded[name].shape) for name, tensor in tensors.items()}
+            return tensors, tf.cast(tf.where(in_range, label, 0), tf.int32), problem  # cast in range: it would wrap
 
-    def placeholder(location: tf.Tensor, *record: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        del record
-        return zeros, tf.constant(0), tf.strings.join([location, ": cannot be read or decoded"])
+        problem = tf.strings.join([location, ": cannot be read or decoded"])
+        placeholder = tf.data.Dataset.from_tensors((zeros, tf.constant(0), problem))
+        return tf.data.Dataset.from_tensors(record).map(read).ignore_errors().concatenate(placeholder).take(1)
 
     # A location may be the name of a file, whose bytes need not be UTF-8.
     records = records.map(lambda where, *record: (tf.strings.unicode_transcode(where, "UTF-8", "UTF-8"), *record))
-    return attempted(records, read, placeholder)
-
-
-def attempted(
-    elements: tf.data.Dataset, function: Callable[..., Any], otherwise: Callable[..., Any]
-) -> tf.data.Dataset:
-    """`function` of every element, in order, or `otherwise` of an element where it fails; several at the same time."""
-
-    def attempt(*element: Any) -> tf.data.Dataset:
-        placeholder = tf.data.Dataset.from_tensors(otherwise(*element))
-        return tf.data.Dataset.from_tensors(element).map(function).ignore_errors().concatenate(placeholder).take(1)
-
-    return elements.interleave(
-        attempt, cycle_length=_AT_A_TIME, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
+    return records.interleave(attempt, cycle_length=_AT_A_TIME, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def stop_at(problem: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from efficientnet_advprop.data import attempted
 from efficientnet_advprop.export.checks import first, of_shape, require
 
 # 8192 x 8192: more than a camera's sensor has (61 million), and 0.2 GB when decoded. A file of 100 kB can decode to
@@ -13,7 +12,6 @@ MAX_IMAGE_PIXELS = 2**26
 
 _JPEG, _PNG, _GIF, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
 _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND"
-_UNREADABLE = -1
 _EXTENSION, _FRAME = ord("!"), ord(",")
 _MOST_GIF_BLOCKS = 2**16  # 16 MB of full ones, a second of counting
 
@@ -32,30 +30,28 @@ def decoded_images(images: tf.Tensor, decode: Callable[[tf.Tensor], tf.Tensor], 
         [N, *spec.shape].
     """
     images = _of_known_format(images)
-    blank = tf.zeros(spec.shape, spec.dtype)
+    number, blank = tf.size(images, tf.int64), tf.zeros(spec.shape, spec.dtype)
 
-    def measured(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def measured(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         pixels = encoded_pixels(image)
-        return pixels, tf.cond(pixels > MAX_IMAGE_PIXELS, lambda: blank, lambda: decode(image))
+        return index, pixels, tf.cond(pixels > MAX_IMAGE_PIXELS, lambda: blank, lambda: decode(image))
 
-    # A decoder's error names no element, and a graph cannot catch it; tf.data can.
-    answers = attempted(
-        tf.data.Dataset.from_tensor_slices(images),
-        measured,
-        lambda image: (tf.constant(_UNREADABLE, tf.int64), blank),
-    )
-    pixels, decoded = answers.batch(tf.size(images, tf.int64)).get_single_element()
-    too_large = pixels > MAX_IMAGE_PIXELS
-    most = f"{MAX_IMAGE_PIXELS} pixels (all frames of a GIF together, or {_MOST_GIF_BLOCKS} blocks), the most served"
+    # A decoder's error names no element, and a graph cannot catch it. tf.data can leave the element out, which shows in
+    # the indices. One element more is at the end, because a batch of none is an error.
+    answers = tf.data.Dataset.from_tensor_slices((tf.range(number), images)).map(measured).ignore_errors()
+    answers = answers.concatenate(tf.data.Dataset.from_tensors((number, tf.constant(0, tf.int64), blank)))
+    indices, pixels, decoded = answers.batch(number + 1).get_single_element()
+    unreadable = indices != tf.range(tf.size(indices, tf.int64))
     decoded = require(
-        tf.logical_not(tf.reduce_any(too_large)),
-        tf.strings.format("element {} of images has more than " + most, first(too_large)),
-        decoded,
-    )
-    unreadable = pixels == _UNREADABLE
-    return require(
         tf.logical_not(tf.reduce_any(unreadable)),
         tf.strings.format("element {} of images is damaged: it cannot be decoded", first(unreadable)),
+        decoded[:-1],
+    )
+    too_large = pixels > MAX_IMAGE_PIXELS
+    most = f"{MAX_IMAGE_PIXELS} pixels (all frames of a GIF together, or {_MOST_GIF_BLOCKS} blocks), the most served"
+    return require(
+        tf.logical_not(tf.reduce_any(too_large)),
+        tf.strings.format("element {} of images has more than " + most, first(too_large)),
         decoded,
     )
 

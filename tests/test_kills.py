@@ -5,7 +5,7 @@ import json
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.faults_kills import contents, difference
+from benchmarks.kills import contents, difference
 
 
 def write_run(folder, weight=0.1, seconds=1.0, loss=0.5):

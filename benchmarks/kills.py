@@ -1,17 +1,15 @@
 """Kills of real processes: SIGKILL at random points, the same command again, and at the end the same files.
 
-    python -m benchmarks.faults_kills --kills=100
-
 Each chain (training, exports, benchmarks, a study) runs once without interruption. Then it is run again, with
 processes killed at a random change of its folder or soon after, until as many kills have been made as were asked for.
 At the end of a chain its folder must hold the same files as the uninterrupted run's: equal weights bit by bit,
 metrics, results, summary (but for times) and exported variables, and nothing left over. Networks have two blocks.
 """
 
-import collections
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -19,19 +17,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import tabulate
 import tensorflow as tf
-from absl import app, flags as absl_flags
-
-_KILLS = absl_flags.DEFINE_integer("kills", 100, "Number of processes to kill.")
-_SEED = absl_flags.DEFINE_integer("campaign_seed", 0, "Of the points at which they are killed.")
-_CHAINS = absl_flags.DEFINE_list("chains", [], "Chains to run; all if absent.")
 
 _ROOT = Path(__file__).parents[1]
 _MOST_KILLS = 3  # of one command in a chain
@@ -81,51 +72,41 @@ CHAINS = {
 }
 
 
-@dataclasses.dataclass
-class Outcome:
-    """What became of a chain's kills.
+@dataclasses.dataclass(frozen=True)
+class End:
+    """How a chain whose processes were killed ended.
 
     Attributes:
-        kills: number of processes killed.
-        points: kills by what was written last before.
-        ends: number of ends equal to the uninterrupted one.
-        failures: one line for each end that was not.
+        chain: its name in `CHAINS`.
+        killed_after: what was written last before each kill.
+        difference: from the uninterrupted end, on one line; None if there is none.
     """
 
-    kills: int = 0
-    points: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    ends: int = 0
-    failures: list[str] = dataclasses.field(default_factory=list)
+    chain: str
+    killed_after: tuple[str, ...]
+    difference: str | None
 
 
-def kill_campaign(kills: int, seed: int, names: list[str], work: Path) -> dict[str, Outcome]:
-    """Kill processes of these chains in turn; prints as it goes.
+def ends_after_kills(kills: int, seed: int, work: Path) -> Iterator[End]:
+    """Kill processes of every chain in turn, until the number of kills is reached.
 
     Args:
         kills: number of processes to kill.
         seed: of the points.
-        names: of `CHAINS`.
         work: an empty folder.
     """
     rng, folder, trained = random.Random(seed), work / "run", work / "trained"
-    if any(CHAINS[name].needs_run for name in names):
-        _whole(CHAINS["training"], trained, folder)
-        folder.rename(trained)
-    wholes = {}
-    for name in names:
-        wholes[name] = (_whole(CHAINS[name], trained, folder), contents(folder))
-        print(f"{name}: {sum(wholes[name][0])} changes of files in an uninterrupted run", flush=True)
-    outcomes = {name: Outcome() for name in names}
-    while sum(outcome.kills for outcome in outcomes.values()) < kills:
-        for name, (changes, expected) in wholes.items():
-            outcome, before = outcomes[name], outcomes[name].kills
-            failure = _killed(CHAINS[name], trained, folder, changes, rng, outcome) or difference(
-                expected, contents(folder)
-            )
-            outcome.ends += not failure
-            outcome.failures += [failure] if failure else []
-            print(f"{name}, {outcome.kills - before} kills: {failure or 'equal'}", flush=True)
-    return outcomes
+    _whole(CHAINS["training"], trained, folder)
+    folder.rename(trained)
+    wholes = {name: (_whole(chain, trained, folder), contents(folder)) for name, chain in CHAINS.items()}
+    made = 0
+    for name in itertools.cycle(CHAINS):
+        changes, expected = wholes[name]
+        killed_after, failure = _killed(CHAINS[name], trained, folder, changes, rng)
+        made += len(killed_after)
+        yield End(name, tuple(killed_after), failure or difference(expected, contents(folder)))
+        if made >= kills:
+            return
 
 
 def _whole(chain: Chain, trained: Path, folder: Path) -> list[int]:
@@ -141,10 +122,15 @@ def _whole(chain: Chain, trained: Path, folder: Path) -> list[int]:
 
 
 def _killed(
-    chain: Chain, trained: Path, folder: Path, changes: list[int], rng: random.Random, outcome: Outcome
-) -> str | None:
-    """Run a chain whose processes are killed; returns why it does not end."""
+    chain: Chain, trained: Path, folder: Path, changes: list[int], rng: random.Random
+) -> tuple[list[str], str | None]:
+    """Run a chain whose processes are killed.
+
+    Returns:
+        What was written last before each kill, and why the chain does not end, if it does not.
+    """
     _prepare(chain, trained, folder)
+    killed_after = []
     for command, most in zip(chain.commands, changes, strict=True):
         for attempt in range(_MOST_KILLS + 1):
             kill_at = rng.randrange(most) if attempt < _MOST_KILLS else None
@@ -154,12 +140,11 @@ def _killed(
             if process.returncode == 0:
                 break
             if process.returncode > 0:
-                return f"code {process.returncode} after kills: {_last_line(folder)}"
-            outcome.kills += 1
-            outcome.points[last] += 1
+                return killed_after, f"code {process.returncode} after kills: {_last_line(folder)}"
+            killed_after.append(last)
             if (folder / command.result).exists():
                 break
-    return None
+    return killed_after, None
 
 
 def _prepare(chain: Chain, trained: Path, folder: Path) -> None:
@@ -278,22 +263,3 @@ def _log(folder: Path) -> Path:
 
 def _last_line(folder: Path) -> str:
     return _log(folder).read_text(errors="replace").strip().rpartition("\n")[2]
-
-
-def main(argv: list[str]) -> None:
-    """Run the campaign and print its counts; exits with code 1 if an end differed."""
-    del argv
-    with tempfile.TemporaryDirectory() as work:
-        outcomes = kill_campaign(_KILLS.value, _SEED.value, _CHAINS.value or list(CHAINS), Path(work))
-    rows = [
-        (name, outcome.kills, outcome.ends, len(outcome.failures), *outcome.failures[:1])
-        for name, outcome in outcomes.items()
-    ]
-    print(tabulate.tabulate(rows, ("chain", "kills", "equal ends", "others", "such as"), "github"))
-    points = sum((outcome.points for outcome in outcomes.values()), collections.Counter())
-    print(tabulate.tabulate(points.most_common(), ("killed after a change of", "times"), "github"))
-    sys.exit(any(outcome.failures for outcome in outcomes.values()))
-
-
-if __name__ == "__main__":
-    app.run(main)
