@@ -41,7 +41,7 @@ def attack_loss(
     if spec.target == "untargeted":
         target, sign = labels, 1.0
     else:
-        target, sign = tf.one_hot(_random_classes_outside(labels, seed), labels.shape[-1]), -1.0
+        target, sign = tf.one_hot(random_classes_outside(labels, seed), labels.shape[-1]), -1.0
 
     def loss_fn(images: tf.Tensor) -> tf.Tensor:
         return sign * tf.keras.losses.categorical_crossentropy(
@@ -51,7 +51,7 @@ def attack_loss(
     return loss_fn
 
 
-def _random_classes_outside(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def random_classes_outside(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """One class [B] per row of `labels` [B, K], uniform over the classes of probability 0."""
     log_weights = tf.where(labels > 0, labels.dtype.min, 0.0)
     return tf.random.stateless_categorical(log_weights, 1, seed)[:, 0]

@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import Recipe
-from efficientnet_advprop.training.fast_advprop import FastAdvPropObjective, shuffle_across_replicas
+from efficientnet_advprop.training.fast_advprop import shuffle_across_replicas
 from efficientnet_advprop.training.loop import make_step_loop
-from efficientnet_advprop.training.step import make_replica_step
+from efficientnet_advprop.training.objective import Objective
+from efficientnet_advprop.training.step import make_objective as objective_of_terms, make_replica_step
 from tests.small import new_state, small_recipe, train_iterator, values
 from tpu_utils import lower_to_hlo
 
@@ -29,8 +30,8 @@ def make_model(recipe: Recipe) -> tf.keras.Model:
     return build_model(recipe.network, 10, ("main", "auxiliary"))
 
 
-def make_objective(model: tf.keras.Model, recipe: Recipe) -> FastAdvPropObjective:
-    return FastAdvPropObjective(model, recipe.phases[0].terms, recipe)
+def make_objective(model: tf.keras.Model, recipe: Recipe) -> Objective:
+    return objective_of_terms(model, recipe, recipe.phases[0].terms)
 
 
 @pytest.fixture
@@ -159,13 +160,14 @@ def test_adversarial_images_are_shuffled_across_replicas(two_replicas):
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             names = tf.cast(8 * replica + tf.range(8), tf.float32)
             seed = tf.stack([number, replica])  # differs between replicas
-            images = tf.reshape(names, [8, 1, 1, 1])
-            return shuffle_across_replicas(images, names[:, tf.newaxis], seed)
+            batch = {"images": tf.reshape(names, [8, 1, 1, 1]), "labels": names[:, tf.newaxis]}
+            return shuffle_across_replicas(batch, seed)
 
         return two_replicas.run(on_replica)
 
     def shuffled(number) -> np.ndarray:
-        images, labels = (two_replicas.experimental_local_results(value) for value in shuffle(tf.constant(number)))
+        batch = shuffle(tf.constant(number))
+        images, labels = (two_replicas.experimental_local_results(batch[name]) for name in ("images", "labels"))
         np.testing.assert_array_equal(np.concatenate(images).ravel(), np.concatenate(labels).ravel())
         return np.stack([image.numpy().ravel() for image in images])
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import AttackSpec, Term
+from efficientnet_advprop.training.losses import LabelLosses
 from efficientnet_advprop.training.objective import TermsObjective, branch_passes, micro_batch_gradients
 from tests.small import small_recipe, values
 
@@ -58,7 +59,7 @@ def test_each_branch_gets_only_its_own_images(batch):
         "weaker": (CLEAN, dataclasses.replace(ADVERSARIAL, attack=dataclasses.replace(ATTACK, epsilon_px=1.0))),
     }.items():
         model = make_model()
-        TermsObjective(model, terms, 0.1).gradients(batch, SEED)
+        TermsObjective(model, terms, LabelLosses(0.1)).gradients(batch, SEED)
         after[name] = model
     fresh = make_model()
     for name in after:
@@ -73,7 +74,7 @@ def test_each_branch_gets_only_its_own_images(batch):
 
 def test_auxiliary_statistics_are_those_of_the_adversarial_images(batch):
     model, reference = make_model(), make_model()
-    objective = TermsObjective(model, (ADVERSARIAL,), 0.1)
+    objective = TermsObjective(model, (ADVERSARIAL,), LabelLosses(0.1))
     pass_seed = fold(SEED, 0)
     adversarial = objective._term_images(ADVERSARIAL, batch, fold(pass_seed, 0))
     assert 4 < float(tf.reduce_max(tf.abs(adversarial - batch["images"]))) <= 8.001
@@ -91,7 +92,7 @@ def test_an_attack_changes_no_variable_and_raises_the_loss(batch):
     for mode in ("running", "batch"):
         term = dataclasses.replace(ADVERSARIAL, attack=dataclasses.replace(ATTACK, batch_norm_mode=mode))
         before = values(model)
-        adversarial = TermsObjective(model, (term,), 0.1)._term_images(term, batch, SEED)
+        adversarial = TermsObjective(model, (term,), LabelLosses(0.1))._term_images(term, batch, SEED)
         assert not changed(before, values(model))
 
         def loss(images, mode=mode):
@@ -106,9 +107,10 @@ def test_total_is_the_weighted_sum_of_the_terms_means(batch):
     clean, adversarial = dataclasses.replace(CLEAN, weight=0.5), dataclasses.replace(ADVERSARIAL, weight=2.0)
     # The seed of a pass depends on its index: a term of weight 0 keeps the adversarial pass at index 1.
     placeholder = dataclasses.replace(CLEAN, weight=0.0)
-    both, metrics = TermsObjective(make_model(), (clean, adversarial), 0.1).gradients(batch, SEED)
-    first, first_metrics = TermsObjective(make_model(), (CLEAN,), 0.1).gradients(batch, SEED)
-    second, second_metrics = TermsObjective(make_model(), (placeholder, ADVERSARIAL), 0.1).gradients(batch, SEED)
+    both, metrics = TermsObjective(make_model(), (clean, adversarial), LabelLosses(0.1)).gradients(batch, SEED)
+    first, first_metrics = TermsObjective(make_model(), (CLEAN,), LabelLosses(0.1)).gradients(batch, SEED)
+    second_objective = TermsObjective(make_model(), (placeholder, ADVERSARIAL), LabelLosses(0.1))
+    second, second_metrics = second_objective.gradients(batch, SEED)
     for total, a, b in zip(both, first, second, strict=True):
         np.testing.assert_allclose(total, 0.5 * a + 2.0 * b, rtol=1e-4, atol=1e-6)
     assert metrics["loss/clean"] == first_metrics["loss/clean"]
@@ -119,14 +121,14 @@ def test_terms_of_one_branch_share_the_statistics_of_their_mixture(batch):
     model, reference = make_model(), make_model()
     brighter = {**batch, "brighter": batch["images"] * 0.5 + 127}
     terms = (CLEAN, Term("bright", "brighter", "main", 1.0))
-    TermsObjective(model, terms, 0.0).gradients(brighter, SEED)
+    TermsObjective(model, terms, LabelLosses(0.0)).gradients(brighter, SEED)
     reference(tf.concat([brighter["images"], brighter["brighter"]], 0), training=True, seed=SEED)
     assert not changed(moving(reference, "main"), moving(model, "main"))
 
 
 def test_gradient_reaches_shared_and_own_parameters_and_no_other_branchs(batch):
     model = make_model()
-    gradients, _ = TermsObjective(model, (CLEAN,), 0.1).gradients(batch, SEED)
+    gradients, _ = TermsObjective(model, (CLEAN,), LabelLosses(0.1)).gradients(batch, SEED)
     auxiliary = {id(variable) for variable in model.branch_variables("auxiliary")}
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         assert np.any(gradient) == (id(variable) not in auxiliary)
@@ -134,8 +136,8 @@ def test_gradient_reaches_shared_and_own_parameters_and_no_other_branchs(batch):
 
 def test_label_smoothing_acts_on_every_term(batch):
     """The clean loss against its formula; the loss of the adversarial term changes as well."""
-    plain = TermsObjective(make_model(), (CLEAN, ADVERSARIAL), 0.0).gradients(batch, SEED)[1]
-    smooth = TermsObjective(make_model(), (CLEAN, ADVERSARIAL), 0.5).gradients(batch, SEED)[1]
+    plain = TermsObjective(make_model(), (CLEAN, ADVERSARIAL), LabelLosses(0.0)).gradients(batch, SEED)[1]
+    smooth = TermsObjective(make_model(), (CLEAN, ADVERSARIAL), LabelLosses(0.5)).gradients(batch, SEED)[1]
     logits = make_model()(batch["images"], training=True, seed=SEED)
     log_probabilities = tf.nn.log_softmax(logits)
     expected = -tf.reduce_mean(tf.reduce_sum((0.5 * batch["labels"] + 0.05) * log_probabilities, -1))
@@ -144,9 +146,9 @@ def test_label_smoothing_acts_on_every_term(batch):
 
 
 def test_gradients_are_averaged_over_micro_batches(batch):
-    objective = TermsObjective(make_model(), (CLEAN,), 0.1)
+    objective = TermsObjective(make_model(), (CLEAN,), LabelLosses(0.1))
     halves = [{name: value[i : i + 4] for name, value in batch.items()} for i in (0, 4)]
-    parts = [TermsObjective(make_model(), (CLEAN,), 0.1).gradients(half, SEED) for half in halves]
+    parts = [TermsObjective(make_model(), (CLEAN,), LabelLosses(0.1)).gradients(half, SEED) for half in halves]
     gradients, metrics = micro_batch_gradients(objective, batch, SEED, 2)
     for total, a, b in zip(gradients, parts[0][0], parts[1][0], strict=True):
         np.testing.assert_allclose(total, (a + b) / 2, rtol=1e-4, atol=1e-6)
@@ -156,13 +158,14 @@ def test_gradients_are_averaged_over_micro_batches(batch):
 
 def test_training_with_dropout_draws_other_masks_each_step(batch):
     model = build_model(small_recipe(network__dropout_rate=0.5).network, 10, ("main", "auxiliary"))
-    objective = TermsObjective(model, (CLEAN,), 0.1)
+    objective = TermsObjective(model, (CLEAN,), LabelLosses(0.1))
     losses = [float(objective.gradients(batch, tf.constant([0, n]))[1]["loss/clean"]) for n in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_rematerialisation_changes_neither_attack_nor_gradients(batch):
-    plain, remat = (TermsObjective(make_model(remat=remat), (CLEAN, ADVERSARIAL), 0.1) for remat in (False, True))
+    terms, losses = (CLEAN, ADVERSARIAL), LabelLosses(0.1)
+    plain, remat = (TermsObjective(make_model(remat=remat), terms, losses) for remat in (False, True))
     attacked = [tf.function(objective._term_images)(ADVERSARIAL, batch, SEED) for objective in (plain, remat)]
     # A sign that rounding flips changes one pixel by a step; many such pixels would mean another gradient.
     assert np.mean(np.abs(attacked[0] - attacked[1]) > 1e-3) < 0.01

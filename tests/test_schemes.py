@@ -96,7 +96,7 @@ def test_joint_training_is_batch_norm_over_both_halves(batch, scheme):
     """The stem's moving mean equals that of one call on the concatenation of clean and adversarial images."""
     recipe = tiny_recipe(scheme, attack__epsilon_px=40.0, attack__step_size_px=40.0)
     model, reference = after_a_step(recipe, 0, batch), three_branches(recipe)
-    objective = objectives.TermsObjective(three_branches(recipe), recipe.phases[0].terms, recipe.label_smoothing)
+    objective = make_objective(three_branches(recipe), recipe, recipe.phases[0].terms)
     (terms,) = objective._passes.values()
     pass_seed = objectives.fold(SEED, 0)
     clean, adversarial = (

@@ -8,7 +8,7 @@ from efficientnet_advprop.attacks import starting_point
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import override
 from efficientnet_advprop.training.loop import make_step_loop
-from efficientnet_advprop.training.losses import kl_divergence
+from efficientnet_advprop.training.losses import LabelLosses, kl_divergence
 from efficientnet_advprop.training.objective import TermsObjective, micro_batch_gradients
 from tests.small import new_state, small_recipe, train_iterator
 
@@ -85,7 +85,7 @@ def attacked(objective: TermsObjective, terms, batch, seed=SEED) -> np.ndarray:
 
 def test_the_attack_climbs_the_divergence_from_fixed_clean_predictions(batch, terms):
     model, spec = LinearSoftmax(), terms[1].attack
-    moved = attacked(TermsObjective(model, terms, SMOOTHING), terms, batch)
+    moved = attacked(TermsObjective(model, terms, LabelLosses(SMOOTHING)), terms, batch)
     _, start = starting_point(batch["images"], spec, fold(fold(fold(SEED, 0), 1), 1))
     clean, weights = (value.numpy().astype(np.float64) for value in (batch["images"], model.weights))
     np.testing.assert_allclose(moved, numpy_attack(start.numpy().astype(np.float64), clean, weights, spec), atol=1e-3)
@@ -96,7 +96,7 @@ def test_the_attack_climbs_the_divergence_from_fixed_clean_predictions(batch, te
 def test_loss_and_gradient_are_the_papers(batch, terms):
     """The gradient by finite differences of the whole loss: it flows into clean and adversarial predictions."""
     model = LinearSoftmax()
-    objective = TermsObjective(model, terms, SMOOTHING)
+    objective = TermsObjective(model, terms, LabelLosses(SMOOTHING))
     (gradient,), metrics = objective.gradients(batch, SEED)
     moved = attacked(objective, terms, batch).astype(np.float64)
     clean, labels, weights = (value.numpy().astype(np.float64) for value in (*batch.values(), model.weights))
@@ -116,14 +116,14 @@ def test_loss_and_gradient_are_the_papers(batch, terms):
 def test_labels_have_no_part_in_the_divergence(batch, terms):
     results = []
     for labels, smoothing in ((batch["labels"], 0.0), (tf.roll(batch["labels"], 1, -1), 0.5)):
-        objective = TermsObjective(LinearSoftmax(), terms, smoothing)
+        objective = TermsObjective(LinearSoftmax(), terms, LabelLosses(smoothing))
         results.append(objective.gradients({**batch, "labels": labels}, SEED)[1])
     assert results[0]["loss/adversarial"] == results[1]["loss/adversarial"]
     assert results[0]["loss/clean"] != results[1]["loss/clean"]
 
 
 def test_micro_batches_are_the_mean_of_their_pieces(batch, terms):
-    objective = TermsObjective(LinearSoftmax(), terms, SMOOTHING)
+    objective = TermsObjective(LinearSoftmax(), terms, LabelLosses(SMOOTHING))
     halves = [{name: value[i : i + 3] for name, value in batch.items()} for i in (0, 3)]
     parts = [objective.gradients(half, fold(SEED, index)) for index, half in enumerate(halves)]
     (gradient,), metrics = micro_batch_gradients(objective, batch, SEED, 2)

@@ -22,15 +22,15 @@ and over each branch's images. It is the paper's gradient scale of 1 : 1 : 1 for
 divided by its own number of images.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import ascend, starting_point
 from efficientnet_advprop.randomness import fold
-from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, Term, num_fast_adversarial
-from efficientnet_advprop.training.losses import mean_cross_entropy
-from efficientnet_advprop.training.objective import Batch, metric_names, term_metrics
+from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH, Term, num_fast_adversarial
+from efficientnet_advprop.training.losses import Batch, PassLosses
 
 
 class FastAdvPropObjective:
@@ -39,18 +39,19 @@ class FastAdvPropObjective:
     Args:
         model: called as `model(images, training, branch, seed)`; its `branch_variables` give each branch's batch norms.
         terms: clean, noise and adversarial, in this order.
-        recipe: fraction of adversarial images and label smoothing.
+        losses: of the passes.
+        share: fraction of adversarial images.
     """
 
-    def __init__(self, model: tf.keras.Model, terms: Sequence[Term], recipe: Recipe) -> None:
-        self._model, self._recipe = model, recipe
+    def __init__(self, model: tf.keras.Model, terms: Sequence[Term], losses: PassLosses, share: float) -> None:
+        self._model, self._losses, self._share = model, losses, share
         self._clean, self._noise, self._adversarial = terms
-        self.metric_names = metric_names(terms)
+        self.metric_names = losses.metric_names(terms)
         self.trainable_variables = model.trainable_variables
 
     def images_at_once(self, batch_size: int) -> int:
         """Number of images in the largest pass over a batch of this size."""
-        num_adversarial = num_fast_adversarial(self._recipe.fast_adversarial_share, batch_size)
+        num_adversarial = num_fast_adversarial(self._share, batch_size)
         return max(num_adversarial, batch_size - num_adversarial)
 
     def gradients(self, batch: Batch, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
@@ -59,7 +60,7 @@ class FastAdvPropObjective:
         The passes run one after another, so that only one pass at a time keeps its activations in memory.
 
         Args:
-            batch: `images` [B, H, W, 3] and `labels` [B, K].
+            batch: `images` [B, H, W, 3] and what the losses need, such as `labels`, [B, ...] each.
             seed: int32 [2], of this replica.
 
         Returns:
@@ -69,40 +70,40 @@ class FastAdvPropObjective:
             RecipeError: when the fraction makes none or all of the images adversarial.
         """
         batch_size = batch["images"].shape[0]
-        num_adversarial = num_fast_adversarial(self._recipe.fast_adversarial_share, batch_size)
-        attacked, clean = (
-            (batch["images"][part], batch["labels"][part])
-            for part in (slice(None, num_adversarial), slice(num_adversarial, None))
-        )
-        main, metrics, _ = self._pass_gradients(self._clean, *clean, fold(seed, 0))
+        num_adversarial = num_fast_adversarial(self._share, batch_size)
+        attacked, clean = _rows(batch, slice(num_adversarial)), _rows(batch, slice(num_adversarial, None))
+        main, metrics, _ = self._pass_gradients(self._clean, clean, fold(seed, 0))
         with tf.control_dependencies([tf.group(*main)]):
-            pixels, start = starting_point(attacked[0], self._adversarial.attack, fold(seed, 1))
-        noise, noise_metrics, ascent = self._pass_gradients(self._noise, start, attacked[1], fold(seed, 2))
+            pixels, start = starting_point(attacked[IMAGES_VIEW], self._adversarial.attack, fold(seed, 1))
+        noise, noise_metrics, ascent = self._pass_gradients(
+            self._noise, {**attacked, IMAGES_VIEW: start}, fold(seed, 2)
+        )
         adversarial = tf.stop_gradient(ascend(start, ascent, pixels, self._adversarial.attack))
         with tf.control_dependencies([tf.group(*noise)]):
-            shuffled = shuffle_across_replicas(adversarial, attacked[1], fold(seed, 3))
-        auxiliary, adversarial_metrics, _ = self._pass_gradients(self._adversarial, *shuffled, fold(seed, 4))
+            shuffled = shuffle_across_replicas({**attacked, IMAGES_VIEW: adversarial}, fold(seed, 3))
+        auxiliary, adversarial_metrics, _ = self._pass_gradients(self._adversarial, shuffled, fold(seed, 4))
         fraction = num_adversarial / batch_size
         auxiliary = [a + b for a, b in zip(noise, auxiliary, strict=True)]
         return self._balanced(main, auxiliary, fraction), metrics | noise_metrics | adversarial_metrics
 
     def _pass_gradients(
-        self, term: Term, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+        self, term: Term, batch: Batch, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], tf.Tensor | None]:
         """The weighted gradient of one term's mean loss, its metrics, and the images' gradient for the noise term."""
-        attacks = term == self._noise
+        images, attacks = batch[IMAGES_VIEW], term == self._noise
+        # Only the weights' gradient is scaled: weight 0 would leave the attack without a direction.
+        unweighted = dataclasses.replace(term, weight=1.0)
         with tf.GradientTape() as tape:
             if attacks:
                 tape.watch(images)
-            logits = self._model(images, training=True, branch=term.branch, seed=seed)
-            loss = mean_cross_entropy(labels, logits, self._recipe.label_smoothing)
+            outputs = self._model(images, training=True, branch=term.branch, seed=seed)
+            loss, metrics = self._losses.of_pass([unweighted], outputs, batch)
         gradients, ascent = tape.gradient(
             loss,
             (self.trainable_variables, images if attacks else []),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        # Only the weights' gradient is scaled: weight 0 would leave the attack without a direction.
-        return [term.weight * gradient for gradient in gradients], term_metrics(term, loss, labels, logits), ascent
+        return [term.weight * gradient for gradient in gradients], metrics, ascent
 
     def _balanced(self, main: list[tf.Tensor], auxiliary: list[tf.Tensor], fraction: float) -> list[tf.Tensor]:
         """Combine the branches' gradients: the mean over images for shared weights, one branch's for batch norms."""
@@ -121,7 +122,11 @@ class FastAdvPropObjective:
         return list(map(balance, self.trainable_variables, main, auxiliary))
 
 
-def shuffle_across_replicas(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _rows(batch: Batch, part: slice) -> Batch:
+    return tf.nest.map_structure(lambda value: value[part], dict(batch))
+
+
+def shuffle_across_replicas(batch: Batch, seed: tf.Tensor) -> Batch:
     """Redistribute the adversarial images over the replicas at random; call in replica context.
 
     An attack with batch statistics makes each image depend on the others of its batch. If the network is then trained
@@ -131,20 +136,19 @@ def shuffle_across_replicas(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tenso
     This needs an all-gather. MirroredStrategy has none inside a loop of the step, so micro-batches are not possible.
 
     Args:
-        images: [A, H, W, 3].
-        labels: [A, K], of the images.
+        batch: the images, their labels and what else belongs to them, [A, ...] each.
         seed: int32 [2]; all replicas use that of the first one.
 
     Returns:
-        A of all replicas' images, and their labels; every image ends on exactly one replica.
+        A of all replicas' images, and what belongs to them; every image ends on exactly one replica.
     """
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
-        return images, labels
-    count = images.shape[0]
-    seeds, *gathered = (context.all_gather(value, axis=0) for value in (seed[tf.newaxis], images, labels))
+        return batch
+    count = batch[IMAGES_VIEW].shape[0]
+    seeds = context.all_gather(seed[tf.newaxis], axis=0)
+    gathered = tf.nest.map_structure(lambda value: context.all_gather(value, axis=0), dict(batch))
     order = tf.random.experimental.stateless_shuffle(tf.range(count * context.num_replicas_in_sync), seeds[0])
     first = context.replica_id_in_sync_group * count
     own = tf.slice(order, [first], [count])  # [A]
-    images, labels = (tf.gather(value, own) for value in gathered)
-    return images, labels
+    return tf.nest.map_structure(lambda value: tf.gather(value, own), gathered)

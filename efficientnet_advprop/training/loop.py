@@ -67,7 +67,8 @@ def make_step_loop(
 
     @tf.autograph.experimental.do_not_convert
     def step_and_measure(batch: Batch) -> None:
-        metrics.update({**replica_step(batch), BAD_IMAGES: tf.reduce_sum(batch["bad"])})
+        trained_on = {name: value for name, value in batch.items() if name != "bad"}
+        metrics.update({**replica_step(trained_on), BAD_IMAGES: tf.reduce_sum(batch["bad"])})
 
     @tf.function
     def run(iterator: Iterator[Batch], num_steps: tf.Tensor) -> None:

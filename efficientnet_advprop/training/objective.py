@@ -4,7 +4,7 @@ Total loss = sum over terms of weight * mean loss + weight decay. As in the pape
 images are added, not averaged. Terms that share a branch run as one batch, so their batch statistics are joint.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import tensorflow as tf
@@ -12,9 +12,7 @@ import tensorflow as tf
 from efficientnet_advprop.attacks import perturb
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import Term
-from efficientnet_advprop.training.losses import TERM_LOSSES
-
-Batch = Mapping[str, tf.Tensor]
+from efficientnet_advprop.training.losses import Batch as Batch, PassLosses
 
 
 def branch_passes(terms: Iterable[Term]) -> dict[str, tuple[Term, ...]]:
@@ -43,31 +41,20 @@ class Objective(Protocol):
         """Number of images in the largest pass over a batch of this size."""
 
 
-def metric_names(terms: Iterable[Term]) -> tuple[str, ...]:
-    """Names of the logged scalars of these terms."""
-    return tuple(f"{quantity}/{term.name}" for term in terms for quantity in ("loss", "top1"))
-
-
-def term_metrics(term: Term, loss: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The logged scalars of a term: its mean loss, and the top-1 accuracy of its logits [B, K] on labels [B, K]."""
-    top1 = tf.reduce_mean(tf.keras.metrics.categorical_accuracy(labels, logits))
-    return dict(zip(metric_names([term]), (loss, top1), strict=True))
-
-
 class TermsObjective:
     """The weighted sum of the terms of a phase.
 
     Args:
         model: called as `model(images, training, branch, statistics, seed)`.
         terms: of the phase.
-        label_smoothing: of every cross-entropy, in the loss and in the attack.
+        losses: of the passes and of the attacks.
     """
 
-    def __init__(self, model: tf.keras.Model, terms: Sequence[Term], label_smoothing: float) -> None:
+    def __init__(self, model: tf.keras.Model, terms: Sequence[Term], losses: PassLosses) -> None:
         self._model = model
         self._passes = branch_passes(terms)
-        self._label_smoothing = label_smoothing
-        self.metric_names = metric_names(term for terms in self._passes.values() for term in terms)
+        self._losses = losses
+        self.metric_names = losses.metric_names(term for terms in self._passes.values() for term in terms)
         self.trainable_variables = model.trainable_variables
 
     def images_at_once(self, batch_size: int) -> int:
@@ -81,7 +68,7 @@ class TermsObjective:
         keeps its activations in memory.
 
         Args:
-            batch: the views of the terms, each [B, H, W, 3], and `labels` [B, K].
+            batch: the views of the terms, each [B, H, W, 3], and what the losses need, such as `labels`.
             seed: int32 [2].
 
         Returns:
@@ -102,23 +89,15 @@ class TermsObjective:
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         images = [self._term_images(term, batch, fold(seed, i)) for i, term in enumerate(terms)]
         with tf.GradientTape() as tape:
-            logits = self._model(
+            outputs = self._model(
                 tf.concat(images, 0),  # [terms * B, H, W, 3]
                 training=True,
                 branch=branch,
                 seed=fold(seed, len(terms)),
             )
-            by_term = {term.name: part for term, part in zip(terms, tf.split(logits, len(terms)), strict=True)}
-            losses = {
-                term: TERM_LOSSES[term.loss].mean(term.name, by_term, batch["labels"], self._label_smoothing)
-                for term in terms
-            }
-            loss = tf.add_n([term.weight * losses[term] for term in terms])
+            loss, metrics = self._losses.of_pass(terms, outputs, batch)
         # A pass does not use the other branches' batch norms: their gradient is zero, not None.
         gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        metrics = {}
-        for term in terms:
-            metrics |= term_metrics(term, losses[term], batch["labels"], by_term[term.name])
         return gradients, metrics
 
     def _term_images(self, term: Term, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
@@ -130,12 +109,10 @@ class TermsObjective:
         if spec is None:
             return images
 
-        def logits_fn(images: tf.Tensor) -> tf.Tensor:
+        def predict(images: tf.Tensor) -> tf.Tensor:
             return self._model(images, training=False, branch=term.branch, statistics=spec.batch_norm_mode)
 
-        loss_fn = TERM_LOSSES[term.loss].attacked(
-            logits_fn, images, batch["labels"], spec, fold(seed, 0), self._label_smoothing
-        )
+        loss_fn = self._losses.attacked(term, predict, images, batch, fold(seed, 0))
         return perturb(loss_fn, images, spec, fold(seed, 1))
 
 

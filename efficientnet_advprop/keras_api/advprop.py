@@ -1,0 +1,323 @@
+"""AdvProp for any functional or Sequential Keras model, with `compile` and `fit`."""
+
+import dataclasses
+import inspect
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from efficientnet_advprop.keras_api.compiled_losses import ACTIVITY, LABELS, SAMPLE_WEIGHTS, CompiledLosses
+from efficientnet_advprop.keras_api.example_loss import ExampleLoss
+from efficientnet_advprop.keras_api.pixel_range import PixelRange
+from efficientnet_advprop.keras_api.schedule import FollowSchedule, Schedule, branches_of
+from efficientnet_advprop.keras_api.views import BranchViews
+from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, OTHER_NORMS, auxiliary_view
+from efficientnet_advprop.randomness import replica_seed
+from efficientnet_advprop.recipes import (
+    CROSS_ENTROPY,
+    IMAGES_VIEW,
+    AttackSpec,
+    Term,
+    TermWeights,
+    from_values,
+    scheme_named,
+)
+from efficientnet_advprop.training.step import OBJECTIVES
+
+Norms = Sequence[type[tf.keras.layers.Layer]]
+
+
+@tf.keras.saving.register_keras_serializable(package="efficientnet_advprop")
+class AdvProp(tf.keras.Model):
+    """Trains a Keras model with adversarial images, through batch norms of their own.
+
+        advprop = AdvProp(model, AttackSpec(epsilon_px=1, num_steps=1), pixel_range=(-1, 1))
+        advprop.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        advprop.fit(images, labels, epochs=10)
+        advprop.model.save("model.keras")
+
+    `model` stays what it was: `evaluate`, `predict` and the call use it, with its own norms, and it is saved without
+    anything of this package. All other weights are shared with the views of the other branches.
+
+    The logs of `fit` hold `loss` (the sum that is optimised), `loss/TERM` and for classifiers `top1/TERM` of each term
+    of the scheme, and the compiled metrics of the main branch's first term.
+
+    Args:
+        model: functional or Sequential, with one input of images [B, H, W, C] and batch norms.
+        attack: makes the adversarial images; its lengths are pixels of [0, 255] whatever the model's range. None is
+            `AttackSpec()` with the changes of the scheme.
+        scheme: a key of `SCHEMES`. `fine_grained` trains on x={"images": ..., "images_augmented": ...}.
+        term_weights: factors on the scheme's losses; None has the published ones.
+        pixel_range: black and white in the model's inputs: two numbers, or two sequences of one per channel.
+        clean_from_epoch: epoch, from 0, at which `adversarial_then_clean` switches; None is half of the epochs.
+        fast_adversarial_share: fraction of each batch that `fast_advprop` makes adversarial.
+        norm_classes: layers of which each branch has its own: batch norms unless given.
+        seed: of the attacks' random starts.
+
+    Raises:
+        ValueError: for a model without such norms, of another kind or with other inputs; for settings that the scheme
+            does not allow.
+    """
+
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        attack: AttackSpec | None = None,
+        scheme: str = "advprop",
+        term_weights: TermWeights | None = None,
+        pixel_range: Sequence[Any] | PixelRange = (0, 255),
+        clean_from_epoch: int | None = None,
+        fast_adversarial_share: float = 0.2,
+        norm_classes: Norms = BATCH_NORMS,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        with model.distribute_strategy.scope():
+            super().__init__(**kwargs)
+        published = scheme_named(scheme).settings_for(AttackSpec())
+        self.schedule = Schedule(
+            scheme,
+            attack or published["attack"],
+            term_weights or published["term_weights"],
+            clean_from_epoch,
+            fast_adversarial_share,
+        )
+        phases = self.schedule.all_phases
+        _require_running_statistics(self._all_terms(), scheme)
+        _require_images(model)
+        self._norm_classes, self._seed = tuple(norm_classes), seed
+        self._pixel_range = PixelRange.of(pixel_range)
+        self.model = model
+        _, *others = branches_of(phases)
+        views = {branch: auxiliary_view(model, branch, norm_classes) for branch in others}
+        self._view_models = [view.model for view in views.values()]  # tracked: their norms are weights of this model
+        self._branches = BranchViews(model, views, self._pixel_range)
+        self._terms = phases[0].terms
+        # The variables are there, so that saving, loading and summary() need no call first.
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The outputs of `model`, through its own norms.
+
+        Args:
+            inputs: [B, H, W, C] in the range of the model; or a dictionary of them, of which `images` is taken.
+            training: as for `model`.
+        """
+        return self.model(inputs[IMAGES_VIEW] if isinstance(inputs, Mapping) else inputs, training=training)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As for any Keras model. The norms of the other branches become trainable where the model's own are.
+
+        Raises:
+            ValueError: without a loss, or for one that is not a mean over examples.
+        """
+        super().compile(*args, **kwargs)
+        given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
+        names = sorted(self.model.output) if isinstance(self.model.output, Mapping) else self.model.output_names
+        self._example_loss = ExampleLoss(self.loss or None, given.get("loss_weights"), names)
+        if not self._example_loss.categorical and any(map(_needs_classes, self._all_terms())):
+            raise ValueError(
+                f"scheme {self.schedule.scheme} with attack target {self.schedule.attack.target} needs a model with "
+                "one output and a categorical cross-entropy as loss"
+            )
+        for view in self._branches.views.values():
+            view.follow_trainable()
+            if not view.training_norms():
+                warnings.warn(
+                    f"no norm of {self.model.name} is trained (frozen, or called with training=False): its branches "
+                    "stay equal, and adversarial images change the shared weights alone",
+                    stacklevel=2,
+                )
+        names = self._compiled_losses().metric_names(self._all_terms())
+        logged = ["loss", *(name for name in names if not name.startswith(f"{ACTIVITY}/"))]
+        with self.distribute_strategy.scope():
+            # In an object that Keras does not look into: these are no metrics of `evaluate`.
+            self._means = _Means({name: tf.keras.metrics.Mean(name) for name in logged})
+
+    def fit(self, *args: Any, **kwargs: Any) -> tf.keras.callbacks.History:
+        """As for any Keras model; the terms of the scheme follow the epochs."""
+        given = inspect.signature(super().fit).bind(*args, **kwargs)
+        self.schedule.phases(given.arguments.get("epochs", 1))  # refuses before anything is trained
+        callbacks = given.arguments.get("callbacks") or []
+        if isinstance(callbacks, tf.keras.callbacks.CallbackList):
+            callbacks.append(FollowSchedule())
+        else:
+            callbacks = [FollowSchedule(), *(callbacks if isinstance(callbacks, list | tuple) else [callbacks])]
+        return super().fit(*given.args, **{**given.kwargs, "callbacks": callbacks})
+
+    def train_on(self, terms: tuple[Term, ...]) -> None:
+        """Train on other terms of the scheme from the next step on."""
+        if terms != self._terms:
+            self._terms = terms
+            self.make_train_function(force=True)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One update with the gradient of the scheme's terms on a batch, on one replica.
+
+        Raises:
+            ValueError: for a batch without labels, or without images that the scheme needs.
+        """
+        inputs, labels, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
+        batch = self._batch(inputs, labels, weights)
+        objective = OBJECTIVES[scheme_named(self.schedule.scheme).objective](
+            self._branches, self._terms, self._compiled_losses(), self.schedule.fast_adversarial_share
+        )
+        gradients, metrics = objective.gradients(batch, replica_seed(self._seed, self.optimizer.iterations))
+        variables, replicas = objective.trainable_variables, tf.distribute.get_replica_context().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            weight_losses = [tf.cast(loss, tf.float32) for loss in self._branches.weight_losses()]
+            weight_loss = tf.add_n([tf.constant(0.0), *weight_losses])
+            scaled = self._scale(weight_loss / replicas)
+        of_weights = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        summed = self._unscale([a + b for a, b in zip(gradients, of_weights, strict=True)])
+        self.optimizer.apply_gradients(zip(summed, variables, strict=True))
+        loss = weight_loss + tf.add_n(
+            [
+                term.weight * (metrics[f"loss/{term.name}"] + metrics.pop(f"{ACTIVITY}/{term.name}"))
+                for term in self._terms
+            ]
+        )
+        compiled = self.get_metrics_result()
+        for metric in self.compiled_loss.metrics:
+            compiled.pop(metric.name, None)
+        return {**self._means.updated({"loss": loss, **metrics}), **compiled}
+
+    def reset_metrics(self) -> None:
+        """Reset the metrics of evaluation and of training."""
+        super().reset_metrics()
+        if self._is_compiled:
+            self._means.reset()
+
+    def save(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """Save everything, to go on with training, as `.keras`; `model.save` saves the plain model in any format.
+
+        Raises:
+            ValueError: for another format.
+        """
+        if not os.fspath(filepath).endswith(".keras"):
+            raise ValueError(
+                f"{os.fspath(filepath)}: AdvProp is saved as .keras; for another format save the plain model: "
+                "advprop.model.save(...)"
+            )
+        super().save(filepath, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values."""
+        return {
+            **super().get_config(),
+            "model": tf.keras.saving.serialize_keras_object(self.model),
+            **dataclasses.asdict(self.schedule),
+            "pixel_range": [self._pixel_range.low, self._pixel_range.high],
+            "norm_classes": [_name_of_class(kind) for kind in self._norm_classes],
+            "seed": self._seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "AdvProp":
+        """A model with these settings and new weights."""
+        return cls(
+            **{
+                **config,
+                "model": tf.keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects),
+                "attack": from_values(AttackSpec, config["attack"]),
+                "term_weights": from_values(TermWeights, config["term_weights"]),
+                "norm_classes": [_class_named(name) for name in config["norm_classes"]],
+            }
+        )
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as saved, with an optimizer whose variables can be loaded."""
+        self.compile(**tf.keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self._branches.trainable_variables)
+
+    def _all_terms(self) -> list[Term]:
+        """The terms of all phases, each name once."""
+        return list({term.name: term for phase in self.schedule.all_phases for term in phase.terms}.values())
+
+    def _batch(self, inputs: Any, labels: Any, weights: Any) -> dict[str, Any]:
+        if labels is None:
+            raise ValueError("AdvProp trains on labelled images: fit(images, labels) or batches of (images, labels)")
+        images = inputs if isinstance(inputs, Mapping) else {IMAGES_VIEW: inputs}
+        views = {term.view for term in self._terms}
+        missing = sorted(views - set(images))
+        if missing:
+            raise ValueError(
+                f"scheme {self.schedule.scheme} needs x={{{', '.join(f'{view!r}: ...' for view in sorted(views))}}}; "
+                f"{missing[0]!r} is missing"
+            )
+        batch = {view: self._pixel_range.to_pixels(images[view]) for view in views}
+        return {**batch, LABELS: labels, **({} if weights is None else {SAMPLE_WEIGHTS: weights})}
+
+    def _compiled_losses(self) -> CompiledLosses:
+        return CompiledLosses(
+            compiled_loss=self.compiled_loss,
+            example_loss=self._example_loss,
+            activity_losses=self._branches.activity_losses,
+            update_metrics=self.compiled_metrics.update_state,
+            scale=self._scale,
+        )
+
+    def _scale(self, loss: tf.Tensor) -> tf.Tensor:
+        return self.optimizer.get_scaled_loss(loss) if self._scales else loss
+
+    def _unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        return self.optimizer.get_unscaled_gradients(gradients) if self._scales else gradients
+
+    @property
+    def _scales(self) -> bool:
+        return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+
+class _Means:
+    """The means of a training epoch's scalars over its steps and replicas."""
+
+    def __init__(self, means: dict[str, tf.keras.metrics.Mean]) -> None:
+        self._means = means
+
+    def updated(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Add one step's values; returns the means so far."""
+        for name, value in values.items():
+            self._means[name].update_state(value)
+        return {name: self._means[name].result() for name in values}
+
+    def reset(self) -> None:
+        """Forget all values."""
+        for mean in self._means.values():
+            mean.reset_state()
+
+
+def _require_images(model: tf.keras.Model) -> None:
+    inputs = getattr(model, "inputs", None) or []
+    shapes = [f"{tensor.dtype.name} {tensor.shape}" for tensor in inputs]
+    if inputs and (len(inputs) != 1 or inputs[0].shape.rank != 4 or not inputs[0].dtype.is_floating):
+        raise ValueError(
+            f"{model.name} takes {', '.join(shapes)}: AdvProp needs one input of floating-point images [B, H, W, C]"
+        )
+
+
+def _require_running_statistics(terms: Sequence[Term], scheme: str) -> None:
+    """Fast AdvProp trains on the pass of its attack, so it updates the statistics; other attacks must not."""
+    attacks = [term.attack for term in terms if term.attack and term.attack.perturbs]
+    if scheme_named(scheme).objective == "terms" and any(attack.batch_norm_mode != "running" for attack in attacks):
+        raise ValueError(
+            "attack batch_norm_mode 'batch' is not possible with the batch norms of a Keras model, which would update "
+            "their statistics: it must be 'running'"
+        )
+
+
+def _needs_classes(term: Term) -> bool:
+    return term.loss != CROSS_ENTROPY or bool(
+        term.attack and term.attack.perturbs and term.attack.target != "untargeted"
+    )
+
+
+def _name_of_class(kind: type) -> str:
+    return tf.keras.saving.get_registered_name(kind)
+
+
+def _class_named(name: str) -> type:
+    registered = tf.keras.saving.get_registered_object(name)
+    return registered or next(kind for kind in (*BATCH_NORMS, *OTHER_NORMS) if kind.__name__ == name)

@@ -1,0 +1,122 @@
+"""The losses that a Keras model was compiled with, as the losses of an objective."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from efficientnet_advprop.attacks import LossFunction
+from efficientnet_advprop.keras_api.example_loss import ExampleLoss, weighted
+from efficientnet_advprop.recipes import CROSS_ENTROPY, MAIN_BRANCH, Term
+from efficientnet_advprop.training.losses import TERM_LOSSES, Batch, metric_names
+
+# Keys of a batch beside its images.
+LABELS = "labels"
+SAMPLE_WEIGHTS = "sample_weights"
+ACTIVITY = "activity"
+
+
+class CompiledLosses:
+    """The compiled losses of each pass and each attack; see `PassLosses`.
+
+    The terms of a pass are one batch for the compiled loss: outputs are not split before it, because Keras finds the
+    logits of a softmax by the tensor that the network gave. A term's weight becomes sample weights.
+
+    Args:
+        compiled_loss: (labels, outputs, sample weights) -> this replica's summand of the mean loss.
+        example_loss: the same loss of each example, without sample weights.
+        activity_losses: branch -> the activity regularisation of its last call.
+        update_metrics: (labels, outputs, sample weights) -> None: updates the compiled metrics.
+        scale: a loss -> that loss times the loss scale of mixed precision.
+    """
+
+    def __init__(
+        self,
+        compiled_loss: Callable[[Any, Any, Any], tf.Tensor],
+        example_loss: ExampleLoss,
+        activity_losses: Callable[[str], list[tf.Tensor]],
+        update_metrics: Callable[[Any, Any, Any], None],
+        scale: Callable[[tf.Tensor], tf.Tensor],
+    ) -> None:
+        self._compiled_loss = compiled_loss
+        self._example_loss = example_loss
+        self._activity_losses = activity_losses
+        self._update_metrics = update_metrics
+        self._scale = scale
+
+    def metric_names(self, terms: Iterable[Term]) -> tuple[str, ...]:
+        """A mean loss and, of a categorical model, a top-1 accuracy of each term, and its activity regularisation."""
+        terms = list(terms)
+        logged = [name for name in metric_names(terms) if self._example_loss.categorical or name.startswith("loss/")]
+        return (*logged, *(f"{ACTIVITY}/{term.name}" for term in terms))
+
+    def of_pass(self, terms: Sequence[Term], outputs: Any, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """As `PassLosses.of_pass`: this replica's summand of the loss, scaled. Updates the compiled metrics."""
+        branch = terms[0].branch  # all terms of a pass have the same
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        labels, weights = batch[LABELS], batch.get(SAMPLE_WEIGHTS)
+        loss = self._compiled_loss(_repeated(labels, len(terms)), outputs, _weights_in_pass(terms, labels, weights))
+        activity = tf.add_n([tf.constant(0.0), *(tf.cast(each, tf.float32) for each in self._activity_losses(branch))])
+        loss += tf.cast(activity, loss.dtype) * (sum(term.weight for term in terms) / replicas)
+        parts = _parts(outputs, len(terms))
+        by_term = {term.name: part for term, part in zip(terms, parts, strict=True)}
+        metrics: dict[str, tf.Tensor] = {}
+        for term in terms:
+            values = self._values(term, by_term, labels, weights)
+            metrics[f"loss/{term.name}"] = tf.reduce_mean(values)
+            metrics[f"{ACTIVITY}/{term.name}"] = activity
+            if term.loss != CROSS_ENTROPY:
+                loss += tf.cast(metrics[f"loss/{term.name}"], loss.dtype) * (term.weight / replicas)
+            if self._example_loss.categorical:
+                one_hot = self._example_loss.one_hot(labels, by_term[term.name])
+                top1 = tf.keras.metrics.categorical_accuracy(one_hot, by_term[term.name])
+                metrics[f"top1/{term.name}"] = tf.reduce_mean(top1)
+        if branch == MAIN_BRANCH:
+            self._update_metrics(labels, parts[0], weights)
+        return self._scale(loss), metrics
+
+    def attacked(
+        self, term: Term, predict: Callable[[tf.Tensor], Any], images: tf.Tensor, batch: Batch, seed: tf.Tensor
+    ) -> LossFunction:
+        """As `PassLosses.attacked`: of each example, without sample weights and regularisation; scaled."""
+        if term.loss == CROSS_ENTROPY:
+            loss_fn = self._example_loss.attacked(predict, batch[LABELS], term.attack, seed)
+        else:
+            loss_fn = TERM_LOSSES[term.loss].attacked(
+                lambda moved: self._example_loss.logits(predict(moved)), images, batch[LABELS], term.attack, seed, 0.0
+            )
+        return lambda moved: self._scale(loss_fn(moved))
+
+    def _values(self, term: Term, outputs: dict[str, Any], labels: Any, weights: Any) -> tf.Tensor:
+        """The term's loss of each example, [B], with sample weights."""
+        if term.loss == CROSS_ENTROPY:
+            return self._example_loss(labels, outputs[term.name], weights)
+        logits = {name: self._example_loss.logits(part) for name, part in outputs.items()}
+        return weighted(TERM_LOSSES[term.loss].values(term.name, logits, labels, 0.0), weights)
+
+
+def _repeated(values: Any, times: int) -> Any:
+    return values if times == 1 else tf.nest.map_structure(lambda value: tf.concat([value] * times, 0), values)
+
+
+def _parts(outputs: Any, number: int) -> list[Any]:
+    """Outputs [terms * B, ...] of each term, [B, ...]."""
+    if number == 1:
+        return [outputs]
+    split = [tf.split(output, number) for output in tf.nest.flatten(outputs)]
+    return [tf.nest.pack_sequence_as(outputs, part) for part in zip(*split, strict=True)]
+
+
+def _weights_in_pass(terms: Sequence[Term], labels: Any, weights: Any) -> Any:
+    """Sample weights [terms * B] with which a mean over the pass is the weighted sum of the terms' means.
+
+    The compiled loss knows labels alone: the other terms have weight 0.
+    """
+    factors = [len(terms) * term.weight if term.loss == CROSS_ENTROPY else 0.0 for term in terms]
+    if factors == [1.0]:
+        return weights
+    if weights is None:
+        weights = tf.ones([tf.shape(tf.nest.flatten(labels)[0])[0]])
+    return tf.nest.map_structure(
+        lambda weight: tf.concat([factor * tf.cast(weight, tf.float32) for factor in factors], 0), weights
+    )

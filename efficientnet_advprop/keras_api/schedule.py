@@ -1,0 +1,106 @@
+"""The terms of a scheme over the epochs of `fit`."""
+
+import dataclasses
+import warnings
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import (
+    MAIN_BRANCH,
+    AttackSpec,
+    Phase,
+    SchemeSettings,
+    Term,
+    TermWeights,
+    scheme_named,
+)
+
+_ANY_BATCH = 2**20  # the size of a batch is known when the step is traced, and checked again then
+# What the first values of moving statistics may still weigh at the end of a run.
+_MOST_LEFT_OF_START = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A scheme and its settings, without the number of epochs, which `fit` gives.
+
+    Attributes:
+        scheme: a key of `SCHEMES`.
+        attack: of its adversarial terms.
+        term_weights: factors on the losses of its terms.
+        clean_from_epoch: first epoch, from 0, of clean images in `adversarial_then_clean`; None is half of the epochs.
+        fast_adversarial_share: fraction of each batch that `fast_advprop` makes adversarial.
+    """
+
+    scheme: str
+    attack: AttackSpec
+    term_weights: TermWeights
+    clean_from_epoch: int | None
+    fast_adversarial_share: float
+
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
+        """The phases of a run of this many epochs.
+
+        Raises:
+            RecipeError: for settings that the scheme does not allow.
+        """
+        half = max(1, epochs // 2)
+        settings = SchemeSettings(
+            attack=self.attack,
+            weights=self.term_weights,
+            epochs=epochs,
+            clean_from_epoch=half if self.clean_from_epoch is None else self.clean_from_epoch,
+            fast_adversarial_share=self.fast_adversarial_share,
+            batch_size=_ANY_BATCH,
+            micro_batches=1,
+        )
+        self.attack.validate()
+        scheme = scheme_named(self.scheme)
+        scheme.validate(settings)
+        return scheme.phases(settings)
+
+    @property
+    def all_phases(self) -> tuple[Phase, ...]:
+        """The phases of a run that is long enough to have them all."""
+        return self.phases((self.clean_from_epoch or 1) + 1)
+
+    def terms_of(self, epoch: int, epochs: int) -> tuple[Term, ...]:
+        """The terms of an epoch, counted from 0."""
+        return next(
+            phase.terms for phase in self.phases(epochs) if phase.until_epoch is None or epoch < phase.until_epoch
+        )
+
+
+class FollowSchedule(tf.keras.callbacks.Callback):
+    """Switches the terms of an `AdvProp` model at the epochs of its schedule."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Warn of moving statistics that this run is too short for."""
+        if self.params.get("steps"):
+            warn_of_momentum(self.model.model, self.params["steps"] * self.params["epochs"])
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Take the terms of the epoch."""
+        self.model.train_on(self.model.schedule.terms_of(epoch, self.params["epochs"]))
+
+
+def warn_of_momentum(model: tf.keras.Model, steps: int) -> None:
+    """Warn when the moving statistics of batch norms will not be those of the data after this many steps.
+
+    Keras' MobileNets have the momentum 0.999, NASNet 0.9997: after 1,000 steps a third of the statistics of such a norm
+    are the values that it started from.
+    """
+    momentum = max((getattr(layer, "momentum", 0.0) for layer in model.submodules), default=0.0)
+    left = momentum**steps
+    if left > _MOST_LEFT_OF_START:
+        warnings.warn(
+            f"{model.name} has batch norms of momentum {momentum:g}: after the run's {steps} steps their moving "
+            f"statistics still hold {left:.0%} of the values that they began with; set a lower momentum",
+            stacklevel=2,
+        )
+
+
+def branches_of(phases: tuple[Phase, ...]) -> tuple[str, ...]:
+    """The branches of the phases' terms, the main one first."""
+    used = (term.branch for phase in phases for term in phase.terms)
+    return tuple(dict.fromkeys((MAIN_BRANCH, *used)))

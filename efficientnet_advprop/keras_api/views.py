@@ -1,0 +1,78 @@
+"""A Keras model and its views, called by branch as the objectives call a network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from efficientnet_advprop.keras_api.pixel_range import PixelRange
+from efficientnet_advprop.models.auxiliary_view import View
+from efficientnet_advprop.recipes import MAIN_BRANCH
+
+
+class BranchViews:
+    """The main model and a view of it for each other branch.
+
+    Args:
+        main: the user's model.
+        views: by branch, without the main one.
+        pixel_range: of the model's inputs.
+    """
+
+    def __init__(self, main: tf.keras.Model, views: Mapping[str, View], pixel_range: PixelRange) -> None:
+        self.views = dict(views)
+        self._models = {MAIN_BRANCH: main, **{branch: view.model for branch, view in views.items()}}
+        self._pixel_range = pixel_range
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        branch: str = MAIN_BRANCH,
+        statistics: str | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> Any:
+        """The outputs of a branch's view on pixels [B, H, W, C] in [0, 255].
+
+        Args:
+            images: pixels.
+            training: dropout and batch statistics, which update the moving statistics.
+            branch: of the view.
+            statistics: "update" in training and "running" otherwise: Keras' batch norms have no others.
+            seed: not used; the model's own layers draw their dropout.
+        """
+        del seed
+        if statistics not in (None, "update" if training else "running"):
+            raise ValueError(f"statistics {statistics!r} are not possible with the batch norms of a Keras model")
+        return self._models[branch](self._pixel_range.from_pixels(images), training=training)
+
+    @property
+    def trainable_variables(self) -> list[tf.Variable]:
+        """Those of the main model, then those of the other branches' norms."""
+        own = [variable for view in self.views.values() for variable in view.trainable_variables]
+        return [*self._models[MAIN_BRANCH].trainable_variables, *own]
+
+    def branch_variables(self, branch: str) -> list[tf.Variable]:
+        """The variables of a branch's norms."""
+        if branch != MAIN_BRANCH:
+            return self.views[branch].variables
+        some_view = next(iter(self.views.values()))
+        return [variable for norm, _ in some_view.norms for variable in norm.variables]
+
+    def activity_losses(self, branch: str) -> list[tf.Tensor]:
+        """The activity regularisation of a branch's last call, and the losses that its layers added in it."""
+        return _losses(self._models[branch], of_weights=False)
+
+    def weight_losses(self) -> list[tf.Tensor]:
+        """The weight regularisation of the main model and of the other branches' norms: each variable's once."""
+        norms = [partner for view in self.views.values() for _, partner in view.norms]
+        return [loss for layer in (self._models[MAIN_BRANCH], *norms) for loss in _losses(layer, of_weights=True)]
+
+
+def _losses(layer: tf.keras.layers.Layer, of_weights: bool) -> list[tf.Tensor]:
+    """The losses of a layer that regularise its weights, or the others.
+
+    Keras computes a weight regulariser at every reading of `losses`; the others are the tensors of the last call.
+    """
+    before, now = list(layer.losses), list(layer.losses)
+    return [loss for loss in now if of_weights != any(loss is other for other in before)]
