@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.keras_api.compiled_losses import ACTIVITY, LABELS, SAMPLE_WEIGHTS, CompiledLosses
-from efficientnet_advprop.keras_api.example_loss import ExampleLoss
+from efficientnet_advprop.keras_api.example_loss import ExampleLoss, names_of_outputs
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
 from efficientnet_advprop.keras_api.schedule import FollowSchedule, Schedule, branches_of
 from efficientnet_advprop.keras_api.views import BranchViews
@@ -88,9 +88,11 @@ class AdvProp(tf.keras.Model):
         phases = self.schedule.all_phases
         _require_running_statistics(self._all_terms(), scheme)
         _require_images(model)
+        _warn_of_bfloat16(model)
         self._norm_classes, self._seed = tuple(norm_classes), seed
         self._pixel_range = PixelRange.of(pixel_range)
         self.model = model
+        self.output_names = names_of_outputs(model)  # by which compiled losses and metrics may be given
         _, *others = branches_of(phases)
         views = {branch: auxiliary_view(model, branch, norm_classes) for branch in others}
         self._view_models = [view.model for view in views.values()]  # tracked: their norms are weights of this model
@@ -116,8 +118,7 @@ class AdvProp(tf.keras.Model):
         """
         super().compile(*args, **kwargs)
         given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
-        names = sorted(self.model.output) if isinstance(self.model.output, Mapping) else self.model.output_names
-        self._example_loss = ExampleLoss(self.loss or None, given.get("loss_weights"), names)
+        self._example_loss = ExampleLoss(self.loss, given.get("loss_weights"), names_of_outputs(self.model))
         if not self._example_loss.categorical and any(map(_needs_classes, self._all_terms())):
             raise ValueError(
                 f"scheme {self.schedule.scheme} with attack target {self.schedule.attack.target} needs a model with "
@@ -170,10 +171,9 @@ class AdvProp(tf.keras.Model):
         with tf.GradientTape() as tape:
             weight_losses = [tf.cast(loss, tf.float32) for loss in self._branches.weight_losses()]
             weight_loss = tf.add_n([tf.constant(0.0), *weight_losses])
-            scaled = self._scale(weight_loss / replicas)
-        of_weights = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        summed = self._unscale([a + b for a, b in zip(gradients, of_weights, strict=True)])
-        self.optimizer.apply_gradients(zip(summed, variables, strict=True))
+        of_weights = tape.gradient(weight_loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        summands = [a + b / replicas for a, b in zip(self._unscaled(gradients), of_weights, strict=True)]
+        self.optimizer.apply_gradients(zip(summands, variables, strict=True))
         loss = weight_loss + tf.add_n(
             [
                 term.weight * (metrics[f"loss/{term.name}"] + metrics.pop(f"{ACTIVITY}/{term.name}"))
@@ -257,18 +257,16 @@ class AdvProp(tf.keras.Model):
             example_loss=self._example_loss,
             activity_losses=self._branches.activity_losses,
             update_metrics=self.compiled_metrics.update_state,
-            scale=self._scale,
+            scale=self.optimizer.get_scaled_loss if self._scales else None,
         )
-
-    def _scale(self, loss: tf.Tensor) -> tf.Tensor:
-        return self.optimizer.get_scaled_loss(loss) if self._scales else loss
-
-    def _unscale(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        return self.optimizer.get_unscaled_gradients(gradients) if self._scales else gradients
 
     @property
     def _scales(self) -> bool:
+        """Whether losses are scaled, as Keras does in mixed precision with float16."""
         return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def _unscaled(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        return self.optimizer.get_unscaled_gradients(gradients) if self._scales else gradients
 
 
 class _Means:
@@ -295,6 +293,16 @@ def _require_images(model: tf.keras.Model) -> None:
     if inputs and (len(inputs) != 1 or inputs[0].shape.rank != 4 or not inputs[0].dtype.is_floating):
         raise ValueError(
             f"{model.name} takes {', '.join(shapes)}: AdvProp needs one input of floating-point images [B, H, W, C]"
+        )
+
+
+def _warn_of_bfloat16(model: tf.keras.Model) -> None:
+    first = next((layer for layer in model.layers if not isinstance(layer, tf.keras.layers.InputLayer)), None)
+    if first is not None and first.compute_dtype == "bfloat16":
+        warnings.warn(
+            f"{model.name} casts its inputs to bfloat16 in {first.name!r}: with 8 significant bits a perturbation of a "
+            "pixel or two is lost; give the layers before the first convolution dtype='float32'",
+            stacklevel=3,
         )
 
 

@@ -27,7 +27,7 @@ class CompiledLosses:
         example_loss: the same loss of each example, without sample weights.
         activity_losses: branch -> the activity regularisation of its last call.
         update_metrics: (labels, outputs, sample weights) -> None: updates the compiled metrics.
-        scale: a loss -> that loss times the loss scale of mixed precision.
+        scale: a loss -> that loss times the loss scale of mixed precision; None without.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class CompiledLosses:
         example_loss: ExampleLoss,
         activity_losses: Callable[[str], list[tf.Tensor]],
         update_metrics: Callable[[Any, Any, Any], None],
-        scale: Callable[[tf.Tensor], tf.Tensor],
+        scale: Callable[[tf.Tensor], tf.Tensor] | None,
     ) -> None:
         self._compiled_loss = compiled_loss
         self._example_loss = example_loss
@@ -73,7 +73,7 @@ class CompiledLosses:
                 metrics[f"top1/{term.name}"] = tf.reduce_mean(top1)
         if branch == MAIN_BRANCH:
             self._update_metrics(labels, parts[0], weights)
-        return self._scale(loss), metrics
+        return (self._scale(loss) if self._scale else loss), metrics
 
     def attacked(
         self, term: Term, predict: Callable[[tf.Tensor], Any], images: tf.Tensor, batch: Batch, seed: tf.Tensor
@@ -85,7 +85,11 @@ class CompiledLosses:
             loss_fn = TERM_LOSSES[term.loss].attacked(
                 lambda moved: self._example_loss.logits(predict(moved)), images, batch[LABELS], term.attack, seed, 0.0
             )
-        return lambda moved: self._scale(loss_fn(moved))
+        if self._scale is None:
+            return loss_fn
+        # Divided by B as the mean of a pass is: the loss scale is right for that size of gradients.
+        size = tf.cast(tf.shape(images)[0], tf.float32)
+        return lambda moved: self._scale(loss_fn(_finite_gradient(moved)) / size)
 
     def _values(self, term: Term, outputs: dict[str, Any], labels: Any, weights: Any) -> tf.Tensor:
         """The term's loss of each example, [B], with sample weights."""
@@ -93,6 +97,15 @@ class CompiledLosses:
             return self._example_loss(labels, outputs[term.name], weights)
         logits = {name: self._example_loss.logits(part) for name, part in outputs.items()}
         return weighted(TERM_LOSSES[term.loss].values(term.name, logits, labels, 0.0), weights)
+
+
+@tf.custom_gradient
+def _finite_gradient(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """The images; their gradient is 0 where a loss scale that is too large made it infinite or not a number.
+
+    Such a step of the optimizer is skipped. Moving statistics would keep what such pixels put into them.
+    """
+    return images, lambda gradient: tf.where(tf.math.is_finite(gradient), gradient, 0.0)
 
 
 def _repeated(values: Any, times: int) -> Any:

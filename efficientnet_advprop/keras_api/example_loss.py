@@ -28,7 +28,7 @@ class ExampleLoss:
 
     def __init__(self, loss: Any, loss_weights: Any, output_names: Sequence[str]) -> None:
         self._names = list(output_names)
-        self._losses = [_resolved(given) for given in _by_output(loss, output_names, "loss")]
+        self._losses = [_resolved(given) for given in _by_output(loss or None, output_names, "loss")]
         given_weights = (
             [None] * len(self._names)
             if loss_weights is None
@@ -36,7 +36,7 @@ class ExampleLoss:
         )
         self._loss_weights = [1.0 if weight is None else weight for weight in given_weights]
         if all(each is None for each in self._losses):
-            raise ValueError("AdvProp needs a loss: compile(loss=...)")
+            raise ValueError("there is no loss to increase: compile(loss=...)")
 
     @property
     def categorical(self) -> bool:
@@ -156,3 +156,13 @@ def _values(loss: Callable[..., tf.Tensor], labels: tf.Tensor, outputs: tf.Tenso
     if labels.shape.rank is not None and labels.shape.rank == outputs.shape.rank - 1 and outputs.shape[-1] == 1:
         labels = labels[..., tf.newaxis]
     return loss.call(labels, outputs) if isinstance(loss, tf.keras.losses.Loss) else loss(labels, outputs)
+
+
+def names_of_outputs(model: tf.keras.Model) -> list[str]:
+    """The names by which losses and labels may be given, in the order of the flat outputs.
+
+    A subclassed model has one output as far as this can know.
+    """
+    if isinstance(getattr(model, "output", None), Mapping):
+        return sorted(model.output)
+    return list(getattr(model, "output_names", None) or ["output"])

@@ -5,6 +5,7 @@ import warnings
 
 import tensorflow as tf
 
+from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS
 from efficientnet_advprop.recipes import (
     MAIN_BRANCH,
     AttackSpec,
@@ -90,7 +91,7 @@ def warn_of_momentum(model: tf.keras.Model, steps: int) -> None:
     Keras' MobileNets have the momentum 0.999, NASNet 0.9997: after 1,000 steps a third of the statistics of such a norm
     are the values that it started from.
     """
-    momentum = max((getattr(layer, "momentum", 0.0) for layer in model.submodules), default=0.0)
+    momentum = max((layer.momentum for layer in model.submodules if isinstance(layer, BATCH_NORMS)), default=0.0)
     left = momentum**steps
     if left > _MOST_LEFT_OF_START:
         warnings.warn(

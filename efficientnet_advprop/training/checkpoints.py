@@ -161,7 +161,8 @@ class Checkpoints:
         """Write the state as the newest checkpoint of a folder."""
         place, step = os.path.join(self._write_dir, folder), self._state.step
         tf.io.gfile.makedirs(place)
-        self._checkpoint.save_counter.assign_add(1)  # TensorFlow's, a part of every checkpoint
+        # TensorFlow's, a part of every checkpoint. The number of saves would depend on interruptions.
+        self._checkpoint.save_counter.assign(step)
         self._checkpoint.write(checkpoint_names.prefix_of(place, step), self._options)
         checkpoint_names.record(place, step, self._keep_max[folder])
 

@@ -1,0 +1,13 @@
+"""Checkpoints of the plain model while `AdvProp` trains it."""
+
+import tensorflow as tf
+
+from efficientnet_advprop.keras_api.advprop import AdvProp
+
+
+class PlainModelCheckpoint(tf.keras.callbacks.ModelCheckpoint):
+    """Keras' ModelCheckpoint, of the plain model inside `AdvProp`: any format, loaded without this package."""
+
+    def set_model(self, model: tf.keras.Model) -> None:
+        """Save the model inside."""
+        super().set_model(model.model if isinstance(model, AdvProp) else model)
