@@ -140,14 +140,14 @@ class AdvProp(tf.keras.Model):
 
     def fit(self, *args: Any, **kwargs: Any) -> tf.keras.callbacks.History:
         """As for any Keras model; the terms of the scheme follow the epochs."""
-        given = inspect.signature(super().fit).bind(*args, **kwargs)
-        self.schedule.phases(given.arguments.get("epochs", 1))  # refuses before anything is trained
-        callbacks = given.arguments.get("callbacks") or []
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        self.schedule.phases(given.get("epochs", 1))  # refuses before anything is trained
+        callbacks = given.get("callbacks") or []
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):
             callbacks.append(FollowSchedule())
         else:
             callbacks = [FollowSchedule(), *(callbacks if isinstance(callbacks, list | tuple) else [callbacks])]
-        return super().fit(*given.args, **{**given.kwargs, "callbacks": callbacks})
+        return super().fit(**{**given, "callbacks": callbacks})
 
     def train_on(self, terms: tuple[Term, ...]) -> None:
         """Train on other terms of the scheme from the next step on."""
