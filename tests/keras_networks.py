@@ -1,7 +1,9 @@
-"""Small Keras networks and images for the tests of `AdvProp`."""
+"""Small Keras networks and images for the tests of `AdvProp`, and the layers of Keras' EfficientNets."""
 
 import numpy as np
 import tensorflow as tf
+
+from efficientnet_advprop.models import EfficientNet
 
 CLASSES = 4
 SIDE = 8
@@ -31,3 +33,39 @@ def images_and_labels(number: int = 16, seed: int = 0) -> tuple[np.ndarray, np.n
     labels = rng.integers(0, CLASSES, number)
     images = rng.uniform(0, 120, (number, SIDE, SIDE, 3)) + 40.0 * labels[:, None, None, None]
     return images.astype(np.float32), labels
+
+
+def keras_layer_names(model: EfficientNet) -> dict[str, str]:
+    """Our object path of every layer -> its name in `tf.keras.applications`."""
+    names = {"stem": "stem_conv", "head": "top_conv", "classifier": "predictions"}
+    names |= {"stem.norm.norms.main": "stem_bn", "head.norm.norms.main": "top_bn"}
+    stage, repeat = 0, 0
+    for index, block in enumerate(model.blocks):
+        # Every stage of B0 begins with a block that changes size or channels, and goes on with residual ones.
+        stage, repeat = (stage, repeat + 1) if block.is_residual else (stage + 1, 0)
+        ours, theirs = f"blocks.{index}", f"block{stage}{chr(ord('a') + repeat)}"
+        for unit, conv, norm in (
+            ("expand", "expand_conv", "expand_bn"),
+            ("depthwise", "dwconv", "bn"),
+            ("project", "project_conv", "project_bn"),
+        ):
+            names[f"{ours}.{unit}"], names[f"{ours}.{unit}.norm.norms.main"] = f"{theirs}_{conv}", f"{theirs}_{norm}"
+        for half in ("reduce", "expand"):
+            names[f"{ours}.squeeze_excite.{half}"] = f"{theirs}_se_{half}"
+    return names
+
+
+def assign_to_keras(model: EfficientNet, reference: tf.keras.Model) -> dict[str, tf.Variable]:
+    """Give a Keras EfficientNet the values of ours, of its main branch; returns its variables by our paths."""
+    names = keras_layer_names(model)
+    assigned = {}
+    for path, variable in model.weights_by_path().items():
+        layer, attribute = path.rsplit(".", 1)
+        if layer not in names:
+            continue  # of another branch
+        target = reference.get_layer(names[layer])
+        if attribute == "kernel" and isinstance(target, tf.keras.layers.DepthwiseConv2D):
+            attribute = "depthwise_kernel"
+        assigned[path] = getattr(target, attribute)
+        assigned[path].assign(variable)
+    return assigned

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.models import EfficientNet, build_model, efficientnet
+from efficientnet_advprop.models import build_model, efficientnet
 from efficientnet_advprop.models.layers import ConvNorm, drop_connect, normalize
 from efficientnet_advprop.recipes import FAMILIES
+from tests.keras_networks import assign_to_keras
 from tests.small import assert_equal_values, copy_weights, randomize_norms, small_model, values
 
 TWO = ("main", "auxiliary")
@@ -130,26 +131,6 @@ def test_initial_values():
         assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.05)
 
 
-def keras_layer_names(model: EfficientNet) -> dict[str, str]:
-    """Our object path of every layer -> its name in `tf.keras.applications`."""
-    names = {"stem": "stem_conv", "head": "top_conv", "classifier": "predictions"}
-    names |= {"stem.norm.norms.main": "stem_bn", "head.norm.norms.main": "top_bn"}
-    stage, repeat = 0, 0
-    for index, block in enumerate(model.blocks):
-        # Every stage of B0 begins with a block that changes size or channels, and goes on with residual ones.
-        stage, repeat = (stage, repeat + 1) if block.is_residual else (stage + 1, 0)
-        ours, theirs = f"blocks.{index}", f"block{stage}{chr(ord('a') + repeat)}"
-        for unit, conv, norm in (
-            ("expand", "expand_conv", "expand_bn"),
-            ("depthwise", "dwconv", "bn"),
-            ("project", "project_conv", "project_bn"),
-        ):
-            names[f"{ours}.{unit}"], names[f"{ours}.{unit}.norm.norms.main"] = f"{theirs}_{conv}", f"{theirs}_{norm}"
-        for half in ("reduce", "expand"):
-            names[f"{ours}.squeeze_excite.{half}"] = f"{theirs}_se_{half}"
-    return names
-
-
 @pytest.mark.parametrize("number", range(8))
 def test_b0_to_b7_compute_what_keras_does(number):
     model = build_model(f"efficientnet-b{number}", preprocessing="advprop")
@@ -160,13 +141,7 @@ def test_b0_to_b7_compute_what_keras_does(number):
         gamma.assign(0.2 * gamma)
     make_reference = getattr(tf.keras.applications, f"EfficientNetB{number}")
     reference = make_reference(weights=None, input_shape=(64, 64, 3), classifier_activation=None)
-    names = keras_layer_names(model)
-    for path, variable in model.weights_by_path().items():
-        layer, attribute = path.rsplit(".", 1)
-        target = reference.get_layer(names[layer])
-        if attribute == "kernel" and isinstance(target, tf.keras.layers.DepthwiseConv2D):
-            attribute = "depthwise_kernel"
-        getattr(target, attribute).assign(variable)
+    assign_to_keras(model, reference)
     images = tf.constant(np.random.default_rng(1).uniform(0, 255, (4, 64, 64, 3)), tf.float32)
     # Without ImageNet weights, Keras' first layers only divide by 255: feed what makes that our normalisation.
     expected = reference(2 * images - 255, training=False)
