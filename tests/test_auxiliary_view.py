@@ -259,6 +259,10 @@ def test_models_without_a_view(name):
         auxiliary_view(make())
 
 
-def test_branch_names():
+def test_arguments():
+    main = functional(layers.BatchNormalization())
     with pytest.raises(ValueError, match="'a b'"):
-        auxiliary_view(functional(layers.BatchNormalization()), "a b")
+        auxiliary_view(main, "a b")
+    for classes in ([], ["LayerNormalization"]):
+        with pytest.raises(ValueError, match="norm_classes"):
+            auxiliary_view(main, norm_classes=classes)

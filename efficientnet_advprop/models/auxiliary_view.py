@@ -89,6 +89,8 @@ def auxiliary_view(
     if not isinstance(branch, str) or not branch.isidentifier():
         raise ValueError(f"branch {branch!r} must be letters, digits and underscores: it becomes part of names")
     kinds = tuple(norm_classes)
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Layer) for kind in kinds):
+        raise ValueError(f"norm_classes {kinds} must be classes of layers, such as tf.keras.layers.LayerNormalization")
     check_graph(model)
     norms = _norms(model, kinds)
     taken = {layer.name for layer in model.submodules if isinstance(layer, Layer)}
