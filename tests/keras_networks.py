@@ -1,71 +1,62 @@
-"""Small Keras networks and images for the tests of `AdvProp`, and the layers of Keras' EfficientNets."""
+"""Twelve networks of tf.keras.applications: random weights, four logits, the smallest images each takes."""
 
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.models import EfficientNet
+from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, OTHER_NORMS
 
-CLASSES = 4
-SIDE = 8
+# Side of the images, arguments that make the network narrower.
+NETWORKS = {
+    "MobileNetV2": (32, {"alpha": 0.35}),
+    "MobileNetV3Small": (32, {"alpha": 0.75, "minimalistic": True}),
+    "EfficientNetV2B0": (32, {}),
+    "DenseNet121": (32, {}),
+    "ResNet50V2": (32, {}),
+    "ResNetRS50": (32, {}),
+    "RegNetX002": (32, {}),
+    "NASNetMobile": (32, {}),
+    "Xception": (71, {}),
+    "InceptionV3": (75, {}),
+    "EfficientNetB0": (32, {}),
+    "ConvNeXtTiny": (32, {}),
+}
 
 
-def small_network(
-    activation: str | None = "softmax", dropout: float = 0.0, momentum: float = 0.9, outputs: int = 1, **first: object
-) -> tf.keras.Model:
-    """Two convolutions with batch norms, and one or two outputs; `first` goes to the first convolution."""
+def keras_network(name: str) -> tf.keras.Model:
+    """A network without dropout, whose norms are not the identity."""
+    size, options = NETWORKS[name]
+    module = tf.keras.applications.convnext if name.startswith("ConvNeXt") else tf.keras.applications
     tf.keras.utils.set_random_seed(0)
-    layers = tf.keras.layers
-    inputs = tf.keras.Input((SIDE, SIDE, 3))
-    values = layers.Conv2D(6, 3, use_bias=False, **first)(inputs)
-    values = layers.BatchNormalization(momentum=momentum, name="first_norm")(values)
-    values = layers.Dropout(dropout)(layers.ReLU()(values))
-    values = layers.Conv2D(8, 3, strides=2, use_bias=False)(values)
-    values = layers.BatchNormalization(momentum=momentum)(values)
-    values = layers.GlobalAveragePooling2D()(layers.ReLU()(values))
-    heads = [layers.Dense(CLASSES, activation=activation, dtype="float32", name="classes")(values)]
-    heads += [layers.Dense(1, dtype="float32", name="brightness")(values)] * (outputs - 1)
-    return tf.keras.Model(inputs, heads[0] if outputs == 1 else heads, name="small")
+    model = getattr(module, name)(
+        input_shape=(size, size, 3), weights=None, classes=4, classifier_activation=None, **options
+    )
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.Dropout):
+            layer.rate = 0.0
+    randomize(model)
+    return model
 
 
-def images_and_labels(number: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images [N, 8, 8, 3] in [0, 255], of a brightness by class, and classes [N]."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, CLASSES, number)
-    images = rng.uniform(0, 120, (number, SIDE, SIDE, 3)) + 40.0 * labels[:, None, None, None]
-    return images.astype(np.float32), labels
+def randomize(model: tf.keras.Model) -> None:
+    """Move every variable of the norms a little, so that a forgotten one shows."""
+    rng = np.random.default_rng(0)
+    for layer in norms_among(model):
+        for variable in layer.weights:
+            variable.assign_add(rng.uniform(0.0, 0.2, variable.shape))
 
 
-def keras_layer_names(model: EfficientNet) -> dict[str, str]:
-    """Our object path of every layer -> its name in `tf.keras.applications`."""
-    names = {"stem": "stem_conv", "head": "top_conv", "classifier": "predictions"}
-    names |= {"stem.norm.norms.main": "stem_bn", "head.norm.norms.main": "top_bn"}
-    stage, repeat = 0, 0
-    for index, block in enumerate(model.blocks):
-        # Every stage of B0 begins with a block that changes size or channels, and goes on with residual ones.
-        stage, repeat = (stage, repeat + 1) if block.is_residual else (stage + 1, 0)
-        ours, theirs = f"blocks.{index}", f"block{stage}{chr(ord('a') + repeat)}"
-        for unit, conv, norm in (
-            ("expand", "expand_conv", "expand_bn"),
-            ("depthwise", "dwconv", "bn"),
-            ("project", "project_conv", "project_bn"),
-        ):
-            names[f"{ours}.{unit}"], names[f"{ours}.{unit}.norm.norms.main"] = f"{theirs}_{conv}", f"{theirs}_{norm}"
-        for half in ("reduce", "expand"):
-            names[f"{ours}.squeeze_excite.{half}"] = f"{theirs}_se_{half}"
-    return names
+def norms_among(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    """Every norm of a model, wherever it is."""
+    return [module for module in model.submodules if isinstance(module, BATCH_NORMS + OTHER_NORMS)]
 
 
-def assign_to_keras(model: EfficientNet, reference: tf.keras.Model) -> dict[str, tf.Variable]:
-    """Give a Keras EfficientNet the values of ours, of its main branch; returns its variables by our paths."""
-    names = keras_layer_names(model)
-    assigned = {}
-    for path, variable in model.weights_by_path().items():
-        layer, attribute = path.rsplit(".", 1)
-        if layer not in names:
-            continue  # of another branch
-        target = reference.get_layer(names[layer])
-        if attribute == "kernel" and isinstance(target, tf.keras.layers.DepthwiseConv2D):
-            attribute = "depthwise_kernel"
-        assigned[path] = getattr(target, attribute)
-        assigned[path].assign(variable)
-    return assigned
+def images_for(model: tf.keras.Model, batch_size: int = 2) -> tf.Tensor:
+    return tf.random.stateless_uniform((batch_size, *model.input_shape[1:]), [1, 2], 0.0, 255.0)
+
+
+def variable_values(variables) -> list[np.ndarray]:
+    return [variable.numpy() for variable in variables]
+
+
+def assert_equal(first, second) -> None:
+    tf.nest.map_structure(np.testing.assert_array_equal, first, second)

@@ -9,8 +9,8 @@ from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import AttackSpec, Term
 from efficientnet_advprop.training.losses import LabelLosses
 from efficientnet_advprop.training.objective import TermsObjective
-from tests.keras_networks import assign_to_keras
 from tests.small import randomize_norms
+from tests.small_keras import assign_to_keras
 
 # Of Euclidean length: rounding would flip the sign of some pixels' gradients.
 ATTACK = AttackSpec(method="ifgsm", norm="l2", epsilon_px=200.0, step_size_px=150.0, num_steps=2, random_start=False)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.keras_api import AdvProp
 from efficientnet_advprop.recipes import SCHEMES, AttackSpec, TermWeights
-from tests.keras_networks import CLASSES, images_and_labels, small_network
+from tests.small_keras import CLASSES, images_and_labels, small_network
 
 IFGSM = AttackSpec(method="ifgsm", epsilon_px=4.0, step_size_px=4.0, num_steps=1, random_start=False)
 SPARSE = "sparse_categorical_crossentropy"

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from efficientnet_advprop.keras_api import AdvProp, PixelRange, adversarial_images
 from efficientnet_advprop.recipes import AttackSpec
-from tests.keras_networks import CLASSES, images_and_labels, small_network
+from tests.small_keras import CLASSES, images_and_labels, small_network
 
 SPARSE = "sparse_categorical_crossentropy"
 bounds = st.floats(-300, 300)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from efficientnet_advprop.keras_api import AdvProp, PlainModelCheckpoint
 from efficientnet_advprop.models.auxiliary_view import OTHER_NORMS
 from efficientnet_advprop.recipes import AttackSpec, TermWeights
-from tests.keras_networks import images_and_labels, small_network
+from tests.small_keras import images_and_labels, small_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*batch norms of momentum:UserWarning")
 ATTACK = AttackSpec(epsilon_px=2.0, num_steps=2)

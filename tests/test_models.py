@@ -7,8 +7,8 @@ import tensorflow as tf
 from efficientnet_advprop.models import build_model, efficientnet
 from efficientnet_advprop.models.layers import ConvNorm, drop_connect, normalize
 from efficientnet_advprop.recipes import FAMILIES
-from tests.keras_networks import assign_to_keras
 from tests.small import assert_equal_values, copy_weights, randomize_norms, small_model, values
+from tests.small_keras import assign_to_keras
 
 TWO = ("main", "auxiliary")
 SEED = tf.constant([1, 2])
