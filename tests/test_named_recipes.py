@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 
 from efficientnet_advprop import recipes
-from efficientnet_advprop.recipes import SCHEMES, RecipeError, from_json, named_recipe, to_json
-from efficientnet_advprop.recipes.data_spec import DATASETS
+from efficientnet_advprop.recipes import DATASETS, SCHEMES, RecipeError, from_json, named_recipe, to_json
 
 ALL = [(model, dataset, scheme) for model in recipes.NETWORKS for dataset in DATASETS for scheme in SCHEMES]
 
