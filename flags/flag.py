@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, Benchmark
+from efficientnet_advprop.recipes import ATTACKED, Benchmark
 
 TRAINING = ("train_and_eval", "train")
 READING = ("eval", "predict", "export")  # of trained weights: a run's, or those of --init_checkpoint
@@ -29,7 +29,7 @@ def is_attacked(benchmark: Benchmark) -> bool:
 
 def is_made(benchmark: Benchmark) -> bool:
     """Whether a benchmark corrupts the images on the fly."""
-    return benchmark.kind == CORRUPTED and is_own(benchmark)
+    return benchmark.is_made_on_the_fly
 
 
 def is_cropped(benchmark: Benchmark) -> bool:

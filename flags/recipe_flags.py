@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from efficientnet_advprop.recipes import NETWORKS, SCHEMES
+from efficientnet_advprop.recipes import DATASETS, NETWORKS, SCHEMES
 from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, NORMS, TARGETS
-from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, DATASETS, EVAL_CROPS, RESIZES, TRAIN_CROPS
+from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
 from flags.flag import IMAGES, LOOP, READING, RUN, RUN_OR_CHECK, RecipeFlag, is_attacked, is_not_cropped, is_own

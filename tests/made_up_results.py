@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from efficientnet_advprop.evaluation import SEVERITIES, Evaluated, Part, ResultsFile
+from efficientnet_advprop.evaluation import SEVERITIES, Column, Evaluated, EvaluatedRun, Part, ResultsFile
 from efficientnet_advprop.recipes import EXTRA_CORRUPTIONS, IMAGENET_C_CORRUPTIONS
 
 EVALUATED = Evaluated(
@@ -20,6 +20,7 @@ EVALUATED = Evaluated(
     recipe="0123456789abcdef",
     digest="fedcba9876543210",
 )
+CLEAN = Column("clean", "main", "top1")
 ANIMALS = (
     "hammerhead, hammerhead shark",
     "great white shark",
@@ -47,6 +48,11 @@ def results_in(folder, parts, **evaluated):
     results.parts.update(parts)
     file.write({file.ONLY: results})
     return ResultsFile(str(folder)).runs[file.ONLY]
+
+
+def run_in(folder, parts, **evaluated):
+    """Such results as a run of a comparison."""
+    return EvaluatedRun(str(folder), results_in(folder, parts, **evaluated))
 
 
 def branches(main, auxiliary, **more):

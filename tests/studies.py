@@ -1,4 +1,4 @@
-"""Studies with made-up numbers."""
+"""Small studies, and studies with made-up numbers."""
 
 import dataclasses
 
@@ -11,9 +11,23 @@ from efficientnet_advprop.evaluation import (
     digest_over_seeds,
     plan_passes,
 )
-from efficientnet_advprop.recipes import STUDY_BENCHMARKS, named_recipe, override
+from efficientnet_advprop.recipes import STUDY_BENCHMARKS, DataFacts, named_recipe, override
 
 LAST = dataclasses.replace(STUDY_BENCHMARKS, success="last")
+DIGITS = DataFacts("digits", 10, 1437, 360)
+TINY = (
+    "--mode=study",
+    "--dataset=digits",
+    "--schemes=vanilla,advprop",
+    "--width_coefficient=0.25",
+    "--depth_coefficient=0.2",
+    "--input_image_size=16",
+    "--train_steps=2",
+    "--train_batch_size=8",
+    # Two steps of ten, a few images, at one severity of five below: nothing here is about their number.
+    "--pgd_steps=2",
+    "--benchmark_images=24",
+)
 
 
 def make_recipe(model, scheme, changes):

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from efficientnet_advprop.models import Network, network_class
-from efficientnet_advprop.recipes import FAMILIES, NETWORKS, RecipeError, family_of
-from efficientnet_advprop.recipes.data_spec import DATASETS
+from efficientnet_advprop.recipes import DATASETS, FAMILIES, NETWORKS, RecipeError, family_of
 
 PACKAGE = Path(__file__).parents[1] / "efficientnet_advprop"
 MADE_UP = """
@@ -26,8 +25,7 @@ FAMILY = dataclasses.replace(resnet.FAMILY, networks=(NETWORK,))
 ITS_RECIPES = """
 import json
 
-from efficientnet_advprop.recipes import named_recipe, to_json
-from efficientnet_advprop.recipes.data_spec import DATASETS
+from efficientnet_advprop.recipes import DATASETS, named_recipe, to_json
 
 recipes = {dataset: named_recipe("madeup-9", dataset, "advprop") for dataset in DATASETS}
 for recipe in recipes.values():

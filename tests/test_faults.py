@@ -20,7 +20,6 @@ from efficientnet_advprop.export import Description, ExportedWeights
 from efficientnet_advprop.recipes import (
     Bounded,
     Bounds,
-    DataFacts,
     JsonObject,
     RecipeError,
     StudySpec,
@@ -33,11 +32,10 @@ from efficientnet_advprop.reporting.metrics_log import recorded_results
 from efficientnet_advprop.training import run_folder
 from flags.benchmarks import benchmarks_from_flags
 from tests.command_line import refused, set_flags, start_main
-from tests.studies import make_recipe
+from tests.studies import DIGITS, make_recipe
 
 NUMBERS = [flag for flag in flags.FLAGS if flag.kind in (int, float, tuple[float, ...])]
 BESIDE = {"seeds": ["--schemes=vanilla"], "attack_epsilons": ["--schemes=vanilla,advprop"]}
-DIGITS = DataFacts("digits", 10, 1437, 360)
 RUN = Path(__file__).parent / "data/run_of_version_1"
 LONG, DEEP = "7" * 5000, "[" * 100_000 + "]" * 100_000
 # What stands in no file of ours, whatever the file.

@@ -18,7 +18,6 @@ from efficientnet_advprop.evaluation import digest_over_seeds
 from efficientnet_advprop.models.weights import open_weights
 from efficientnet_advprop.recipes import (
     FRACTION,
-    DataFacts,
     OptimizerSpec,
     Recipe,
     RecipeError,
@@ -37,6 +36,7 @@ from efficientnet_advprop.recipes.stored import parse, to_record, version_of
 from efficientnet_advprop.training import run_folder
 from efficientnet_advprop.training.checkpoints import find
 from tests.command_line import ROOT, run_main, set_flags
+from tests.studies import DIGITS
 from tests.test_training import run_training
 
 DATA = Path(__file__).parent / "data"
@@ -161,7 +161,7 @@ def test_the_digests_of_the_published_study_match_its_command():
     schemes = "vanilla,adversarial,adversarial_then_clean,joint,advprop,fine_grained,fast_advprop"
     half = ("--width_coefficient=0.5", "--depth_coefficient=0.5")
     values = set_flags("--mode=study", "--dataset=digits", f"--schemes={schemes}", "--seeds=5", *half)
-    trials = flags.study_from_flags(values, DataFacts("digits", 10, 1437, 360)).trials
+    trials = flags.study_from_flags(values, DIGITS).trials
     published = re.findall(r'"recipe": "(\w{16})"', (ROOT / "docs/studies/digits/results.json").read_text())
     assert (len(published), len(set(published))) == (40, 8)  # five seeds of each row
     assert {digest_over_seeds(trial.recipe) for trial in trials} == set(published)

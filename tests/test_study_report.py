@@ -15,10 +15,10 @@ from efficientnet_advprop.reporting.comparison_report import differences_tables,
 from efficientnet_advprop.reporting.markdown import percent
 from efficientnet_advprop.reporting.study_figures import rescaled
 from efficientnet_advprop.reporting.study_report import comparison_of, cost_table
+from tests.made_up_results import CLEAN
 from tests.studies import finished, keyed, make_recipe, result
 from tests.test_evaluation_report import section_of, tables_of
 
-CLEAN = Column("clean", "main", "top1")
 GAP = Column("clean", "main", BRANCH_GAP)
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.data import bmp
 from efficientnet_advprop.data.augment import Augmentation, shift_and_flip
+from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import RecipeError
 
 # The official constant until November 2021, when the code changed to a central fraction of 0.875 at every size. The
@@ -56,7 +57,6 @@ def preprocess_train(
     train_crop: str = "distorted_box",
     flip: bool = True,
     resize: str = "bicubic",
-    augmentation: Augmentation | None = None,
 ) -> tf.Tensor:
     """Preprocess an image for one training step, as a function of the arguments alone.
 
@@ -69,7 +69,6 @@ def preprocess_train(
         train_crop: "distorted_box", "pad_and_crop" or "none", as in `DataSpec`.
         flip: flip it horizontally with probability 0.5.
         resize: "bicubic" or "bilinear", as in `DataSpec`.
-        augmentation: applied last, as `augmented` does.
 
     Returns:
         float32 [image_size, image_size, 3] in [0, 255].
@@ -78,8 +77,7 @@ def preprocess_train(
         RecipeError: for an unknown crop or resize.
     """
     image_bytes = tf.convert_to_tensor(image_bytes)
-    fold_in = tf.random.experimental.stateless_fold_in
-    crop_seed = fold_in(seed, _CROP)
+    crop_seed = fold(seed, _CROP)
     if train_crop == "distorted_box":
         image = _decode_window(image_bytes, lambda shape: distorted_window(shape, image_size, crop_seed))
         image = _resize(image, image_size, resize)
@@ -90,13 +88,12 @@ def preprocess_train(
     else:
         raise RecipeError(f"unknown train_crop {train_crop!r}; known: distorted_box, pad_and_crop, none")
     if flip:
-        image = shift_and_flip.flip(image, fold_in(seed, _FLIP))
-    image = tf.clip_by_value(image, 0.0, 255.0)
-    return image if augmentation is None else augmented(image, seed, augmentation)
+        image = shift_and_flip.flip(image, fold(seed, _FLIP))
+    return tf.clip_by_value(image, 0.0, 255.0)
 
 
 def augmented(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
-    """The result of `preprocess_train` with an augmentation, from its result without.
+    """The result of `preprocess_train`, augmented.
 
     Args:
         image: float32 [H, W, 3] in [0, 255], truncated to whole pixel values.
@@ -106,8 +103,7 @@ def augmented(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> 
     Returns:
         float32 [H, W, 3], whole numbers in [0, 255].
     """
-    seed = tf.random.experimental.stateless_fold_in(seed, _AUGMENT)
-    return tf.cast(augmentation(tf.cast(image, tf.uint8), seed), tf.float32)
+    return tf.cast(augmentation(tf.cast(image, tf.uint8), fold(seed, _AUGMENT)), tf.float32)
 
 
 def crop_padding_px(image_size: int, eval_crop: str) -> int:

@@ -61,10 +61,7 @@ from efficientnet_advprop.evaluation.predictions import (
     Predictions as Predictions,
     through_branches as through_branches,
 )
-from efficientnet_advprop.evaluation.published import (
-    Published as Published,
-    published_results as published_results,
-)
+from efficientnet_advprop.evaluation.published import published_results as published_results
 from efficientnet_advprop.evaluation.results import (
     RESULTS_FILE as RESULTS_FILE,
     Evaluated as Evaluated,

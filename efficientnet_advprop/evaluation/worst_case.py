@@ -8,7 +8,7 @@ import tensorflow as tf
 from efficientnet_advprop.attacks import ascend, attack_loss, perturb, starting_point
 from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES
 from efficientnet_advprop.evaluation.predictions import Batch, Predict
-from efficientnet_advprop.randomness import replica_seed
+from efficientnet_advprop.randomness import fold, replica_seed
 from efficientnet_advprop.recipes import IMAGES_VIEW, AttackSpec
 
 LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
@@ -105,7 +105,7 @@ def worst_logits(
     """
 
     def one_start(number: tf.Tensor, worst: tf.Tensor) -> tf.Tensor:
-        clean, start = starting_point(images, spec, tf.random.experimental.stateless_fold_in(seed, number))
+        clean, start = starting_point(images, spec, fold(seed, number))
 
         def step(index: tf.Tensor, adversarial: tf.Tensor, worst: tf.Tensor) -> tuple[tf.Tensor, ...]:
             gradient, logits = _gradient_and_logits(logits_fn, adversarial, labels)

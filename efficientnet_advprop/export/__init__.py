@@ -1,11 +1,7 @@
 """Export of a trained network for use without this code."""
 
 from efficientnet_advprop.export.description import Description as Description, code_commit as code_commit
-from efficientnet_advprop.export.exported import (
-    ExportedNetwork as ExportedNetwork,
-    ExportedWeights as ExportedWeights,
-    is_saved_model as is_saved_model,
-)
+from efficientnet_advprop.export.exported import ExportedWeights as ExportedWeights, is_saved_model as is_saved_model
 from efficientnet_advprop.export.formats import (
     export_network as export_network,
     exported_before as exported_before,

@@ -18,15 +18,8 @@ def checked_pixels(images: tf.Tensor) -> tf.Tensor:
         images: float32 [N, H, W, 3].
     """
     images = of_shape(images, "[N, H, W, 3]", channels=3)
-    bad = tf.logical_not(_inside(images, 255.0))  # [N]
-    images = require(
-        tf.logical_not(tf.reduce_any(bad)),
-        tf.strings.format(
-            "element {} of images holds NaN or values far outside [0, 255]; pixels in [0, 255] are expected",
-            first(bad),
-        ),
-        images,
-    )
+    problem = "holds NaN or values far outside [0, 255]; pixels in [0, 255] are expected"
+    images = refuse_elements(tf.logical_not(_inside(images, 255.0)), problem, images)
     # Pixels of images this dark are 0 or 1, unless they were scaled to [0, 1] or normalised.
     scaled = tf.cond(
         tf.reduce_max(images) <= 1.0,
@@ -73,9 +66,11 @@ def _inside(images: tf.Tensor, high: float) -> tf.Tensor:
     return tf.reduce_all(tf.abs(images - middle) <= middle + _OVERSHOOT * high, axis=(1, 2, 3))
 
 
-def first(bad: tf.Tensor) -> tf.Tensor:
-    """The index of the first true element."""
-    return tf.argmax(tf.cast(bad, tf.int32))
+def refuse_elements(bad: tf.Tensor, problem: str, images: tf.Tensor) -> tf.Tensor:
+    """The images, after a check that none of the elements is bad, bool [N]; the message names the first that is."""
+    first = tf.argmax(tf.cast(bad, tf.int32))
+    message = tf.strings.format("element {} of images " + problem, first)
+    return require(tf.logical_not(tf.reduce_any(bad)), message, images)
 
 
 def require(condition: tf.Tensor, message: tf.Tensor, images: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from efficientnet_advprop.export.checks import first, of_shape, require
+from efficientnet_advprop.export.checks import of_shape, refuse_elements
 
 # 8192 x 8192: more than a camera's sensor has (61 million), and 0.2 GB when decoded. A file of 100 kB can decode to
 # gigabytes.
@@ -42,18 +42,9 @@ def decoded_images(images: tf.Tensor, decode: Callable[[tf.Tensor], tf.Tensor], 
     answers = answers.concatenate(tf.data.Dataset.from_tensors((number, tf.constant(0, tf.int64), blank)))
     indices, pixels, decoded = answers.batch(number + 1).get_single_element()
     unreadable = indices != tf.range(tf.size(indices, tf.int64))
-    decoded = require(
-        tf.logical_not(tf.reduce_any(unreadable)),
-        tf.strings.format("element {} of images is damaged: it cannot be decoded", first(unreadable)),
-        decoded[:-1],
-    )
-    too_large = pixels > MAX_IMAGE_PIXELS
+    decoded = refuse_elements(unreadable, "is damaged: it cannot be decoded", decoded[:-1])
     most = f"{MAX_IMAGE_PIXELS} pixels (all frames of a GIF together, or {_MOST_GIF_BLOCKS} blocks), the most served"
-    return require(
-        tf.logical_not(tf.reduce_any(too_large)),
-        tf.strings.format("element {} of images has more than " + most, first(too_large)),
-        decoded,
-    )
+    return refuse_elements(pixels > MAX_IMAGE_PIXELS, f"has more than {most}", decoded)
 
 
 def encoded_pixels(image: tf.Tensor) -> tf.Tensor:
@@ -115,17 +106,9 @@ def _of_known_format(images: tf.Tensor) -> tf.Tensor:
     images = of_shape(images, "[N]")
     is_jpeg, is_png, is_gif, is_bmp = (_begins(images, magic) for magic in (_JPEG, _PNG, _GIF, _BMP))
     unknown = tf.logical_not(is_jpeg | is_png | is_gif | is_bmp)  # [N]
-    images = require(
-        tf.logical_not(tf.reduce_any(unknown)),
-        tf.strings.format("element {} of images is not a JPEG, PNG, GIF or BMP", first(unknown)),
-        images,
-    )
+    images = refuse_elements(unknown, "is not a JPEG, PNG, GIF or BMP", images)
     truncated = (is_jpeg & ~_contains(images, _JPEG_END)) | (is_png & ~_contains(images, _PNG_END))
-    return require(
-        tf.logical_not(tf.reduce_any(truncated)),
-        tf.strings.format("element {} of images is truncated: it has no end marker", first(truncated)),
-        images,
-    )
+    return refuse_elements(truncated, "is truncated: it has no end marker", images)
 
 
 def _begins(images: tf.Tensor, magic: bytes) -> tf.Tensor:

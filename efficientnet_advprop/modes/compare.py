@@ -10,6 +10,7 @@ import tensorflow as tf
 from efficientnet_advprop.evaluation import RESULTS_FILE, EvaluatedRun, ResultsFile, compare, published_results
 from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.locks import hold
+from efficientnet_advprop.paths import is_remote
 from efficientnet_advprop.recipes import RecipeError
 from efficientnet_advprop.reporting import (
     FIGURES_FOLDER,
@@ -65,7 +66,7 @@ def _evaluated(folders: Sequence[str]) -> list[EvaluatedRun]:
             raise RecipeError(
                 f"no evaluation in {named}: neither {' nor '.join(paths)} is there (--mode=eval --benchmarks makes one)"
             )
-        same = path if "://" in path else os.path.realpath(path)
+        same = path if is_remote(path) else os.path.realpath(path)
         if same in found:
             raise RecipeError(f"{named} is the evaluation of {found[same]} again: {path}")
         found[same] = named

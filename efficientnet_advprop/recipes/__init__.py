@@ -66,6 +66,7 @@ from efficientnet_advprop.recipes.record import (
     to_json as to_json,
 )
 from efficientnet_advprop.recipes.registry import (
+    DATASETS as DATASETS,
     DEFAULT_MODEL as DEFAULT_MODEL,
     DEFAULT_SCHEME as DEFAULT_SCHEME,
     EVALUATION_ATTACK as EVALUATION_ATTACK,

@@ -7,7 +7,7 @@ from typing import Annotated
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.benchmarks import BENCHMARKS, IMAGENET_C_CORRUPTIONS, MADE_CORRUPTIONS, benchmark_of
 from efficientnet_advprop.recipes.bounds import ATTACK_STEPS, IMAGES, LENGTH_PX, Bounded, Bounds
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
 
 ROBUSTNESS_RESIZES = ("model", "native")
 SUCCESSES = ("any", "last")
@@ -91,8 +91,7 @@ class BenchmarkSpec(Bounded, of="benchmark"):
         for name in self.names:
             benchmark_of(name)
         for name in self.corruptions:
-            if name not in MADE_CORRUPTIONS:
-                raise RecipeError(f"unknown corruption {name!r}; known: {', '.join(MADE_CORRUPTIONS)}")
+            require_known("corruption", name, MADE_CORRUPTIONS)
         _refuse_repeated("benchmarks", self.names)
         _refuse_repeated("corruptions", self.corruptions)
         _refuse_repeated("pgd_epsilons", [f"{epsilon:g}" for epsilon in self.epsilons_px])

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import require_known
 from efficientnet_advprop.recipes.networks import AUGMENTED_BRANCH, AUXILIARY_BRANCH, MAIN_BRANCH
 
 # ImageNet-C's corruptions, which its authors distribute by group. The extra ones are for choosing settings and not part
@@ -145,6 +145,5 @@ def benchmark_of(key: str) -> Benchmark:
         RecipeError: for an unknown benchmark; the message lists the known ones.
     """
     name = key.partition("/")[0]
-    if name not in BENCHMARKS:
-        raise RecipeError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
+    require_known("benchmark", name, BENCHMARKS)
     return BENCHMARKS[name]

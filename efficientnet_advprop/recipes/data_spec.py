@@ -6,8 +6,6 @@ from typing import Annotated
 from efficientnet_advprop.recipes.bounds import IMAGES, Bounded, Bounds
 from efficientnet_advprop.recipes.errors import RecipeError, require_known
 
-# Data sets with their own recipe; any other name is looked up in TensorFlow Datasets.
-DATASETS = ("digits", "fake", "cifar10", "imagenet")
 TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
 RESIZES = ("bicubic", "bilinear")

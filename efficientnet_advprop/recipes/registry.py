@@ -20,10 +20,12 @@ EVALUATION_ATTACK = AttackSpec("pgd", "linf", epsilon_px=4.0, step_size_px=1.0, 
 
 _RECIPES: dict[str, Callable[[NamedNetwork, Scheme], Recipe]] = {
     "digits": digits_recipe,
-    "cifar10": cifar10_recipe,
     "fake": fake_recipe,
+    "cifar10": cifar10_recipe,
     "imagenet": imagenet_recipe,
 }
+# Those with a recipe of their own; any other name is looked up in TensorFlow Datasets.
+DATASETS = tuple(_RECIPES)
 
 
 def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:

@@ -70,7 +70,6 @@ class ProgressDisplay:
         if not self._first_loop_done:
             self._first_loop_done = True
             self._write(f"first {steps} step(s) done after {now - self._started:.0f} s, tracing and compiling included")
-            self._last_line = float("-inf")
         if self._bar.disable:
             if now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self._total_steps:
                 self._last_line = now
