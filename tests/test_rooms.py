@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "evaluation": COMMON | {"data", "attacks"},
     "export": COMMON | {"models", "data"},
     "reporting": COMMON | {"evaluation"},
+    "keras_api": COMMON | {"batch_norm", "attacks", "models", "training"},
     # The modes combine all parts.
     "modes": COMMON
     | {"tpu_utils", "batch_norm", "attacks", "models", "data", "training", "evaluation", "export", "reporting"},
