@@ -9,6 +9,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from efficientnet_advprop.keras_api.checks import (
+    needs_classes,
+    require_images,
+    require_running_statistics,
+    warn_of_bfloat16,
+)
 from efficientnet_advprop.keras_api.compiled_losses import ACTIVITY, LABELS, SAMPLE_WEIGHTS, CompiledLosses
 from efficientnet_advprop.keras_api.example_loss import ExampleLoss, names_of_outputs
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
@@ -17,7 +23,6 @@ from efficientnet_advprop.keras_api.views import BranchViews
 from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, OTHER_NORMS, auxiliary_view
 from efficientnet_advprop.randomness import replica_seed
 from efficientnet_advprop.recipes import (
-    CROSS_ENTROPY,
     IMAGES_VIEW,
     AttackSpec,
     Term,
@@ -86,9 +91,9 @@ class AdvProp(tf.keras.Model):
             fast_adversarial_share,
         )
         phases = self.schedule.all_phases
-        _require_running_statistics(self._all_terms(), scheme)
-        _require_images(model)
-        _warn_of_bfloat16(model)
+        require_running_statistics(self._all_terms(), scheme)
+        require_images(model)
+        warn_of_bfloat16(model)
         self._norm_classes, self._seed = tuple(norm_classes), seed
         self._pixel_range = PixelRange.of(pixel_range)
         self.model = model
@@ -119,7 +124,7 @@ class AdvProp(tf.keras.Model):
         super().compile(*args, **kwargs)
         given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
         self._example_loss = ExampleLoss(self.loss, given.get("loss_weights"), names_of_outputs(self.model))
-        if not self._example_loss.categorical and any(map(_needs_classes, self._all_terms())):
+        if not self._example_loss.categorical and any(map(needs_classes, self._all_terms())):
             raise ValueError(
                 f"scheme {self.schedule.scheme} with attack target {self.schedule.attack.target} needs a model with "
                 "one output and a categorical cross-entropy as loss"
@@ -167,19 +172,17 @@ class AdvProp(tf.keras.Model):
             self._branches, self._terms, self._compiled_losses(), self.schedule.fast_adversarial_share
         )
         gradients, metrics = objective.gradients(batch, replica_seed(self._seed, self.optimizer.iterations))
-        variables, replicas = objective.trainable_variables, tf.distribute.get_replica_context().num_replicas_in_sync
+        variables = objective.trainable_variables
         with tf.GradientTape() as tape:
             weight_losses = [tf.cast(loss, tf.float32) for loss in self._branches.weight_losses()]
             weight_loss = tf.add_n([tf.constant(0.0), *weight_losses])
         of_weights = tape.gradient(weight_loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         summands = [a + b / replicas for a, b in zip(self._unscaled(gradients), of_weights, strict=True)]
         self.optimizer.apply_gradients(zip(summands, variables, strict=True))
-        loss = weight_loss + tf.add_n(
-            [
-                term.weight * (metrics[f"loss/{term.name}"] + metrics.pop(f"{ACTIVITY}/{term.name}"))
-                for term in self._terms
-            ]
-        )
+        loss = weight_loss
+        for term in self._terms:
+            loss += term.weight * (metrics[f"loss/{term.name}"] + metrics.pop(f"{ACTIVITY}/{term.name}"))
         compiled = self.get_metrics_result()
         for metric in self.compiled_loss.metrics:
             compiled.pop(metric.name, None)
@@ -285,41 +288,6 @@ class _Means:
         """Forget all values."""
         for mean in self._means.values():
             mean.reset_state()
-
-
-def _require_images(model: tf.keras.Model) -> None:
-    inputs = getattr(model, "inputs", None) or []
-    shapes = [f"{tensor.dtype.name} {tensor.shape}" for tensor in inputs]
-    if inputs and (len(inputs) != 1 or inputs[0].shape.rank != 4 or not inputs[0].dtype.is_floating):
-        raise ValueError(
-            f"{model.name} takes {', '.join(shapes)}: AdvProp needs one input of floating-point images [B, H, W, C]"
-        )
-
-
-def _warn_of_bfloat16(model: tf.keras.Model) -> None:
-    first = next((layer for layer in model.layers if not isinstance(layer, tf.keras.layers.InputLayer)), None)
-    if first is not None and first.compute_dtype == "bfloat16":
-        warnings.warn(
-            f"{model.name} casts its inputs to bfloat16 in {first.name!r}: with 8 significant bits a perturbation of a "
-            "pixel or two is lost; give the layers before the first convolution dtype='float32'",
-            stacklevel=3,
-        )
-
-
-def _require_running_statistics(terms: Sequence[Term], scheme: str) -> None:
-    """Fast AdvProp trains on the pass of its attack, so it updates the statistics; other attacks must not."""
-    attacks = [term.attack for term in terms if term.attack and term.attack.perturbs]
-    if scheme_named(scheme).objective == "terms" and any(attack.batch_norm_mode != "running" for attack in attacks):
-        raise ValueError(
-            "attack batch_norm_mode 'batch' is not possible with the batch norms of a Keras model, which would update "
-            "their statistics: it must be 'running'"
-        )
-
-
-def _needs_classes(term: Term) -> bool:
-    return term.loss != CROSS_ENTROPY or bool(
-        term.attack and term.attack.perturbs and term.attack.target != "untargeted"
-    )
 
 
 def _name_of_class(kind: type) -> str:

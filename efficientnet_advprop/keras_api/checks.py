@@ -1,0 +1,46 @@
+"""What `AdvProp` refuses, and what it warns of."""
+
+import warnings
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import CROSS_ENTROPY, Term, scheme_named
+
+
+def require_images(model: tf.keras.Model) -> None:
+    """Refuse a model whose inputs are no images."""
+    inputs = getattr(model, "inputs", None) or []
+    shapes = [f"{tensor.dtype.name} {tensor.shape}" for tensor in inputs]
+    if inputs and (len(inputs) != 1 or inputs[0].shape.rank != 4 or not inputs[0].dtype.is_floating):
+        raise ValueError(
+            f"{model.name} takes {', '.join(shapes)}: AdvProp needs one input of floating-point images [B, H, W, C]"
+        )
+
+
+def warn_of_bfloat16(model: tf.keras.Model) -> None:
+    """Warn of a model that rounds its inputs to bfloat16."""
+    first = next((layer for layer in model.layers if not isinstance(layer, tf.keras.layers.InputLayer)), None)
+    if first is not None and first.compute_dtype == "bfloat16":
+        warnings.warn(
+            f"{model.name} casts its inputs to bfloat16 in {first.name!r}: with 8 significant bits a perturbation of a "
+            "pixel or two is lost; give the layers before the first convolution dtype='float32'",
+            stacklevel=3,
+        )
+
+
+def require_running_statistics(terms: Sequence[Term], scheme: str) -> None:
+    """Fast AdvProp trains on the pass of its attack, so it updates the statistics; other attacks must not."""
+    attacks = [term.attack for term in terms if term.attack and term.attack.perturbs]
+    if scheme_named(scheme).objective == "terms" and any(attack.batch_norm_mode != "running" for attack in attacks):
+        raise ValueError(
+            "attack batch_norm_mode 'batch' is not possible with the batch norms of a Keras model, which would update "
+            "their statistics: it must be 'running'"
+        )
+
+
+def needs_classes(term: Term) -> bool:
+    """Whether the loss or the attack of a term needs predicted classes."""
+    return term.loss != CROSS_ENTROPY or bool(
+        term.attack and term.attack.perturbs and term.attack.target != "untargeted"
+    )

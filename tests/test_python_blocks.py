@@ -1,0 +1,64 @@
+"""Every Python block of the README and of docs/, run page by page in the order of the page."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from efficientnet_advprop.export import export_network
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.models.weights.official import official_names
+from tests.exports import SIZE, served, trained_network
+from tests.official_checkpoint import tensors_of_averages, write_tf1
+from tests.small import values
+from tests.small_keras import images_and_labels, small_network
+
+tensorflow_hub = pytest.importorskip("tensorflow_hub")
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if "```python" in page.read_text()
+]
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with what the pages' commands have made before their Python blocks."""
+    folder = tmp_path_factory.mktemp("files")
+    network = trained_network("efficientnet-b0")
+    export_network(served(network), "saved_model", str(folder / "runs/demo/saved_model"))
+    export_network(served(network), "hub", str(folder / "exports/b7"))
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    (folder / "cat.jpg").write_bytes(tf.io.encode_jpeg(image).numpy())
+    (folder / "7.png").write_bytes(tf.io.encode_png(image).numpy())
+    model = build_model("efficientnet-b0", preprocessing="advprop")
+    averages = {name: values(model)[path] for path, name in official_names(model).items()}
+    write_tf1(folder / "advprop/efficientnet-b0", tensors_of_averages(averages))
+    return folder
+
+
+def names_before(page: Path) -> dict[str, object]:
+    """What a block of the page may use without having made it."""
+    rng = np.random.default_rng(0)
+    names = {"tf": tf, "labels": rng.integers(0, 10, 64)}
+    if page.name == "README.md":
+        images, labels = images_and_labels()
+        return {**names, "images": images, "labels": labels, "network": small_network()}
+    if page.name == "serving.md":
+        return {**names, "hub": tensorflow_hub}
+    return {**names, "images": rng.uniform(0, 255, (64, SIZE, SIZE, 3)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.filterwarnings("ignore:.*batch norms of momentum:UserWarning", "ignore:unclosed file:ResourceWarning")
+def test_the_blocks_of_a_page_run(page, files, monkeypatch):
+    monkeypatch.chdir(files)
+    names = names_before(page)
+    for block in blocks(page):
+        exec(compile(block, f"{page.name}: {block.splitlines()[0]}", "exec"), names)
