@@ -49,8 +49,7 @@ WEIGHTINGS = {
         ("sparse", "none"),
         ("from_logits", "images"),
         ("one_hot", "classes"),
-        ("smoothed", "images"),
-        ("function", "none"),
+        ("function", "images"),
     ],
 )
 def test_vanilla_is_what_keras_does(name, weighting):
