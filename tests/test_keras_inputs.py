@@ -98,6 +98,11 @@ def test_models_that_cannot_be_trained_are_refused(make, message):
         ({"attack": AttackSpec(batch_norm_mode="batch")}, "must be 'running'"),
         ({"attack": AttackSpec(method="fgsm")}, "fgsm"),
         ({"scheme": "fast_advprop", "attack": AttackSpec(num_steps=5)}, "one untargeted step"),
+        ({"attack": "pgd"}, "'pgd' must be an instance of AttackSpec"),
+        ({"clean_from_epoch": 3}, "no effect with scheme advprop"),
+        ({"scheme": "joint", "fast_adversarial_share": 0.5}, "no effect with scheme joint"),
+        ({"scheme": "adversarial_then_clean", "clean_from_epoch": 1.5}, "must be a whole number"),
+        ({"scheme": "fast_advprop", "fast_adversarial_share": 1.0}, r"outside \(0, 1\)"),
         ({"scheme": "trades", "attack": AttackSpec(random_start=False)}, "random_start"),
     ],
 )

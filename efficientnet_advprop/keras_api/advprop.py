@@ -58,7 +58,7 @@ class AdvProp(tf.keras.Model):
         term_weights: factors on the scheme's losses; None has the published ones.
         pixel_range: black and white in the model's inputs: two numbers, or two sequences of one per channel.
         clean_from_epoch: epoch, from 0, at which `adversarial_then_clean` switches; None is half of the epochs.
-        fast_adversarial_share: fraction of each batch that `fast_advprop` makes adversarial.
+        fast_adversarial_share: fraction of each batch that `fast_advprop` makes adversarial; None is the published one.
         norm_classes: layers of which each branch has its own: batch norms unless given.
         seed: of the attacks' random starts.
 
@@ -75,7 +75,7 @@ class AdvProp(tf.keras.Model):
         term_weights: TermWeights | None = None,
         pixel_range: Sequence[Any] | PixelRange = (0, 255),
         clean_from_epoch: int | None = None,
-        fast_adversarial_share: float = 0.2,
+        fast_adversarial_share: float | None = None,
         norm_classes: Norms = BATCH_NORMS,
         seed: int = 0,
         **kwargs: Any,
@@ -85,8 +85,8 @@ class AdvProp(tf.keras.Model):
         published = scheme_named(scheme).settings_for(AttackSpec())
         self.schedule = Schedule(
             scheme,
-            attack or published["attack"],
-            term_weights or published["term_weights"],
+            published["attack"] if attack is None else attack,
+            published["term_weights"] if term_weights is None else term_weights,
             clean_from_epoch,
             fast_adversarial_share,
         )
@@ -169,7 +169,7 @@ class AdvProp(tf.keras.Model):
         inputs, labels, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
         batch = self._batch(inputs, labels, weights)
         objective = OBJECTIVES[scheme_named(self.schedule.scheme).objective](
-            self._branches, self._terms, self._compiled_losses(), self.schedule.fast_adversarial_share
+            self._branches, self._terms, self._compiled_losses(), self.schedule.share
         )
         gradients, metrics = objective.gradients(batch, replica_seed(self._seed, self.optimizer.iterations))
         variables = objective.trainable_variables
@@ -186,7 +186,8 @@ class AdvProp(tf.keras.Model):
         compiled = self.get_metrics_result()
         for metric in self.compiled_loss.metrics:
             compiled.pop(metric.name, None)
-        return {**self._means.updated({"loss": loss, **metrics}), **compiled}
+        images = tf.shape(batch[self._terms[0].view])[0]
+        return {**self._means.updated({"loss": loss, **metrics}, images), **compiled}
 
     def reset_metrics(self) -> None:
         """Reset the metrics of evaluation and of training."""
@@ -273,15 +274,15 @@ class AdvProp(tf.keras.Model):
 
 
 class _Means:
-    """The means of a training epoch's scalars over its steps and replicas."""
+    """The means of a training epoch's scalars over its images."""
 
     def __init__(self, means: dict[str, tf.keras.metrics.Mean]) -> None:
         self._means = means
 
-    def updated(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Add one step's values; returns the means so far."""
+    def updated(self, values: dict[str, tf.Tensor], images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Add the values of one step on one replica's images; returns the means so far."""
         for name, value in values.items():
-            self._means[name].update_state(value)
+            self._means[name].update_state(value, sample_weight=images)
         return {name: self._means[name].result() for name in values}
 
     def reset(self) -> None:

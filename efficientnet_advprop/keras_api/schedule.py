@@ -10,6 +10,7 @@ from efficientnet_advprop.recipes import (
     MAIN_BRANCH,
     AttackSpec,
     Phase,
+    Recipe,
     SchemeSettings,
     Term,
     TermWeights,
@@ -30,14 +31,35 @@ class Schedule:
         attack: of its adversarial terms.
         term_weights: factors on the losses of its terms.
         clean_from_epoch: first epoch, from 0, of clean images in `adversarial_then_clean`; None is half of the epochs.
-        fast_adversarial_share: fraction of each batch that `fast_advprop` makes adversarial.
+        fast_adversarial_share: fraction of each batch that `fast_advprop` makes adversarial; None is the published one.
     """
 
     scheme: str
     attack: AttackSpec
     term_weights: TermWeights
     clean_from_epoch: int | None
-    fast_adversarial_share: float
+    fast_adversarial_share: float | None
+
+    def __post_init__(self) -> None:
+        for kind, name in ((AttackSpec, "attack"), (TermWeights, "term_weights")):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} {getattr(self, name)!r} must be an instance of {kind.__name__}")
+        for name in ("clean_from_epoch", "fast_adversarial_share"):
+            if getattr(self, name) is not None and name not in scheme_named(self.scheme).own_fields:
+                raise ValueError(f"{name} has no effect with scheme {self.scheme}")
+        epoch, share = self.clean_from_epoch, self.fast_adversarial_share
+        if epoch is not None and (not isinstance(epoch, int) or epoch < 1):
+            raise ValueError(
+                f"clean_from_epoch {epoch!r} must be a whole number from 1 on: fit switches between epochs"
+            )
+        if share is not None and not 0 < share < 1:
+            raise ValueError(f"fast_adversarial_share {share!r} is outside (0, 1)")
+        self.attack.validate()
+
+    @property
+    def share(self) -> float:
+        """The fraction of each batch that `fast_advprop` makes adversarial."""
+        return Recipe.fast_adversarial_share if self.fast_adversarial_share is None else self.fast_adversarial_share
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
         """The phases of a run of this many epochs.
@@ -51,11 +73,10 @@ class Schedule:
             weights=self.term_weights,
             epochs=epochs,
             clean_from_epoch=half if self.clean_from_epoch is None else self.clean_from_epoch,
-            fast_adversarial_share=self.fast_adversarial_share,
+            fast_adversarial_share=self.share,
             batch_size=_ANY_BATCH,
             micro_batches=1,
         )
-        self.attack.validate()
         scheme = scheme_named(self.scheme)
         scheme.validate(settings)
         return scheme.phases(settings)
