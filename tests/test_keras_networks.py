@@ -172,17 +172,26 @@ def test_fit_needs_no_seed(images, tmp_path, two_blocks):
 def test_backbone_trains_in_a_functional_model(images, remat):
     network = small_network(remat=remat)
     model = functional(network)
-    np.testing.assert_allclose(
-        tf.keras.Model(model.input, model.layers[1].output)(images),
-        network.features(images, branch="auxiliary"),
-        rtol=1e-5,
-    )
+    features = tf.keras.Model(model.input, model.layers[1].output)
+    np.testing.assert_allclose(features(images), network.features(images, branch="auxiliary"), rtol=1e-5)
     before = {branch: [variable.numpy() for variable in network.branch_variables(branch)] for branch in TWO}
     model.compile("adam", "mse")
     model.fit(images, np.zeros((8, 3)), verbose=0)
     after = {branch: [variable.numpy() for variable in network.branch_variables(branch)] for branch in TWO}
     np.testing.assert_array_equal(np.concatenate(before["main"]), np.concatenate(after["main"]))
     assert all(not np.array_equal(*both) for both in zip(before["auxiliary"], after["auxiliary"], strict=True))
+
+
+def test_branches_of_one_model_share_the_network(images, tmp_path, two_blocks):
+    network = small_network()
+    inputs = tf.keras.Input((16, 16, 3))
+    model = tf.keras.Model(inputs, [network.features(inputs, branch=branch) for branch in TWO])
+    assert len(model.layers) == 2
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    assert len(loaded.weights) == len(network.weights)
+    for ours, branch in zip(loaded(images), TWO, strict=True):
+        np.testing.assert_allclose(ours, network.features(images, branch=branch), rtol=1e-5)
 
 
 def test_network_is_a_layer(images):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,6 +59,7 @@ class Network(tf.keras.Model):
         self.num_classes = num_classes
         self.branches = tuple(branches)
         self.remat = remat
+        self._backbone: Callable[[], Backbone | None] = lambda: None
         norm_options = {
             "branches": self.branches,
             "momentum": spec.batch_norm_momentum,
@@ -133,11 +135,13 @@ class Network(tf.keras.Model):
     ) -> tf.Tensor:
         """Features [B, F] after global average pooling, before dropout and classifier; arguments as in `call`.
 
-        In a functional model (`network.features(tf.keras.Input(...))`) they are the output of one `Backbone` layer.
-        There `training` is that of the model's call if it is not given.
+        In a functional model (`network.features(tf.keras.Input(...))`) they are the output of a `Backbone` layer, one
+        for all calls. There `training` is that of the model's call if it is not given.
         """
         if is_symbolic(images):
-            return Backbone(self)(images, training=training, branch=branch, statistics=statistics)
+            backbone = self._backbone() or Backbone(self)
+            self._backbone = weakref.ref(backbone)  # it holds this network, and is no part of it
+            return backbone(images, training=training, branch=branch, statistics=statistics)
         training = bool(training)
         return self._pooled(images, training, branch, statistics, self._seed(training, seed))
 
@@ -222,7 +226,8 @@ class Network(tf.keras.Model):
 
         The paths of a branch's variables and of the shared ones do not depend on the other branches.
         """
-        return self.get_weight_paths()
+        own = {id(variable) for variable in self.variables}  # those of a compiled network's optimizer are none
+        return {path: variable for path, variable in self.get_weight_paths().items() if id(variable) in own}
 
     def branch_variables(self, branch: str) -> list[tf.Variable]:
         """All batch-norm variables of a branch, trainable or not.
