@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.models import build_model, efficientnet
 from efficientnet_advprop.models.layers import ConvNorm, drop_connect, normalize
+from efficientnet_advprop.randomness import only_given_seeds
 from efficientnet_advprop.recipes import FAMILIES
 from tests.small import assert_equal_values, copy_weights, randomize_norms, small_model, values
 from tests.small_keras import assign_to_keras
@@ -245,12 +246,21 @@ def test_the_seed_decides_the_masks(images, rates):
     np.testing.assert_array_equal(logits(SEED), logits(SEED))
     assert not np.array_equal(logits(SEED), logits(SEED + 1))
     np.testing.assert_array_equal(logits(None, training=False), logits(SEED, training=False))
-    with pytest.raises(ValueError, match="needs a seed"):
-        logits(None)
+    assert not np.array_equal(logits(None), logits(None))
+    tf.keras.utils.set_random_seed(1)
+    once = logits(None)
+    tf.keras.utils.set_random_seed(1)
+    np.testing.assert_array_equal(logits(None), once)
+    with only_given_seeds():
+        np.testing.assert_array_equal(logits(SEED), logits(SEED))
+        with pytest.raises(ValueError, match="lacks a seed"):
+            logits(None)
+    logits(None)
 
 
 def test_no_seed_is_needed_where_nothing_is_random(images):
-    once, again = (small_model()(images, training=True) for _ in range(2))
+    with only_given_seeds():
+        once, again = (small_model()(images, training=True) for _ in range(2))
     np.testing.assert_array_equal(once, again)
 
 

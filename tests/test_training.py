@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from efficientnet_advprop.models import Network
 from efficientnet_advprop.models.weights import open_weights
 from efficientnet_advprop.recipes import (
     SCHEMES,
@@ -192,6 +193,19 @@ def test_the_loop_is_traced_once_for_any_number_of_steps():
         loop.run(iterator, tf.constant(num_steps))
     assert loop.run.experimental_get_tracing_count() == 1
     assert state.step == 6
+
+
+def test_a_forgotten_seed_stops_the_step(two_blocks, monkeypatch):
+    """A seed that the network draws, as in Keras' `fit`, would be another one after a resume."""
+    recipe = small_recipe(network__dropout_rate=0.2)
+    state = new_state(recipe, tf.distribute.get_strategy())
+    step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 1)
+    batch = next(train_iterator(recipe, one_cpu()))
+    batch = {name: batch[name] for name in ("images", "labels")}
+    given = Network._seed
+    monkeypatch.setattr(Network, "_seed", lambda self, training, seed: given(self, training, None))
+    with pytest.raises(ValueError, match="lacks a seed"):
+        tf.function(step)(batch)
 
 
 def test_the_official_step_with_all_its_randomness_lowers_to_xla():

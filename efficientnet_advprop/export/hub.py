@@ -58,9 +58,8 @@ class HubModule(tf.Module):
             return [variable for variable in variables if not any(variable is other for other in left_out)]
 
         def call(images: tf.Tensor, training: bool = False) -> tf.Tensor:
-            # With a constant seed the masks of dropout and stochastic depth would be the same in every step.
-            seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32) if training else None
-            return function(checked_unit_range(images) * 255.0, training=training, branch=branch, seed=seed)
+            # Without a seed: a constant one would draw the same masks of dropout and stochastic depth in every step.
+            return function(checked_unit_range(images) * 255.0, training=training, branch=branch)
 
         def weight_decay() -> tf.Tensor:
             decayed = kept(model.decayed_variables(served.decays_batch_norm))

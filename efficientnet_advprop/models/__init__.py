@@ -27,7 +27,8 @@ def build_model(
     """A network with all its variables.
 
     `model(images, training=False, branch="main", statistics=None, seed=None)` takes float32 images [B, H, W, 3] in
-    [0, 255] and gives float32 logits [B, num_classes].
+    [0, 255] and gives float32 logits [B, num_classes]. It is a Keras model: `fit` trains the main branch, `.keras`
+    files load without `custom_objects`, and functional models call it, or its `features`, as a layer.
 
     Args:
         network: name or specification.

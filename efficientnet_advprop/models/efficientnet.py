@@ -18,7 +18,8 @@ from efficientnet_advprop.models.layers import (
     drop_connect,
     scaled_filters,
 )
-from efficientnet_advprop.models.network import Block, Network, residual_blocks
+from efficientnet_advprop.models.network import Network
+from efficientnet_advprop.models.units import Block, residual_blocks
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
 _STEM_FILTERS = 32

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization, resolve_statistics
+from efficientnet_advprop.randomness import drawn_seed
 
 # Channel means and standard deviations of ImageNet's training images, in pixels (`efficientnet_builder.py`).
 _IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -163,30 +164,18 @@ class SqueezeExcite(tf.keras.layers.Layer):
         return inputs * tf.sigmoid(self.expand(tf.nn.silu(self.reduce(means))))
 
 
-def drop_connect(inputs: tf.Tensor, survival_prob: float, seed: tf.Tensor) -> tf.Tensor:
+def drop_connect(inputs: tf.Tensor, survival_prob: float, seed: tf.Tensor | None) -> tf.Tensor:
     """Stochastic depth: keep each example's residual path with this probability, and divide it by the probability.
 
     Args:
         inputs: residual path, [B, H, W, C].
         survival_prob: probability to keep it.
-        seed: int32 [2].
+        seed: int32 [2]; None draws one. The network gives it; Keras' SavedModels trace blocks on their own.
     """
+    seed = drawn_seed() if seed is None else seed
     # Drawn in float32: bfloat16 is too coarse for the probability.
     kept = tf.random.stateless_uniform((tf.shape(inputs)[0], 1, 1, 1), seed) < survival_prob
     return inputs * (tf.cast(kept, inputs.dtype) / survival_prob)
-
-
-def fold_seed(seed: tf.Tensor | None, place: int, needed: bool) -> tf.Tensor | None:
-    """The seed [2] of one layer; None if it needs none.
-
-    Raises:
-        ValueError: when the layer needs a seed and `seed` is None.
-    """
-    if not needed:
-        return None
-    if seed is None:
-        raise ValueError("training with dropout or drop connect needs a seed (int32 [2]): model(..., seed=seed)")
-    return tf.random.experimental.stateless_fold_in(seed, place)
 
 
 def scaled_filters(filters: int, width_coefficient: float, divisor: int = 8) -> int:

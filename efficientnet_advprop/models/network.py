@@ -1,70 +1,29 @@
 """The base class of all networks: stem, blocks, head and classifier in sequence, with a batch norm per branch."""
 
+import json
 import math
+import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization
-from efficientnet_advprop.models.layers import ConvNorm, build_inner, fold_seed, normalize
+from efficientnet_advprop.models.backbone import Backbone, is_symbolic
+from efficientnet_advprop.models.layers import ConvNorm, build_inner, normalize
 from efficientnet_advprop.models.rematerialization import recompute_block
+from efficientnet_advprop.models.units import Block, Unit
+from efficientnet_advprop.randomness import drawn_seed, fold
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError
+from efficientnet_advprop.recipes.stored import parse, to_record
 
 SHARED = "shared"
-
-
-class Unit(Protocol):
-    """The interface of stem, blocks and head: Keras layers that also report their sizes.
-
-    Each is called with (inputs, training, branch, statistics), a block with its seed too.
-
-    Attributes:
-        output_filters: channels of the output, known once the layer is built.
-    """
-
-    output_filters: int
-
-    def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example kept inside for the backward pass, without the output, and the output's side.
-
-        Args:
-            size: side of the input, in pixels.
-        """
-
-
-class Block(Unit, Protocol):
-    """The interface of a block.
-
-    Attributes:
-        drops: whether it has drop connect, for which a training call needs a seed.
-    """
-
-    drops: bool
-
-
-def residual_blocks(
-    block: Callable[..., Block], sizes: Sequence[Any], spec: NetworkSpec, options: dict[str, Any]
-) -> list[Block]:
-    """The network's blocks of these sizes; the survival probability of their residual paths falls linearly with depth.
-
-    Args:
-        block: called as `block(sizes of the block, survival_prob, zero_init_residual, options, name=...)`.
-        sizes: of each block.
-        spec: of the network.
-        options: arguments of `AuxBatchNormalization`.
-    """
-    survival = [1 - (1 - spec.survival_prob) * index / len(sizes) for index in range(len(sizes))]
-    return [
-        block(size, survival[index], spec.zero_init_residual, options, name=f"block_{index}")
-        for index, size in enumerate(sizes)
-    ]
 
 
 class Network(tf.keras.Model):
     """A network with one set of batch norms per branch; all other variables are shared by the branches.
 
-    A subclass gives its layers with `make_layers`.
+    A subclass gives its layers with `make_layers`. It is registered with Keras, so that files of its networks load.
 
     Args:
         spec: sizes and constants.
@@ -76,6 +35,10 @@ class Network(tf.keras.Model):
     Raises:
         RecipeError: for remat with synchronised batch norms.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        tf.keras.utils.register_keras_serializable(package="efficientnet_advprop")(cls)
 
     def __init__(
         self,
@@ -96,6 +59,7 @@ class Network(tf.keras.Model):
         self.num_classes = num_classes
         self.branches = tuple(branches)
         self.remat = remat
+        self._backbone: Callable[[], Backbone | None] = lambda: None
         norm_options = {
             "branches": self.branches,
             "momentum": spec.batch_norm_momentum,
@@ -118,7 +82,9 @@ class Network(tf.keras.Model):
         raise NotImplementedError
 
     def build(self, input_shape: Any = None) -> None:
-        """Create all variables. They depend on numbers of channels alone, not on an image size."""
+        """Create all variables, once. They depend on numbers of channels alone, not on an image size."""
+        if self.built:
+            return
         channels = 3
         for layer in (self.stem, *self.blocks, *self._heads()):
             build_inner(layer, tf.TensorShape([None, None, None, channels]))
@@ -140,49 +106,128 @@ class Network(tf.keras.Model):
         """Logits, float32 [B, K].
 
         Args:
-            images: float32 [B, H, W, 3] in [0, 255].
+            images: [B, H, W, 3] in [0, 255], float32 or of a type that converts to it.
             training: switches dropout and drop connect on.
             branch: its batch norms are used.
             statistics: "update", "running" or "batch", as in `AuxBatchNormalization.call`.
-            seed: int32 [2] of dropout and drop connect.
+            seed: int32 [2] of dropout and drop connect; None draws one, as in Keras' `fit`.
 
         Raises:
-            ValueError: for an unknown branch or value of `statistics`, or when dropout or drop connect lacks a seed.
+            ValueError: for an unknown branch or value of `statistics`, or when dropout or drop connect lacks a seed
+                within `only_given_seeds`, as in this project's training steps.
         """
-        drops = training and self.spec.dropout_rate > 0
-        dropout_seed = fold_seed(seed, len(self.blocks), needed=drops)
-        features = self.features(images, training=training, branch=branch, statistics=statistics, seed=seed)
-        if drops:
-            features = tf.nn.experimental.stateless_dropout(features, self.spec.dropout_rate, dropout_seed)
+        seed = self._seed(training, seed)
+        features = self._pooled(images, training, branch, statistics, seed)
+        if training and self.spec.dropout_rate > 0:
+            features = tf.nn.experimental.stateless_dropout(
+                features, self.spec.dropout_rate, fold(seed, len(self.blocks))
+            )
         return tf.cast(self.classifier(features), tf.float32)
 
     @tf.autograph.experimental.do_not_convert
     def features(
         self,
         images: tf.Tensor,
-        training: bool = False,
+        training: bool | None = None,
         branch: str = MAIN_BRANCH,
         statistics: str | None = None,
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Features [B, F] after global average pooling, before dropout and classifier; arguments as in `call`."""
+        """Features [B, F] after global average pooling, before dropout and classifier; arguments as in `call`.
+
+        In a functional model (`network.features(tf.keras.Input(...))`) they are the output of a `Backbone` layer, one
+        for all calls. There `training` is that of the model's call if it is not given.
+        """
+        if is_symbolic(images):
+            backbone = self._backbone() or Backbone(self)
+            self._backbone = weakref.ref(backbone)  # it holds this network, and is no part of it
+            return backbone(images, training=training, branch=branch, statistics=statistics)
+        training = bool(training)
+        return self._pooled(images, training, branch, statistics, self._seed(training, seed))
+
+    def _seed(self, training: bool, seed: tf.Tensor | None) -> tf.Tensor | None:
+        """The seed of a call. It is drawn here, once: blocks that are recomputed must not draw another one."""
+        is_random = training and (self.spec.dropout_rate > 0 or any(block.drops for block in self.blocks))
+        return drawn_seed() if is_random and seed is None else seed
+
+    def _pooled(
+        self, images: tf.Tensor, training: bool, branch: str, statistics: str | None, seed: tf.Tensor | None
+    ) -> tf.Tensor:
         norm_arguments = {"training": training, "branch": branch, "statistics": statistics}
-        outputs = tf.cast(normalize(images, self.spec.preprocessing), self.compute_dtype)
+        run = recompute_block if self.remat and not is_symbolic(images) else tf.keras.layers.Layer.__call__
+        outputs = tf.cast(normalize(tf.cast(images, tf.float32), self.spec.preprocessing), self.compute_dtype)
         outputs = self.stem(outputs, **norm_arguments)
         for index, block in enumerate(self.blocks):
-            block_seed = fold_seed(seed, index, needed=training and block.drops)
-            run = recompute_block if self.remat else tf.keras.layers.Layer.__call__
-            outputs = run(block, outputs, **norm_arguments, seed=block_seed)
+            outputs = run(
+                block, outputs, **norm_arguments, seed=fold(seed, index) if training and block.drops else None
+            )
         for head in self._heads():
             outputs = head(outputs, **norm_arguments)
         return tf.reduce_mean(outputs, axis=(1, 2))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, the precision policy, and the names of frozen layers, as plain values.
+
+        Layers are those of `layers`; that a part of one is frozen is not kept.
+        """
+        return {
+            "name": self.name,
+            "spec": to_record(self.spec),
+            "num_classes": self.num_classes,
+            "branches": list(self.branches),
+            "remat": self.remat,
+            "policy": self.dtype_policy.name,
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Network":
+        """A network of `get_config`, with all its variables.
+
+        Raises:
+            RecipeError: for a specification that this version cannot read; the message names the field.
+        """
+        del custom_objects  # of Keras' signature: a network holds none
+        arguments = dict(config)
+        spec = parse(NetworkSpec, json.dumps(arguments.pop("spec")))
+        policy, frozen = arguments.pop("policy"), arguments.pop("frozen")
+        policy_before = tf.keras.mixed_precision.global_policy()
+        tf.keras.mixed_precision.set_global_policy(policy)  # the layers take it from there
+        try:
+            network = cls(spec, **arguments)
+            network.build()
+        finally:
+            tf.keras.mixed_precision.set_global_policy(policy_before)
+        for layer in network.layers:
+            layer.trainable = layer.name not in frozen
+        return network
+
+    @tf.autograph.experimental.do_not_convert
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Print Keras' table of the layers, with output shapes for images of the network's size, and the branches.
+
+        Arguments as in `tf.keras.Model.summary`.
+        """
+        images = tf.keras.Input((self.spec.input_image_size, self.spec.input_image_size, 3), name="images")
+        logits = self.classifier(self._pooled(images, False, self.branches[0], None, None))
+        tf.keras.Model(images, logits, name=self.name).summary(line_length, positions, print_fn, **kwargs)
+        count = sum(variable.shape.num_elements() for variable in self.branch_variables(self.branches[0]))
+        each = f"{len(self._norm_layers())} batch norms of {count:,} parameters"
+        (print_fn or print)(f"Each branch has {each}. Branches: {', '.join(self.branches)}")
 
     def weights_by_path(self) -> dict[str, tf.Variable]:
         """Every variable by its object path, such as `blocks.0.expand.norm.norms.main.gamma`.
 
         The paths of a branch's variables and of the shared ones do not depend on the other branches.
         """
-        return self.get_weight_paths()
+        own = {id(variable) for variable in self.variables}  # those of a compiled network's optimizer are none
+        return {path: variable for path, variable in self.get_weight_paths().items() if id(variable) in own}
 
     def branch_variables(self, branch: str) -> list[tf.Variable]:
         """All batch-norm variables of a branch, trainable or not.

@@ -14,7 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.models.layers import ConvNorm, build_inner, chain_elements, drop_connect, scaled_filters
-from efficientnet_advprop.models.network import Block, Network, residual_blocks
+from efficientnet_advprop.models.network import Network
+from efficientnet_advprop.models.units import Block, residual_blocks
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
 _STEM_FILTERS = 64

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from efficientnet_advprop.randomness import replica_seed
+from efficientnet_advprop.randomness import only_given_seeds, replica_seed
 from efficientnet_advprop.recipes import Recipe, Term, scheme_named
 from efficientnet_advprop.training.fast_advprop import FastAdvPropObjective
 from efficientnet_advprop.training.losses import LabelLosses, PassLosses
@@ -82,7 +82,8 @@ def make_replica_step(
     @tf.autograph.experimental.do_not_convert
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         seed = replica_seed(recipe.seed, state.optimizer.iterations)
-        gradients, metrics = micro_batch_gradients(objective, batch, seed, recipe.micro_batches)
+        with only_given_seeds():
+            gradients, metrics = micro_batch_gradients(objective, batch, seed, recipe.micro_batches)
         with tf.GradientTape() as tape:
             metrics[WEIGHT_DECAY] = weight_decay_loss(decayed, decay_factor)
         decay_gradients = tape.gradient(
