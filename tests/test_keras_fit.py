@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.keras_api import AdvProp
+from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import SCHEMES, AttackSpec, TermWeights
 from tests.small_keras import CLASSES, images_and_labels, small_network
 
@@ -175,6 +176,29 @@ def test_every_scheme_trains(scheme):
     assert all(np.isfinite(values).all() for values in history.values())
     assert advprop.predict(inputs, verbose=0).shape == (32, CLASSES)
     np.testing.assert_array_equal(advprop.predict(inputs, verbose=0), model.predict(images, verbose=0))
+
+
+def test_a_network_of_ours_trains_and_goes_on_after_loading(two_blocks, tmp_path):
+    """Its own branches, batch statistics in the attack, dropout with the step's seed."""
+    images, labels = images_and_labels()
+    branches, small = ("main", "auxiliary"), {"width_coefficient": 0.25, "depth_coefficient": 0.2}
+    network = build_model("efficientnet-b0", CLASSES, branches, **small)
+    before = [variable.numpy() for branch in branches for variable in network.branch_variables(branch)]
+    advprop = AdvProp(network, AttackSpec(num_steps=1, batch_norm_mode="batch"))
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    history = fitted(advprop, images, labels, loss)
+    assert {"loss/clean", "loss/adversarial"} < set(history)
+    after = [variable.numpy() for branch in branches for variable in network.branch_variables(branch)]
+    assert not any(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
+    advprop.save(tmp_path / "advprop.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "advprop.keras")
+    for ours in (advprop, loaded):
+        ours.fit(images, labels, batch_size=8, shuffle=False, verbose=0)
+    assert_equal_weights(loaded, advprop)
+    with pytest.raises(ValueError, match=r"no branch 'auxiliary': build_model\('efficientnet-b0'"):
+        AdvProp(build_model("efficientnet-b0", CLASSES, **small))
+    with pytest.raises(ValueError, match=r"take pixels in \(0, 255\)"):
+        AdvProp(network, pixel_range=(-1, 1))
 
 
 def test_adversarial_then_clean_switches_at_an_epoch():

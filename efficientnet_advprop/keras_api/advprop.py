@@ -12,14 +12,17 @@ import tensorflow as tf
 from efficientnet_advprop.keras_api.checks import (
     needs_classes,
     require_images,
+    require_pixels,
     require_running_statistics,
     warn_of_bfloat16,
 )
 from efficientnet_advprop.keras_api.compiled_losses import ACTIVITY, LABELS, SAMPLE_WEIGHTS, CompiledLosses
+from efficientnet_advprop.keras_api.epoch_means import EpochMeans
 from efficientnet_advprop.keras_api.example_loss import ExampleLoss, names_of_outputs
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
 from efficientnet_advprop.keras_api.schedule import FollowSchedule, Schedule, branches_of
-from efficientnet_advprop.keras_api.views import BranchViews
+from efficientnet_advprop.keras_api.views import BranchViews, NetworkBranches
+from efficientnet_advprop.models import Network
 from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, OTHER_NORMS, auxiliary_view
 from efficientnet_advprop.randomness import replica_seed
 from efficientnet_advprop.recipes import (
@@ -51,7 +54,8 @@ class AdvProp(tf.keras.Model):
     of the scheme, and the compiled metrics of the main branch's first term.
 
     Args:
-        model: functional or Sequential, with one input of images [B, H, W, C] and batch norms.
+        model: functional or Sequential, with one input of images [B, H, W, C] and batch norms; or a network of
+            `build_model` with the scheme's branches.
         attack: makes the adversarial images; its lengths are pixels of [0, 255] whatever the model's range. None is
             `AttackSpec()` with the changes of the scheme.
         scheme: a key of `SCHEMES`. `fine_grained` trains on x={"images": ..., "images_augmented": ...}.
@@ -91,17 +95,23 @@ class AdvProp(tf.keras.Model):
             fast_adversarial_share,
         )
         phases = self.schedule.all_phases
-        require_running_statistics(self._all_terms(), scheme)
         require_images(model)
-        warn_of_bfloat16(model)
         self._norm_classes, self._seed = tuple(norm_classes), seed
         self._pixel_range = PixelRange.of(pixel_range)
         self.model = model
         self.output_names = names_of_outputs(model)  # by which compiled losses and metrics may be given
-        _, *others = branches_of(phases)
-        views = {branch: auxiliary_view(model, branch, norm_classes) for branch in others}
-        self._view_models = [view.model for view in views.values()]  # tracked: their norms are weights of this model
-        self._branches = BranchViews(model, views, self._pixel_range)
+        if isinstance(model, Network):
+            require_pixels(self._pixel_range)
+            self._branches = NetworkBranches(model, branches_of(phases))
+        else:
+            require_running_statistics(self._all_terms(), scheme)
+            warn_of_bfloat16(model)
+            _, *others = branches_of(phases)
+            views = {branch: auxiliary_view(model, branch, norm_classes) for branch in others}
+            self._view_models = [
+                view.model for view in views.values()
+            ]  # tracked: their norms are weights of this model
+            self._branches = BranchViews(model, views, self._pixel_range)
         self._terms = phases[0].terms
         # The variables are there, so that saving, loading and summary() need no call first.
         self.built = True
@@ -141,7 +151,7 @@ class AdvProp(tf.keras.Model):
         logged = ["loss", *(name for name in names if not name.startswith(f"{ACTIVITY}/"))]
         with self.distribute_strategy.scope():
             # In an object that Keras does not look into: these are no metrics of `evaluate`.
-            self._means = _Means({name: tf.keras.metrics.Mean(name) for name in logged})
+            self._means = EpochMeans({name: tf.keras.metrics.Mean(name) for name in logged})
 
     def fit(self, *args: Any, **kwargs: Any) -> tf.keras.callbacks.History:
         """As for any Keras model; the terms of the scheme follow the epochs."""
@@ -271,24 +281,6 @@ class AdvProp(tf.keras.Model):
 
     def _unscaled(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         return self.optimizer.get_unscaled_gradients(gradients) if self._scales else gradients
-
-
-class _Means:
-    """The means of a training epoch's scalars over its images."""
-
-    def __init__(self, means: dict[str, tf.keras.metrics.Mean]) -> None:
-        self._means = means
-
-    def updated(self, values: dict[str, tf.Tensor], images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Add the values of one step on one replica's images; returns the means so far."""
-        for name, value in values.items():
-            self._means[name].update_state(value, sample_weight=images)
-        return {name: self._means[name].result() for name in values}
-
-    def reset(self) -> None:
-        """Forget all values."""
-        for mean in self._means.values():
-            mean.reset_state()
 
 
 def _name_of_class(kind: type) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from efficientnet_advprop.keras_api.pixel_range import PixelRange
 from efficientnet_advprop.recipes import CROSS_ENTROPY, Term, scheme_named
 
 
@@ -15,6 +16,14 @@ def require_images(model: tf.keras.Model) -> None:
     if inputs and (len(inputs) != 1 or inputs[0].shape.rank != 4 or not inputs[0].dtype.is_floating):
         raise ValueError(
             f"{model.name} takes {', '.join(shapes)}: AdvProp needs one input of floating-point images [B, H, W, C]"
+        )
+
+
+def require_pixels(pixel_range: PixelRange) -> None:
+    """Refuse a range for a network of ours."""
+    if pixel_range != PixelRange(0, 255):
+        raise ValueError(
+            f"pixel_range ({pixel_range.low}, {pixel_range.high}): networks of build_model take pixels in (0, 255)"
         )
 
 

@@ -1,11 +1,13 @@
-"""A Keras model and its views, called by branch as the objectives call a network."""
+"""A Keras model and its views, or a network of ours, called by branch as the objectives call a network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
 
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
+from efficientnet_advprop.models import Network
 from efficientnet_advprop.models.auxiliary_view import View
 from efficientnet_advprop.recipes import MAIN_BRANCH
 
@@ -67,6 +69,47 @@ class BranchViews:
         """The weight regularisation of the main model and of the other branches' norms: each variable's once."""
         norms = [partner for view in self.views.values() for _, partner in view.norms]
         return [loss for layer in (self._models[MAIN_BRANCH], *norms) for loss in _losses(layer, of_weights=True)]
+
+
+class NetworkBranches:
+    """A network of `build_model`, which has its branches itself; for the methods see `BranchViews`.
+
+    Args:
+        network: the user's network.
+        branches: that the scheme trains.
+
+    Raises:
+        ValueError: if the network lacks one of them.
+    """
+
+    views: Mapping[str, View] = MappingProxyType({})
+
+    def __init__(self, network: Network, branches: Sequence[str]) -> None:
+        if missing := [branch for branch in branches if branch not in network.branches]:
+            raise ValueError(
+                f"{network.name} has no branch {missing[0]!r}: build_model({network.spec.name!r}, ..., "
+                f"branches={tuple(branches)})"
+            )
+        self._network = network
+        self.branch_variables = network.branch_variables
+
+    @property
+    def trainable_variables(self) -> list[tf.Variable]:
+        """Those of the network."""
+        return self._network.trainable_variables
+
+    def __call__(self, images: tf.Tensor, **arguments: Any) -> tf.Tensor:
+        """The logits of a branch on pixels in [0, 255]."""
+        return self._network(images, **arguments)
+
+    def activity_losses(self, branch: str) -> list[tf.Tensor]:
+        """None: its layers have no activity regularisers."""
+        del branch
+        return []
+
+    def weight_losses(self) -> list[tf.Tensor]:
+        """None: its layers have no weight regularisers."""
+        return []
 
 
 def _losses(layer: tf.keras.layers.Layer, of_weights: bool) -> list[tf.Tensor]:
