@@ -143,6 +143,9 @@ def _killed(
                 return killed_after, f"code {process.returncode} after kills: {_last_line(folder)}"
             killed_after.append(last)
             if (folder / command.result).exists():
+                # The next process that owns the folder would remove this, but there is none in the chain.
+                for lock in folder.rglob(".lock"):
+                    lock.unlink()
                 break
     return killed_after, None
 

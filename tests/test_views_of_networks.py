@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from efficientnet_advprop.keras_api import AdvProp
 from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, OTHER_NORMS, auxiliary_view
+from efficientnet_advprop.recipes import AttackSpec
 from tests.keras_networks import NETWORKS, assert_equal, images_for, keras_network, norms_among, variable_values
 
 # Keras' own, for the initializers of EfficientNetV2.
@@ -108,6 +110,21 @@ def test_networks_of_keras(name, saved):
     assert main.to_json() == config
     logits = save_main(main, images, saved / name)
     assert np.any(logits != view.model(images, training=False))
+    fit_a_step(main, images, classes)
+
+
+def fit_a_step(main: tf.keras.Model, images: tf.Tensor, classes) -> None:
+    """Train one batch with AdvProp; without a graph, which takes longer to trace than the step itself."""
+    advprop = AdvProp(main, AttackSpec(epsilon_px=1.0, num_steps=1), norm_classes=classes)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    advprop.compile(tf.keras.optimizers.SGD(1e-3), loss, run_eagerly=True)
+    kernel = main.trainable_variables[0]
+    before = kernel.numpy()
+    logs = advprop.train_on_batch(images, tf.range(len(images)), return_dict=True)
+    assert np.isfinite([*logs.values()]).all()
+    assert logs["loss/clean"] != logs["loss/adversarial"]
+    assert np.isfinite(kernel).all()
+    assert np.any(kernel != before)
 
 
 def test_main_models_load_with_tensorflow_alone(saved):
