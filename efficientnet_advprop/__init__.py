@@ -13,11 +13,21 @@ from typing import Any
 # Public names and their modules, imported on first access. An eager import would load TensorFlow for
 # `efficientnet_advprop.recipes` too, which needs the standard library only.
 _PUBLIC = {
+    "AdvProp": "keras_api",
+    "AttackSpec": "recipes",
+    "AuxBatchNormalization": "batch_norm",
+    "PixelRange": "keras_api",
+    "PlainModelCheckpoint": "keras_api",
+    "adversarial_images": "keras_api",
+    "attack_loss": "attacks",
+    "auxiliary_view": "models.auxiliary_view",
     "build_model": "models",
+    "fold_batch_norms": "models.folding",
     "load_official_checkpoint": "models.weights",
+    "perturb": "attacks",
 }
 
-__all__ = ["build_model", "load_official_checkpoint"]
+__all__ = list(_PUBLIC)
 
 
 def _use_keras_2() -> None:
