@@ -174,3 +174,14 @@ def test_frozen_norms_warn_and_follow():
     own = [variable.ref() for variable in advprop._branches.trainable_variables]
     assert own == [variable.ref() for variable in advprop.trainable_variables]
     assert len(own) == len(model.trainable_variables) + 4
+
+
+def test_a_model_for_each_branch_of_the_scheme():
+    model = small_network()
+    advprop = AdvProp(model)
+    assert advprop.branch_model("main") is model
+    images, _ = images_and_labels()
+    np.testing.assert_array_equal(advprop.branch_model("auxiliary")(images), model(images))
+    assert advprop.branch_model("auxiliary").weights[1] is not model.weights[1]
+    with pytest.raises(ValueError, match="branch 'augmented' is not among those of the scheme: main, auxiliary"):
+        advprop.branch_model("augmented")

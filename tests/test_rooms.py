@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import efficientnet_advprop
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = "efficientnet_advprop"
 
@@ -124,3 +126,9 @@ def test_no_room_imports_main_or_flags():
     for room in set(MAY_IMPORT) - {"flags"}:
         for file in files_of(room):
             assert not {module.split(".")[0] for module in imported_modules(file)} & {"main", "flags"}, file
+
+
+def test_public_names_are_there():
+    """Imported on first access: a wrong module in the table would show only then."""
+    for name in efficientnet_advprop.__all__:
+        assert getattr(efficientnet_advprop, name).__name__ == name

@@ -164,6 +164,14 @@ class AdvProp(tf.keras.Model):
             callbacks = [FollowSchedule(), *(callbacks if isinstance(callbacks, list | tuple) else [callbacks])]
         return super().fit(**{**given, "callbacks": callbacks})
 
+    def branch_model(self, branch: str) -> tf.keras.Model:
+        """The Keras model of a branch: "main" is `model`; "auxiliary", where the scheme has it, its view.
+
+        Raises:
+            ValueError: for a branch that the scheme does not have.
+        """
+        return self._branches.model(branch)
+
     def train_on(self, terms: tuple[Term, ...]) -> None:
         """Train on other terms of the scheme from the next step on."""
         if terms != self._terms:

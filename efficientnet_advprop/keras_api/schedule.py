@@ -117,7 +117,8 @@ def warn_of_momentum(model: tf.keras.Model, steps: int) -> None:
     if left > _MOST_LEFT_OF_START:
         warnings.warn(
             f"{model.name} has batch norms of momentum {momentum:g}: after the run's {steps} steps their moving "
-            f"statistics still hold {left:.0%} of the values that they began with; set a lower momentum",
+            f"statistics still hold {left:.0%} of the values that they began with; give the layers a lower "
+            "`momentum` before they go to AdvProp",
             stacklevel=2,
         )
 

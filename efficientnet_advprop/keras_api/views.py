@@ -48,6 +48,16 @@ class BranchViews:
             raise ValueError(f"statistics {statistics!r} are not possible with the batch norms of a Keras model")
         return self._models[branch](self._pixel_range.from_pixels(images), training=training)
 
+    def model(self, branch: str) -> tf.keras.Model:
+        """The Keras model of a branch, in the range of its own inputs.
+
+        Raises:
+            ValueError: for an unknown branch.
+        """
+        if branch not in self._models:
+            raise ValueError(f"branch {branch!r} is not among those of the scheme: {', '.join(self._models)}")
+        return self._models[branch]
+
     @property
     def trainable_variables(self) -> list[tf.Variable]:
         """Those of the main model, then those of the other branches' norms."""

@@ -1,0 +1,87 @@
+"""The notebook examples/quickstart.ipynb: its cells run, and what is committed as their outputs."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.command_line import ROOT
+
+NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
+CODE = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+
+# Of TensorFlow alone; on its newer versions the variable selects Keras 2.
+WITHOUT_THE_PACKAGE = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+images = np.random.default_rng(0).uniform(0, 1, (4, 8, 8, 1)).astype(np.float32)
+plain = tf.keras.models.load_model("runs/quickstart/digits.keras")
+(served,) = tf.saved_model.load("runs/quickstart/served").signatures["serving_default"](tf.constant(images)).values()
+np.testing.assert_allclose(served, plain.predict(images, verbose=0), atol=1e-5)
+assert not [name for name in sys.modules if name.startswith("efficientnet_advprop")]
+"""
+
+
+def python(script: str, folder: os.PathLike, **environment: str) -> str:
+    """The standard output of a script in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def one_epoch(script: str) -> str:
+    script, changed = re.subn(r"^EPOCHS = \d+$", "EPOCHS = 1", script, flags=re.MULTILINE)
+    assert changed == 1
+    return script
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The folder in which all cells ran, in order and in one process, and what they printed."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    script = one_epoch("\n".join("".join(cell["source"]) for cell in CODE))
+    return folder, python(script, folder, MPLBACKEND="Agg", PYTHONPATH=str(ROOT))
+
+
+def test_the_cells_run_and_print_what_is_committed(executed):
+    """But for the numbers, which one epoch changes; the cells themselves compare the saved models' predictions."""
+    _, printed = executed
+    committed = "".join(
+        "".join(output["text"]) for cell in CODE for output in cell["outputs"] if output["output_type"] == "stream"
+    )
+    assert [without_numbers(line) for line in printed.splitlines()] == [
+        without_numbers(line) for line in committed.splitlines()
+    ]
+
+
+def without_numbers(line: str) -> str:
+    return re.sub(r"\s*[\d.,]+%", " %", line)
+
+
+def test_what_it_saves_needs_tensorflow_alone(executed):
+    folder, _ = executed
+    python(WITHOUT_THE_PACKAGE, folder, TF_USE_LEGACY_KERAS="1", PYTHONPATH="")
+
+
+def test_committed_outputs():
+    """Of one run from the top, with pictures and without warnings and log lines; small."""
+    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
+    assert all(cell["metadata"] == {} for cell in CODE)
+    outputs = [output for cell in CODE for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} == {"stream", "display_data"}
+    assert {output["name"] for output in outputs if output["output_type"] == "stream"} == {"stdout"}
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert NOTEBOOK.stat().st_size < 400_000
