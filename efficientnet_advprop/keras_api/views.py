@@ -112,6 +112,16 @@ class NetworkBranches:
         """The logits of a branch on pixels in [0, 255]."""
         return self._network(images, **arguments)
 
+    def model(self, branch: str) -> Network:
+        """The network, whose call takes the branch.
+
+        Raises:
+            ValueError: for another branch than the main one.
+        """
+        if branch != MAIN_BRANCH:
+            raise ValueError(f"{self._network.name} is one model for all branches: model(images, branch={branch!r})")
+        return self._network
+
     def activity_losses(self, branch: str) -> list[tf.Tensor]:
         """None: its layers have no activity regularisers."""
         del branch
