@@ -35,6 +35,10 @@ assert not [name for name in sys.modules if name.startswith("efficientnet_advpro
 """
 
 
+# Of each kind of layer that Keras' networks have. Loading all twelve, which works too, takes 70 s of CPU.
+LOADED = ("MobileNetV3Small", "EfficientNetV2B0", "RegNetX002", "ConvNeXtTiny")
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     """A folder for each network, with its main model after the step of the other branch."""
@@ -69,7 +73,7 @@ def references(variables) -> set:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_of_keras(name, saved):
     main = keras_network(name)
-    config, images = main.to_json(), images_for(main)
+    config, images, start = main.to_json(), images_for(main), main.get_weights()
     classes = OTHER_NORMS if name.startswith("ConvNeXt") else BATCH_NORMS
     view = auxiliary_view(main, norm_classes=classes)
     norms = [norm for norm, _ in view.norms]
@@ -108,8 +112,9 @@ def test_networks_of_keras(name, saved):
             variable.assign_sub(0.01 * of_view[variable.ref()])
     assert_equal(variable_values(of_norms), moved)
     assert main.to_json() == config
-    logits = save_main(main, images, saved / name)
+    logits = save_main(main, images, saved / name) if name in LOADED else main(images, training=False)
     assert np.any(logits != view.model(images, training=False))
+    main.set_weights(start)
     fit_a_step(main, images, classes)
 
 
@@ -128,7 +133,7 @@ def fit_a_step(main: tf.keras.Model, images: tf.Tensor, classes) -> None:
 
 
 def test_main_models_load_with_tensorflow_alone(saved):
-    for name in NETWORKS:
+    for name in LOADED:
         if not (saved / name).exists():
             main = keras_network(name)
             auxiliary_view(main, norm_classes=BATCH_NORMS + OTHER_NORMS)
@@ -144,4 +149,4 @@ def test_main_models_load_with_tensorflow_alone(saved):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) >= set(NETWORKS)
+    assert set(done.stdout.split()) == set(LOADED)
