@@ -26,9 +26,9 @@ def load_keras_weights(model: KerasNetwork, weights: str) -> None:
     """Load weights of Keras' network into the network, its norms into those of every branch; not the classifier.
 
     Args:
-        model: the network; the paths of its variables and its head are not those of the file.
-        weights: "imagenet", which Keras downloads and keeps in ~/.keras/models, or an .h5 file that `save_weights` of the
-            network `tf.keras.applications.NAME` wrote, without its top or with one of 1000 classes.
+        model: the network.
+        weights: "imagenet", which Keras downloads and keeps in ~/.keras/models; or an .h5 file that `save_weights` of
+            Keras' network wrote, without its top or with one of 1000 classes.
 
     Raises:
         RecipeError: when there are none, or they are those of another network; nothing has changed then.
