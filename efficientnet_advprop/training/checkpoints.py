@@ -10,8 +10,8 @@ from efficientnet_advprop import checkpoint_names
 from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.paths import plain_path
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, first_line, refuse_other_classes
-from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_results, require_recipe_of
 from efficientnet_advprop.training.network import TrainableNetwork
+from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_results, require_recipe_of
 from efficientnet_advprop.training.state import TrainState
 
 BEST_RECORD = "best.json"
