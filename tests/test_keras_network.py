@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.models import build_model
+from efficientnet_advprop.models import build_model, keras_network
 from efficientnet_advprop.models.keras_network import SeededDropout, application
 from efficientnet_advprop.models.weights import load_keras_weights
 from efficientnet_advprop.recipes import FAMILIES, RecipeError, network_spec, validate_network
-from tests.small import SEED, assert_equal_values, kept_bytes, values
+from tests.small import SEED, assert_equal_values, kept_bytes, randomize_norms, values
+from tests.tiny_keras import TINY, tiny, tiny_networks
 
 # Keras' own, for the initializers of EfficientNetV2.
 pytestmark = pytest.mark.filterwarnings("ignore:The `keras.initializers.serialize")
 
 TWO = ("main", "auxiliary")
-# One of each preprocessing: [-1, 1], inside the model without moments, inside, caffe's, torch's.
-NETWORKS = ("MobileNetV2", "EfficientNetB0", "EfficientNetV2B0", "ResNet50", "DenseNet121")
+# One of each preprocessing: [-1, 1], inside the model, caffe's, torch's.
+NETWORKS = ("MobileNetV2", "EfficientNetB0", "ResNet50", "DenseNet121")
 
 
 def new_network(name: str, branches=TWO, size: int = 32, **changes):
@@ -33,16 +34,13 @@ def images_of(size: int = 32) -> tf.Tensor:
 @pytest.fixture(scope="module")
 def mobilenet():
     network = new_network("MobileNetV2", dropout_rate=0.2)
-    rng = np.random.default_rng(0)
-    for branch in TWO:
-        for variable in network.branch_variables(branch):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    randomize_norms(network)
     return network
 
 
-@pytest.fixture(scope="module")
-def efficientnet():
-    return new_network("EfficientNetB0")
+def tiny_network(branches=TWO, **changes):
+    with tiny_networks():
+        return new_network(TINY.removeprefix("keras:"), branches, **changes)
 
 
 def keras_model(name: str) -> tf.keras.Model:
@@ -61,9 +59,11 @@ def keras_model(name: str) -> tf.keras.Model:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_computes_keras_own_network_on_pixels(name, tmp_path, efficientnet, mobilenet):
-    built = {"EfficientNetB0": efficientnet}
-    network, reference = built.get(name) or new_network(name), keras_model(name)
+def test_it_computes_keras_own_network_on_pixels(name, tmp_path, mobilenet):
+    network = mobilenet if name == "MobileNetV2" else new_network(name)
+    reference = keras_model(name)
+    epsilons = {layer.epsilon for layer in reference.layers if isinstance(layer, tf.keras.layers.BatchNormalization)}
+    assert epsilons == {network.spec.batch_norm_epsilon}
     reference.save_weights(tmp_path / "weights.h5")
     load_keras_weights(network, str(tmp_path / "weights.h5"))
     images = images_of()
@@ -72,27 +72,13 @@ def test_it_computes_keras_own_network_on_pixels(name, tmp_path, efficientnet, m
     for branch in TWO:
         features = network.features(images, branch=branch)
         np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5 * np.max(np.abs(expected)))
-    before = network(images)
-    assert (before.dtype, before.shape) == (tf.float32, (4, 10))
-    other = values(network)
-    network(images, training=True, branch="auxiliary", seed=SEED)
-    moved = {path for path, value in values(network).items() if np.any(value != other[path])}
-    assert moved == {path for path in other if ".auxiliary.moving_" in path}
-    np.testing.assert_array_equal(network(images), before)
 
 
 def test_constants_of_the_spec_are_those_of_the_norms():
-    network = new_network("MobileNetV2", batch_norm_momentum=0.8, batch_norm_epsilon=0.01)
+    network = tiny_network(batch_norm_momentum=0.8, batch_norm_epsilon=0.01, sync_batch_norm=True)
     norms = [layer for layer in network.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)]
-    assert len(norms) == 2 * 52
-    assert {(norm.momentum, norm.epsilon) for norm in norms} == {(0.8, 0.01)}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_named_epsilon_is_keras_own(name):
-    model = application(name)(include_top=False, weights=None, input_shape=(32, 32, 3))
-    epsilons = {layer.epsilon for layer in model.layers if isinstance(layer, tf.keras.layers.BatchNormalization)}
-    assert epsilons == {network_spec(f"keras:{name}").batch_norm_epsilon}
+    assert len(norms) == 2 * 3
+    assert {(norm.momentum, norm.epsilon, norm.synchronized) for norm in norms} == {(0.8, 0.01, True)}
 
 
 def test_every_network_of_keras_with_batch_norms_is_named():
@@ -103,9 +89,8 @@ def test_every_network_of_keras_with_batch_norms_is_named():
 
 
 def test_paths_do_not_depend_on_what_was_built_before():
-    paths = list(new_network("InceptionV3", ("main",), 75).weights_by_path())
-    tf.keras.layers.Conv2D(1, 1)
-    assert list(new_network("InceptionV3", ("main",), 75).weights_by_path()) == paths
+    """Keras names the layers of the first network conv2d and conv2d_1, those of the next one conv2d_2 and conv2d_3."""
+    assert list(tiny_network().weights_by_path()) == list(tiny_network().weights_by_path())
 
 
 def test_one_branch_is_the_same_network(mobilenet):
@@ -121,25 +106,21 @@ def test_other_sizes_are_computed(mobilenet):
     assert mobilenet.features(images_of(48)).shape == (4, 1280)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_masks_are_functions_of_the_seed(efficientnet, compiled):
-    images = images_of()
+def test_masks_in_a_loop_of_a_graph_are_those_of_eager_calls():
+    network, images = tiny_network(), images_of()
 
     def logits(seed):
-        return efficientnet(images, training=True, seed=seed)
+        return network(images, training=True, seed=seed)
 
-    call = tf.function(logits) if compiled else logits
-    first, again, other = (call(tf.constant(seed)) for seed in ([1, 2], [1, 2], [1, 3]))
-    np.testing.assert_array_equal(first, again)
-    assert np.any(first != other)
-    with pytest.raises(ValueError, match="needs a seed"):
-        efficientnet(images, training=True)
+    seeds = tf.constant([[1, 2], [1, 3], [1, 2]])
+    in_loop = tf.function(lambda: tf.map_fn(logits, seeds, fn_output_signature=tf.float32))()
+    np.testing.assert_allclose(in_loop, tf.stack([logits(seed) for seed in seeds]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(in_loop[0], in_loop[2])
+    assert np.any(in_loop[0] != in_loop[1])
 
 
 def test_dropout_drops_whole_examples_with_its_rate():
     layer = SeededDropout(0.25, (None, 1, 1, 1), place=3)
-    from efficientnet_advprop.models import keras_network
-
     token = keras_network._SEED.set(tf.constant([5, 6]))
     kept = layer(tf.ones([4000, 2, 2, 3]), training=True).numpy()
     keras_network._SEED.reset(token)
@@ -150,13 +131,12 @@ def test_dropout_drops_whole_examples_with_its_rate():
 
 def test_drop_connect_has_the_rates_of_the_spec():
     def rates(**changes):
-        main = new_network("EfficientNetB0", ("main",), **changes).stem._graphs.by_branch["main"]
+        main = tiny_network(**changes).stem._graphs.by_branch["main"]
         return [layer.rate for layer in main.layers if isinstance(layer, SeededDropout)]
 
-    published = rates()
-    assert published == pytest.approx([0.2 * block / 16 for block in (2, 4, 6, 7, 9, 10, 12, 13, 14)])
-    assert rates(survival_prob=0.9) == pytest.approx([rate / 2 for rate in published])
-    assert rates(survival_prob=1.0) == [0.0] * 9
+    # The tiny network's 0.2, where the published probability of survival is 0.8.
+    assert (rates(), rates(survival_prob=0.9)) == (pytest.approx([0.2]), pytest.approx([0.1]))
+    assert rates(survival_prob=1.0) == [0.0]
 
 
 @pytest.mark.parametrize(("training", "statistics"), [(True, "batch"), (False, "batch"), (True, "running")])
@@ -192,36 +172,35 @@ def test_remat_is_refused():
         build_model("keras:MobileNetV2", remat=True)
 
 
-def test_weights_with_a_top_and_those_of_another_network(tmp_path, mobilenet):
-    whole = tf.keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
+def test_weights_with_a_top_and_those_of_another_network(tmp_path):
+    network, whole = tiny_network(), tiny()
     whole.save_weights(tmp_path / "whole.h5")
-    network = new_network("MobileNetV2")
-    load_keras_weights(network, str(tmp_path / "whole.h5"))
-    np.testing.assert_array_equal(network.weights_by_path()["stem.layers.0_Conv2D.kernel"], whole.layers[1].kernel)
+    with tiny_networks():
+        load_keras_weights(network, str(tmp_path / "whole.h5"))
+    np.testing.assert_array_equal(network.weights_by_path()["stem.layers.0_Conv2D.kernel"], whole.weights[0])
     before = values(network)
-    tf.keras.applications.MobileNet(weights=None, include_top=False).save_weights(tmp_path / "other.h5")
+    tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(3,))]).save_weights(tmp_path / "other.h5")
     (tmp_path / "damaged.h5").write_bytes(b"no HDF5")
     for name in ("other.h5", "damaged.h5", "missing.h5"):
-        with pytest.raises(RecipeError, match=f"keras_weights .*{name}"):
+        with pytest.raises(RecipeError, match=f"keras_weights .*{name}"), tiny_networks():
             load_keras_weights(network, str(tmp_path / name))
     assert_equal_values(values(network), before)
 
 
 def test_imagenet_weights_are_kerass_own(monkeypatch):
-    network, asked = new_network("MobileNetV2"), []
-    build = tf.keras.applications.MobileNetV2
+    network, asked = tiny_network(), []
 
     def downloaded(**arguments):
         asked.append(arguments)
-        return build(**{**arguments, "weights": None})
+        return tiny(**{**arguments, "weights": None})
 
-    monkeypatch.setattr(tf.keras.applications, "MobileNetV2", downloaded)
+    monkeypatch.setattr(tf.keras.applications, TINY.removeprefix("keras:"), downloaded)
     load_keras_weights(network, "imagenet")
     assert asked == [{"include_top": False, "weights": "imagenet", "input_shape": (224, 224, 3)}]
 
     def unreachable(**arguments):
         raise Exception("URL fetch failure on https://storage.googleapis.com")
 
-    monkeypatch.setattr(tf.keras.applications, "MobileNetV2", unreachable)
+    monkeypatch.setattr(tf.keras.applications, TINY.removeprefix("keras:"), unreachable)
     with pytest.raises(RecipeError, match="keras_weights imagenet: URL fetch failure"):
         load_keras_weights(network, "imagenet")
