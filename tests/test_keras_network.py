@@ -139,6 +139,18 @@ def test_drop_connect_has_the_rates_of_the_spec():
     assert rates(survival_prob=1.0) == [0.0]
 
 
+def test_pixels_reach_the_first_layer_in_float32():
+    """bfloat16 has no number between 254 and 255."""
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        network = tiny_network()
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert (network.compute_dtype, network(images_of()).dtype) == ("bfloat16", tf.float32)
+    scaled = [layer for layer in network.stem._graphs.by_branch["main"].layers if layer.name.startswith("rescaling")]
+    assert [layer.compute_dtype for layer in scaled] == ["float32"]
+
+
 @pytest.mark.parametrize(("training", "statistics"), [(True, "batch"), (False, "batch"), (True, "running")])
 def test_statistics_that_keras_lacks_are_refused(mobilenet, training, statistics):
     with pytest.raises(ValueError, match=f"statistics '{statistics}'"):

@@ -80,6 +80,7 @@ class ImagenetTraining:
         hardware: the intended hardware.
         top1_note: settings of the published top-1 that a reader has to know; may be empty.
         averages_terms: whether the learning rate was tuned for the mean of a scheme's losses instead of their sum.
+        flags: the flags of its command, besides model and scheme.
     """
 
     data: DataSpec
@@ -93,6 +94,7 @@ class ImagenetTraining:
     hardware: str
     top1_note: str = ""
     averages_terms: bool = False
+    flags: str = "--data_dir=IMAGENET --tpu=NAME"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,8 +104,7 @@ FAMILY = Family(
         _named("NASNetMobile"),
         _named("NASNetLarge", 331, is_deep=True),
     ),
-    # Fine-tuning, from --keras_weights: Keras' guide to transfer learning trains for some ten epochs at a low rate. The
-    # weights of the batch norms' averages are those of a short run.
+    # Fine-tuning from --keras_weights, on whatever images: a low rate, few epochs, a weight average for a short run.
     imagenet=ImagenetTraining(
         data=dataclasses.replace(IMAGENET, eval_crop="0.875", resize="bilinear"),
         optimizer=OptimizerSpec(
@@ -120,11 +119,12 @@ FAMILY = Family(
         train_batch_size=256,
         train_epochs=20.0,
         label_smoothing=0.1,
-        steps_per_eval=5005,
-        steps_per_checkpoint=1000,
+        steps_per_eval=500,
+        steps_per_checkpoint=500,
         source="fine-tuning of Keras' weights (--keras_weights): a low learning rate and few epochs; not tuned",
         hardware="one GPU",
         averages_terms=True,
+        flags="--keras_weights=imagenet --data_dir=FOLDER",
     ),
     of_keras=True,
 )
