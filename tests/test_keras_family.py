@@ -145,7 +145,8 @@ def test_a_run_from_keras_weights(tmp_path, capsys):
     assert "other.h5 are not those of" in line
 
 
-def test_two_replicas_take_a_step(two_replicas):
+@pytest.mark.parametrize(("micro_batches", "synchronized"), [(2, False), (1, True)])
+def test_two_replicas_take_a_step(two_replicas, micro_batches, synchronized):
     recipe = small_recipe(
         network__name=TINY,
         **{f"network__{name}": 1.0 for name in ("width_coefficient", "depth_coefficient")},
@@ -153,12 +154,17 @@ def test_two_replicas_take_a_step(two_replicas):
         network__survival_prob=0.5,
         network__input_image_size=32,
         train_batch_size=16,
-        micro_batches=2,
+        micro_batches=micro_batches,
+        network__sync_batch_norm=synchronized,
     )
     state = new_state(recipe, two_replicas)
     before = values(state.model)
     step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 2)
     two_replicas.run(tf.function(step), args=(next(train_iterator(recipe, two_replicas)),))
+    for path, variable in state.model.weights_by_path().items():
+        if path.endswith("moving_mean"):  # of each replica's own images, or of all
+            first, second = (two_replicas.experimental_local_results(variable)[replica] for replica in range(2))
+            np.testing.assert_equal(np.array_equal(first, second), synchronized, err_msg=path)
     after = values(state.model)
     assert all(np.all(np.isfinite(value)) for value in after.values())
     # The learning rate of the first step of the warm-up is 0.
