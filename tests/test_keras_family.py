@@ -123,6 +123,8 @@ def test_a_study(tmp_path):
         "--train_steps=1",
         "--train_batch_size=16",
         "--eval_batch_size=72",
+        "--benchmarks=clean",
+        "--benchmark_images=72",
         f"--model_dir={tmp_path}",
     )
     assert TINY in (tmp_path / "report.md").read_text()

@@ -20,6 +20,7 @@ from efficientnet_advprop.export.served import ExportError, ServedNetwork
 from efficientnet_advprop.export.versions import files_of
 from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.paths import plain_path
+from efficientnet_advprop.recipes import KERAS_PREFIX
 
 CLASSIFICATION, FEATURE_VECTOR = "classification", "feature_vector"
 
@@ -124,7 +125,7 @@ def _write_archive(folder: str) -> None:
 
 def _documentation(kind: str, description: Description, num_features: int) -> str:
     """The module's page: the header of TF Hub's documentation format, then its model card."""
-    model = description.model.removeprefix("keras:")
+    model = description.model.removeprefix(KERAS_PREFIX)
     architecture = model.replace("efficientnet", "EfficientNet").replace("resnet", "ResNet")
     name = f"{model.replace('-', '_')}_{kind}"
     task = f"image {kind.replace('_', ' ')}"

@@ -12,8 +12,7 @@ from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, auxiliary_vi
 from efficientnet_advprop.models.layers import fold_seed
 from efficientnet_advprop.models.network import Network
 from efficientnet_advprop.randomness import fold
-from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError, network_spec
-from efficientnet_advprop.recipes.families.keras_applications import PREFIX
+from efficientnet_advprop.recipes import KERAS_PREFIX, MAIN_BRANCH, NetworkSpec, RecipeError, network_spec
 
 layers = tf.keras.layers
 Layer = layers.Layer
@@ -28,7 +27,7 @@ _READS_OUTPUT = ("relu", "sigmoid")
 
 def application(name: str) -> Callable[..., tf.keras.Model]:
     """The function of `tf.keras.applications` that builds the network `keras:NAME`."""
-    return getattr(tf.keras.applications, name.removeprefix(PREFIX))
+    return getattr(tf.keras.applications, name.removeprefix(KERAS_PREFIX))
 
 
 class SeededDropout(Layer):
@@ -105,7 +104,9 @@ class KerasBackbone(Layer):
         # For this size, because Keras' padding depends on whether the sides inside are odd.
         original = application(self._spec.name)(include_top=False, weights=None, input_shape=(size, size, 3))
         main = tf.keras.models.clone_model(
-            original, input_tensors=tf.keras.Input((None, None, 3)), clone_function=self._own_layer
+            original,
+            input_tensors=tf.keras.Input((None, None, 3)),
+            clone_function=lambda layer: self._own_layer(layer, original.layers.index(layer)),
         )
         views = {branch: auxiliary_view(main, branch) for branch in others}
         self._graphs = _Graphs({first: main, **{branch: view.model for branch, view in views.items()}})
@@ -122,8 +123,8 @@ class KerasBackbone(Layer):
         self._kept_elements, self._output_size = _kept_elements(original), original.output_shape[1]
         super().build(input_shape)
 
-    def _own_layer(self, layer: Layer) -> Layer:
-        """The layer in place of one of Keras': norms with the spec's constants, seeded dropout."""
+    def _own_layer(self, layer: Layer, place: int) -> Layer:
+        """The layer in the place of one of Keras': norms with the spec's constants, seeded dropout."""
         config = layer.get_config()
         if isinstance(layer, BATCH_NORMS):
             options = {name: self._options[name] for name in ("momentum", "epsilon", "synchronized")}
@@ -132,8 +133,7 @@ class KerasBackbone(Layer):
             rate, published = layer.rate, 1 - network_spec(self._spec.name).survival_prob
             if layer.noise_shape is not None:  # drop connect, whose rate rises linearly with depth
                 rate *= (1 - self._spec.survival_prob) / published
-            self._dropouts = getattr(self, "_dropouts", 0) + 1
-            return SeededDropout(rate, layer.noise_shape, self._dropouts, name=layer.name)
+            return SeededDropout(rate, layer.noise_shape, place, name=layer.name)
         if isinstance(layer, layers.Normalization) and config["mean"] is None:  # EfficientNet's without its weights
             moments = {"mean": [0.485, 0.456, 0.406], "variance": [0.229**2, 0.224**2, 0.225**2]}
             return layers.Normalization.from_config({**config, **moments, "dtype": "float32"})

@@ -9,6 +9,8 @@ MAIN_BRANCH = "main"
 AUXILIARY_BRANCH = "auxiliary"
 AUGMENTED_BRANCH = "augmented"  # only in the fine-grained scheme
 
+KERAS_PREFIX = "keras:"  # of the names of the networks of tf.keras.applications
+
 PREPROCESSINGS = ("advprop", "imagenet")
 _COEFFICIENT = Bounds("(0, 20]")  # some four times the largest published: 4.3 and 5.3, of EfficientNet-L2
 

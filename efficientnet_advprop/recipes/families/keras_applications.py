@@ -8,10 +8,8 @@ from collections.abc import Mapping
 
 from efficientnet_advprop.recipes.data_spec import IMAGENET
 from efficientnet_advprop.recipes.family import PGD1, PGD5, Family, ImagenetTraining, NamedNetwork
-from efficientnet_advprop.recipes.networks import NetworkSpec
+from efficientnet_advprop.recipes.networks import KERAS_PREFIX, NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
-
-PREFIX = "keras:"
 
 # What Keras' builders fix. Its own preprocessing is part of a network.
 _FIXED = ("width_coefficient", "depth_coefficient", "preprocessing", "zero_init_residual", "stem_strides")
@@ -34,7 +32,7 @@ def _named(
     Keras' own momenta are those of their training: 0.999 of MobileNets, 0.9997 of NASNet, 0.0 of ResNet-RS.
     """
     spec = NetworkSpec(
-        PREFIX + name,
+        KERAS_PREFIX + name,
         image_size,
         width_coefficient=1.0,
         depth_coefficient=1.0,
