@@ -26,6 +26,7 @@ class NamedNetwork:
         published_top1: published top-1 on ImageNet in %, by scheme.
         measured: this project's results with AdvProp on two CPU cores, by data set.
         is_deep: on a laptop the first step takes minutes and each further one seconds, so the digits recipe is shorter.
+        digits_epochs: length of the digits recipe where it is not the short one of a deep network.
         fixed: the fields of the settings that its builder cannot change.
         min_image_size: the smallest side of its input, in pixels.
     """
@@ -35,6 +36,7 @@ class NamedNetwork:
     published_top1: Mapping[str, float] = dataclasses.field(default_factory=dict)
     measured: Mapping[str, str] = dataclasses.field(default_factory=dict)
     is_deep: bool = False
+    digits_epochs: float = 8.0
     fixed: tuple[str, ...] = ()
     min_image_size: int = 8
 

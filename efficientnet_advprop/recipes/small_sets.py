@@ -60,7 +60,7 @@ def digits_recipe(network: NamedNetwork, scheme: Scheme) -> Recipe:
         ),
         **scheme.settings_for(network.attack),
         train_batch_size=batch_size,
-        train_epochs=2.0 if is_deep else 8.0,
+        train_epochs=2.0 if is_deep else network.digits_epochs,
         cadence=Cadence(
             iterations_per_loop=1 if is_deep else 15,
             steps_per_eval=steps_per_epoch,

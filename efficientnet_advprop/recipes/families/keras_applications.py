@@ -46,6 +46,8 @@ def _named(
         attack=PGD5 if is_deep else PGD1,
         measured=measured or {},
         is_deep=is_deep,
+        # Keras' initial weights learn more slowly than ours: MobileNetV2 has 92.8 % after 8 epochs.
+        digits_epochs=16.0,
         fixed=_FIXED if drop_connect_rate else (*_FIXED, "survival_prob"),
         min_image_size=min_image_size,
     )
@@ -90,7 +92,7 @@ FAMILY = Family(
     networks=(
         *_efficientnets(),
         _named("MobileNet"),
-        _named("MobileNetV2"),
+        _named("MobileNetV2", measured={"digits": "top-1 of 95 % or more (98.6 % measured)"}),
         _named("MobileNetV3Small", dropout_rate=0.2),
         _named("MobileNetV3Large", dropout_rate=0.2),
         *_resnets(),
