@@ -1,13 +1,22 @@
 """Refusal of flags that contradict each other, and of flags without effect."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import BENCHMARKS, SCHEMES, AttackSpec, Recipe, RecipeError, TermWeights, scheme_named
+from efficientnet_advprop.recipes import (
+    BENCHMARKS,
+    SCHEMES,
+    AttackSpec,
+    Recipe,
+    RecipeError,
+    TermWeights,
+    family_of,
+    scheme_named,
+)
 from flags.benchmarks import asked_benchmarks
 from flags.command import given_flags
 from flags.flag import TRAINING
@@ -109,6 +118,17 @@ def refuse_unread(recipes: Sequence[Recipe], changes: Mapping[str, Any]) -> None
         if all(path in reasons for reasons in unread):
             reasons = dict.fromkeys(reasons[path] for reasons in unread)
             raise RecipeError(f"--{names[path]} would have no effect: {', '.join(reasons)}")
+
+
+def refuse_remat(values: absl_flags.FlagValues, recipes: Iterable[Recipe]) -> None:
+    """Refuse --remat for networks of Keras, which have no blocks to recompute.
+
+    Raises:
+        RecipeError: naming the network.
+    """
+    for recipe in recipes:
+        if values.remat and family_of(recipe.network.name).of_keras:
+            raise RecipeError(f"--remat recomputes blocks, which {recipe.network.name} does not have")
 
 
 def _unread(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, str]:

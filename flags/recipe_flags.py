@@ -107,6 +107,7 @@ RECIPE_FLAGS = (
     RecipeFlag("train_steps", int, "Length of the run in steps, instead of epochs."),
     RecipeFlag("init_checkpoint", Path, "Weights to start from or to read.", RUN, **_GIVEN),
     RecipeFlag("ema", bool, "Read averaged weights; --noema: the raw ones.", RUN, "init_ema", **_OF_CHECKPOINTS),
+    RecipeFlag("keras_weights", Path, "Weights to start keras:NAME from: imagenet, or an .h5 file.", LOOP),
     RecipeFlag("label_smoothing", float, "Label smoothing of every term's cross-entropy."),
     RecipeFlag("micro_batches", int, "Pieces of each replica's batch, to save memory."),
     RecipeFlag(

@@ -89,7 +89,8 @@ def settings_from_flags(
     else:
         recipe = new_recipe(values, data, weights)
         kind = recipe.scheme
-    model_dir = values.model_dir or os.path.join("runs", f"{recipe.data.dataset}-{recipe.network.name}-{kind}")
+    run = f"{recipe.data.dataset}-{recipe.network.name}-{kind}".replace(":", "-")
+    model_dir = values.model_dir or os.path.join("runs", run)
     return Settings(recipe, run_options(values, model_dir))
 
 

@@ -47,6 +47,7 @@ def test_networks_have_one_family_each():
     assert names == list(NETWORKS)
     assert {family.builder: len(family.networks) for family in FAMILIES} == {
         "efficientnet:EfficientNet": 10,
+        "keras_network:KerasNetwork": 64,
         "resnet:ResNet": 4,
     }
 

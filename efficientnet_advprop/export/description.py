@@ -17,6 +17,7 @@ _NOT_KNOWN = "not known"
 _PIXELS_DO = {
     "advprop": "x * 2 / 255 - 1, inside the network",
     "imagenet": "ImageNet's mean and standard deviation, inside the network",
+    "keras": "that of this network in tf.keras.applications, inside the network",
 }
 _CROPS = {
     "pad32": "central square of size / (size + 32) of the short side",

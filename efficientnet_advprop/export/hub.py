@@ -20,6 +20,7 @@ from efficientnet_advprop.export.served import ExportError, ServedNetwork
 from efficientnet_advprop.export.versions import files_of
 from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.paths import plain_path
+from efficientnet_advprop.recipes import KERAS_PREFIX
 
 CLASSIFICATION, FEATURE_VECTOR = "classification", "feature_vector"
 
@@ -123,8 +124,9 @@ def _write_archive(folder: str) -> None:
 
 def _documentation(kind: str, description: Description, num_features: int) -> str:
     """The module's page: the header of TF Hub's documentation format, then its model card."""
-    architecture = description.model.replace("efficientnet", "EfficientNet").replace("resnet", "ResNet")
-    name = f"{description.model.replace('-', '_')}_{kind}"
+    model = description.model.removeprefix(KERAS_PREFIX)
+    architecture = model.replace("efficientnet", "EfficientNet").replace("resnet", "ResNet")
+    name = f"{model.replace('-', '_')}_{kind}"
     task = f"image {kind.replace('_', ' ')}"
     outputs = (
         f"features [N, {num_features}]" if kind == FEATURE_VECTOR else f"logits [N, {len(description.class_names)}]"
@@ -145,7 +147,7 @@ Values far outside [0, 1] are refused. With training=True batch norms update the
 
 <!-- asset-path: {kind}.tar.gz -->
 <!-- task: image-{kind.replace("_", "-")} -->
-<!-- network-architecture: {description.model} -->
+<!-- network-architecture: {model} -->
 <!-- dataset: {description.dataset or "not known"} -->
 <!-- fine-tunable: true -->
 <!-- format: saved_model_2 -->

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from efficientnet_advprop.data import Source
-from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.models.weights import Weights, require_keras_weights
 from efficientnet_advprop.modes.export import export_weights, require_branch
 from efficientnet_advprop.modes.training_run import TrainingRun
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, MAIN_BRANCH, Recipe, RecipeError, RunOptions
@@ -29,6 +29,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
         print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
         print(summary_table(summary))
         return summary
+    require_keras_weights(recipe.keras_weights)
     run = TrainingRun(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=True)
     if options.export_dir is not None:
@@ -65,6 +66,7 @@ def _to_the_end(run: TrainingRun) -> dict[str, Any]:
 
 def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> None:
     """Train to the last step without evaluation, which another process can do (`--mode=eval`)."""
+    require_keras_weights(recipe.keras_weights)
     run = TrainingRun(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=False)
     with run.own_folder():

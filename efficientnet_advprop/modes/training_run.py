@@ -11,6 +11,7 @@ import tensorflow as tf
 import tpu_utils
 from efficientnet_advprop.data import train_dataset
 from efficientnet_advprop.evaluation import adversarial_examples
+from efficientnet_advprop.models.weights import load_keras_weights
 from efficientnet_advprop.modes.session import Session, scheme_and_dataset
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, RecipeError, WeightsRecord
 from efficientnet_advprop.reporting import (
@@ -137,6 +138,10 @@ class TrainingRun(Session):
                 self.state.model, self.recipe.init_ema, self.options.allow_extra_variables, skip_other_classifier=True
             )
             self.say_notes(notes)
+            self.state.moving_average.reset()
+        elif self.recipe.keras_weights is not None:
+            load_keras_weights(self.state.model, self.recipe.keras_weights)
+            self.say(f"weights: {self.recipe.keras_weights}, of tf.keras.applications")
             self.state.moving_average.reset()
         return step
 

@@ -46,6 +46,7 @@ from efficientnet_advprop.recipes.family import Family as Family
 from efficientnet_advprop.recipes.networks import (
     AUGMENTED_BRANCH as AUGMENTED_BRANCH,
     AUXILIARY_BRANCH as AUXILIARY_BRANCH,
+    KERAS_PREFIX as KERAS_PREFIX,
     MAIN_BRANCH as MAIN_BRANCH,
     NetworkSpec as NetworkSpec,
 )

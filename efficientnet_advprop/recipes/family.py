@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.networks import NetworkSpec
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
+from efficientnet_advprop.recipes.networks import PREPROCESSINGS, NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 
 # The paper's attacks: small networks gain most from the weakest one, large networks from the strongest.
@@ -24,6 +26,9 @@ class NamedNetwork:
         published_top1: published top-1 on ImageNet in %, by scheme.
         measured: this project's results with AdvProp on two CPU cores, by data set.
         is_deep: on a laptop the first step takes minutes and each further one seconds, so the digits recipe is shorter.
+        digits_epochs: length of the digits recipe where it is not the short one of a deep network.
+        fixed: the fields of the settings that its builder cannot change.
+        min_image_size: the smallest side of its input, in pixels.
     """
 
     spec: NetworkSpec
@@ -31,6 +36,29 @@ class NamedNetwork:
     published_top1: Mapping[str, float] = dataclasses.field(default_factory=dict)
     measured: Mapping[str, str] = dataclasses.field(default_factory=dict)
     is_deep: bool = False
+    digits_epochs: float = 8.0
+    fixed: tuple[str, ...] = ()
+    min_image_size: int = 8
+
+    def adjusted(self, **changes: Any) -> NetworkSpec:
+        """Its settings with those of the changes that it can take; a smaller image than its smallest becomes that."""
+        taken = {field: value for field, value in changes.items() if field not in self.fixed}
+        if "input_image_size" in taken:
+            taken["input_image_size"] = max(taken["input_image_size"], self.min_image_size)
+        return dataclasses.replace(self.spec, **taken)
+
+    def check(self, spec: NetworkSpec) -> None:
+        """Refuse settings that its builder cannot build; the RecipeError names the value and what is allowed."""
+        if "preprocessing" not in self.fixed:
+            require_known("preprocessing", spec.preprocessing, PREPROCESSINGS)
+        for field in self.fixed:
+            value, only = getattr(spec, field), getattr(self.spec, field)
+            if value != only:
+                raise RecipeError(f"{field} {value}: {spec.name} has {only} alone")
+        if spec.input_image_size < self.min_image_size:
+            raise RecipeError(
+                f"input_image_size {spec.input_image_size}: {spec.name} takes images from {self.min_image_size} px on"
+            )
 
     def expected_on(self, dataset: str, scheme: str) -> tuple[str, bool]:
         """The expected result of the recipe on a small data set, and whether this project has measured it."""
@@ -54,6 +82,7 @@ class ImagenetTraining:
         hardware: the intended hardware.
         top1_note: settings of the published top-1 that a reader has to know; may be empty.
         averages_terms: whether the learning rate was tuned for the mean of a scheme's losses instead of their sum.
+        flags: the flags of its command, besides model and scheme.
     """
 
     data: DataSpec
@@ -67,6 +96,7 @@ class ImagenetTraining:
     hardware: str
     top1_note: str = ""
     averages_terms: bool = False
+    flags: str = "--data_dir=IMAGENET --tpu=NAME"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +107,11 @@ class Family:
         builder: the class under `efficientnet_advprop.models` that builds its networks, as `module:Class`.
         networks: its named networks.
         imagenet: their training settings on ImageNet.
+        of_keras: whether they are Keras' own networks, whose graphs have fixed layers: they can start from Keras'
+            weights, and have neither blocks to recompute nor batch statistics without an update.
     """
 
     builder: str
     networks: tuple[NamedNetwork, ...]
     imagenet: ImagenetTraining
+    of_keras: bool = False

@@ -9,6 +9,8 @@ MAIN_BRANCH = "main"
 AUXILIARY_BRANCH = "auxiliary"
 AUGMENTED_BRANCH = "augmented"  # only in the fine-grained scheme
 
+KERAS_PREFIX = "keras:"  # of the names of the networks of tf.keras.applications
+
 PREPROCESSINGS = ("advprop", "imagenet")
 _COEFFICIENT = Bounds("(0, 20]")  # some four times the largest published: 4.3 and 5.3, of EfficientNet-L2
 
@@ -31,7 +33,7 @@ class NetworkSpec(Bounded):
         sync_batch_norm: compute batch statistics over all replicas; without the fused kernel (about 1.25 times the time
             of a step).
         preprocessing: normalisation of pixels in [0, 255] inside the network: "advprop" (x * 2 / 255 - 1) or "imagenet"
-            (mean and standard deviation of ImageNet).
+            (mean and standard deviation of ImageNet); "keras" for Keras' networks, which bring their own.
         classifier_init_scale: the classifier's kernel is initialised uniformly within
             +-classifier_init_scale / sqrt(classes). The official value is 1. With ten classes its initial loss is 5
             instead of 2.3, so the recipes for short runs use less.
@@ -54,23 +56,3 @@ class NetworkSpec(Bounded):
     classifier_init_scale: Annotated[float, Bounds("(0, 1000]")] = 1.0
     zero_init_residual: bool = False
     stem_strides: Annotated[int, Bounds("[1, 2]")] = 2
-
-
-def for_small_images(network: NetworkSpec, stem_strides: int = 2) -> NetworkSpec:
-    """A network at 32 px for runs of a few hundred steps: fast batch norm averages, no stochastic depth.
-
-    Args:
-        network: the published network.
-        stem_strides: stride of the first convolution.
-    """
-    return dataclasses.replace(
-        network,
-        input_image_size=32,
-        dropout_rate=0.2,
-        survival_prob=1.0,
-        batch_norm_momentum=0.9,
-        classifier_init_scale=0.1,
-        # Without it B7 stays at chance for two epochs, with every optimizer and rate that was tried.
-        zero_init_residual=True,
-        stem_strides=stem_strides,
-    )

@@ -29,7 +29,7 @@ def imagenet_recipe(network: NamedNetwork, scheme: Scheme) -> Recipe:
         ),
         provenance=Provenance(
             source=training.source,
-            command=f"python main.py --model={network.spec.name} --scheme={scheme.name} --data_dir=IMAGENET --tpu=NAME",
+            command=f"python main.py --model={network.spec.name} --scheme={scheme.name} {training.flags}",
             hardware=training.hardware,
             expected=f"top-1 {published} %{training.top1_note}" if published else "not known",
             measured=False,

@@ -7,11 +7,12 @@ from typing import Annotated
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.bounds import BATCH, EPOCHS, EPOCHS_OR_0, STEPS, Bounded, Bounds
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.errors import RecipeError, require_known
-from efficientnet_advprop.recipes.families import network_spec
-from efficientnet_advprop.recipes.networks import MAIN_BRANCH, PREPROCESSINGS, NetworkSpec
+from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.families import family_of, named_network
+from efficientnet_advprop.recipes.networks import MAIN_BRANCH, NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.schemes import scheme_named
+from efficientnet_advprop.recipes.stored import added
 from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW, Phase, SchemeSettings, Term, TermWeights
 
 
@@ -77,6 +78,8 @@ class Recipe(Bounded):
             batch statistics are those of one piece.
         init_checkpoint: trained weights to start from, read once, at step 0; None starts from random weights.
         init_ema: whether to start from the checkpoint's averaged weights, or from its raw ones.
+        keras_weights: weights of a Keras network to start from, read once, at step 0: "imagenet" for those that Keras
+            downloads, or a file of `save_weights`; None starts from random weights.
         seed: of initial weights, order of images, augmentation, attack starts and dropout.
         cadence: logging, saving and evaluation.
         provenance: origin and expected result; stored as `receipt`.
@@ -100,6 +103,7 @@ class Recipe(Bounded):
     init_checkpoint: str | None = None
     init_ema: bool = True
     seed: Annotated[int, Bounds("[0, 2147483647]")] = 0
+    keras_weights: str | None = added(since=3, neutral=None)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -178,6 +182,7 @@ class Recipe(Bounded):
                 "inside the loop over micro-batches"
             )
         self._validate_scheme()
+        self._validate_family()
 
     def _validate_scheme(self) -> None:
         """Refuse weights that are all 0, missing images, unknown branches, and what the scheme does not allow."""
@@ -193,8 +198,22 @@ class Recipe(Bounded):
             )
         scheme_named(self.scheme).validate(self.scheme_settings())
 
+    def _validate_family(self) -> None:
+        """Refuse what the family of the network cannot do."""
+        name, of_keras = self.network.name, family_of(self.network.name).of_keras
+        if self.keras_weights is not None and not of_keras:
+            raise RecipeError(f"keras_weights {self.keras_weights} are for the networks keras:NAME, not for {name}")
+        if self.keras_weights is not None and self.init_checkpoint is not None:
+            raise RecipeError(
+                f"init_checkpoint {self.init_checkpoint} and keras_weights {self.keras_weights} both give the initial "
+                "weights: give one of them"
+            )
+        # Fast AdvProp takes its gradient from a training pass.
+        attacks = [term.attack for term in self.attacking_terms if scheme_named(self.scheme).objective == "terms"]
+        if of_keras and any(attack.batch_norm_mode == "batch" for attack in attacks):
+            raise RecipeError(f"attack batch_norm_mode 'batch': the batch norms of {name} have 'running' alone")
+
 
 def validate_network(network: NetworkSpec) -> None:
     """Refuse a network that cannot be built; the RecipeError names the value and what is allowed."""
-    network_spec(network.name)
-    require_known("preprocessing", network.preprocessing, PREPROCESSINGS)
+    named_network(network.name).check(network)

@@ -89,7 +89,7 @@ class Trial:
     def key(self) -> str:
         """Its unique name, which is a valid name of a folder."""
         row = self.row.replace(", ", "-").replace(" ", "-")
-        return f"{self.model}-{row}-seed-{self.recipe.seed}"
+        return f"{self.model}-{row}-seed-{self.recipe.seed}".replace(":", "-")
 
 
 def plan(spec: StudySpec, make_recipe: MakeRecipe) -> list[Trial]:

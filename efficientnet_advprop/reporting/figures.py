@@ -38,8 +38,8 @@ class ReportFigures:
         tf.io.gfile.makedirs(os.path.join(folder, FIGURES_FOLDER))
 
     def add(self, name: str, caption: str, draw: Callable[..., matplotlib.figure.Figure], *arguments: Any) -> None:
-        """Write the figure that `draw(*arguments)` makes as `NAME.png`."""
-        path = f"{FIGURES_FOLDER}/{name}.png"
+        """Write the figure that `draw(*arguments)` makes as `NAME.png`; a colon in the name becomes a hyphen."""
+        path = f"{FIGURES_FOLDER}/{name.replace(':', '-')}.png"
         if save(os.path.join(self._folder, path), draw, *arguments):
             self.captions.append((path, caption))
 

@@ -10,6 +10,7 @@ from efficientnet_advprop import checkpoint_names
 from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.paths import plain_path
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, first_line, refuse_other_classes
+from efficientnet_advprop.training.network import TrainableNetwork
 from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_results, require_recipe_of
 from efficientnet_advprop.training.state import TrainState
 
@@ -194,7 +195,7 @@ def _recorded_best(model_dir: str, metric: str) -> float:
     return record.get(metric, float("-inf"))
 
 
-def _first_not_finite(model: tf.keras.Model) -> str | None:
+def _first_not_finite(model: TrainableNetwork) -> str | None:
     """Path of the first variable with a NaN or an infinity, or None."""
     paths = model.weights_by_path()
     finite = tf.stack([tf.reduce_all(tf.math.is_finite(variable)) for variable in paths.values()]).numpy()

@@ -8,6 +8,7 @@ import tensorflow as tf
 from efficientnet_advprop.recipes import Recipe
 from efficientnet_advprop.training.learning_rate import learning_rate_schedule
 from efficientnet_advprop.training.moving_average import MovingAverage
+from efficientnet_advprop.training.network import TrainableNetwork
 from efficientnet_advprop.training.optimizers import build_optimizer
 
 
@@ -22,8 +23,8 @@ class TrainState:
         moving_average: updates `average_model` from `model`.
     """
 
-    model: tf.keras.Model
-    average_model: tf.keras.Model
+    model: TrainableNetwork
+    average_model: TrainableNetwork
     optimizer: tf.keras.optimizers.Optimizer
     moving_average: MovingAverage
 
@@ -38,7 +39,7 @@ class TrainState:
 
 
 def create_train_state(
-    strategy: tf.distribute.Strategy, make_model: Callable[[], tf.keras.Model], recipe: Recipe
+    strategy: tf.distribute.Strategy, make_model: Callable[[], TrainableNetwork], recipe: Recipe
 ) -> TrainState:
     """New weights, their average (equal to them at first) and an optimizer, on the strategy's devices.
 

@@ -1,0 +1,81 @@
+"""The network that the training loop asks for."""
+
+from typing import Protocol
+
+import tensorflow as tf
+
+from efficientnet_advprop.recipes import NetworkSpec
+
+
+class TrainableNetwork(Protocol):
+    """All that state, step, memory estimate, checkpoints, evaluation and export ask of a network, whoever built it.
+
+    It is a `tf.keras.Model`, so that `tf.train.Checkpoint` finds its variables under the paths of `weights_by_path`.
+
+    Attributes:
+        spec: sizes and constants.
+        num_classes: number of classes K.
+        branches: names of the branches; inference uses the first.
+        classifier: from features [B, F] to logits [B, K].
+        compute_dtype: of the activations.
+        weights: all variables.
+        trainable_variables: those under gradients; each branch's are in it, in an order that stays.
+    """
+
+    spec: NetworkSpec
+    num_classes: int
+    branches: tuple[str, ...]
+    classifier: tf.keras.layers.Dense
+    compute_dtype: str
+    weights: list[tf.Variable]
+    trainable_variables: list[tf.Variable]
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        branch: str = "main",
+        statistics: str | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Logits float32 [B, K] of images float32 [B, H, W, 3] in [0, 255].
+
+        Only a call with statistics "update", the default in training, changes variables: the moving statistics of the
+        branch. Equal seeds drop equal values.
+
+        Raises:
+            ValueError: for an unknown branch or value of `statistics`, or one that the network cannot compute; or when
+                dropout lacks a seed.
+        """
+
+    def features(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        branch: str = "main",
+        statistics: str | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Features [B, F] after global average pooling, before dropout and classifier."""
+
+    def weights_by_path(self) -> dict[str, tf.Variable]:
+        """Every variable by its object path.
+
+        A branch's variables have `.norms.BRANCH.` in it. The paths do not depend on the other branches, nor on what
+        else the process has built.
+        """
+
+    def branch_variables(self, branch: str) -> list[tf.Variable]:
+        """All variables of a branch's norms, trainable or not."""
+
+    def partition(self) -> dict[str, list[tf.Variable]]:
+        """Every variable once: those of each branch under its name, all others under "shared"."""
+
+    def decayed_variables(self, decay_batch_norm: bool = False) -> list[tf.Variable]:
+        """The variables under weight decay: all trainable ones but those of norms, or on request those too."""
+
+    def activation_bytes(self, batch_size: int, image_size: int, remat: bool = False) -> int:
+        """An estimate of the activations that a training pass over this many images keeps for its backward pass."""
+
+    def count_params(self) -> int:
+        """Number of values in all variables."""
