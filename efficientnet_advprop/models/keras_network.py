@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import resolve_statistics
 from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, auxiliary_view
-from efficientnet_advprop.models.layers import fold_seed
 from efficientnet_advprop.models.network import Network
-from efficientnet_advprop.randomness import fold
+from efficientnet_advprop.randomness import drawn_seed, fold
 from efficientnet_advprop.recipes import KERAS_PREFIX, MAIN_BRANCH, NetworkSpec, RecipeError, network_spec
 
 layers = tf.keras.layers
@@ -54,7 +53,8 @@ class SeededDropout(Layer):
         if self.noise_shape is not None:
             sizes = tf.shape(inputs)
             noise_shape = [sizes[axis] if size is None else size for axis, size in enumerate(self.noise_shape)]
-        seed = fold(_SEED.get(), self.place)
+        seed = _SEED.get()  # None where Keras traces a layer by itself, for its SavedModel
+        seed = fold(drawn_seed() if seed is None else seed, self.place)
         return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, noise_shape=noise_shape)
 
 
@@ -154,14 +154,14 @@ class KerasBackbone(Layer):
 
         Raises:
             ValueError: for an unknown branch, or for `statistics` other than "update" in training and "running"
-                otherwise: Keras' batch norms have no others; or when drop connect lacks a seed.
+                otherwise: Keras' batch norms have no others.
         """
         if resolve_statistics(training, statistics) != ("update" if training else "running"):
             raise ValueError(f"statistics {statistics!r} with training={training}: not in {self._spec.name}")
         if branch not in self._graphs.by_branch:
             raise ValueError(f"unknown branch {branch!r}; known: {', '.join(self._graphs.by_branch)}")
         inputs = self._preprocess(tf.convert_to_tensor(images, tf.float32))
-        token = _SEED.set(fold_seed(seed, 1, needed=training and self.drops))
+        token = _SEED.set(None if seed is None else fold(seed, 1))
         try:
             return self._graphs.by_branch[branch](inputs, training=training)
         finally:
@@ -205,18 +205,14 @@ class KerasNetwork(Network):
         """The backbone, no blocks, no head."""
         return KerasBackbone(spec, norm_options, name="stem"), [], None
 
-    @tf.autograph.experimental.do_not_convert
-    def features(
-        self,
-        images: tf.Tensor,
-        training: bool = False,
-        branch: str = MAIN_BRANCH,
-        statistics: str | None = None,
-        seed: tf.Tensor | None = None,
+    def _pooled(
+        self, images: tf.Tensor, training: bool, branch: str, statistics: str | None, seed: tf.Tensor | None
     ) -> tf.Tensor:
-        """As `Network.features`."""
         outputs = self.stem(images, training=training, branch=branch, statistics=statistics, seed=seed)
         return tf.reduce_mean(outputs, axis=(1, 2))
+
+    def _drops(self) -> bool:
+        return self.stem.drops
 
     def _norm_layers(self) -> list[BranchNorms]:
         return [layer for layer in self.stem.layers.values() if isinstance(layer, BranchNorms)]

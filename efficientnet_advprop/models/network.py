@@ -147,8 +147,12 @@ class Network(tf.keras.Model):
 
     def _seed(self, training: bool, seed: tf.Tensor | None) -> tf.Tensor | None:
         """The seed of a call. It is drawn here, once: blocks that are recomputed must not draw another one."""
-        is_random = training and (self.spec.dropout_rate > 0 or any(block.drops for block in self.blocks))
+        is_random = training and (self.spec.dropout_rate > 0 or self._drops())
         return drawn_seed() if is_random and seed is None else seed
+
+    def _drops(self) -> bool:
+        """Whether a layer before the pooling drops values in training."""
+        return any(block.drops for block in self.blocks)
 
     def _pooled(
         self, images: tf.Tensor, training: bool, branch: str, statistics: str | None, seed: tf.Tensor | None
