@@ -69,8 +69,6 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
             raise ValueError(f"branches {tuple(branches)} must be distinct, and at least one")
         self.supports_masking = True
         self.branches = tuple(branches)
-        self.momentum = momentum
-        self.epsilon = epsilon
         self.synchronized = synchronized
         self.norms = {
             branch: tf.keras.layers.BatchNormalization(
@@ -94,6 +92,21 @@ class AuxBatchNormalization(tf.keras.layers.Layer):
             )
             for branch in self.branches
         }
+
+    @property
+    def momentum(self) -> float:
+        """Fraction of the moving statistics kept in an update; setting it sets that of every branch."""
+        return self.norms[self.branches[0]].momentum
+
+    @momentum.setter
+    def momentum(self, momentum: float) -> None:
+        for norm in self.norms.values():
+            norm.momentum = momentum
+
+    @property
+    def epsilon(self) -> float:
+        """What is added to the variance."""
+        return self.norms[self.branches[0]].epsilon
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create the variables of all branches."""

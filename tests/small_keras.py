@@ -7,6 +7,7 @@ from efficientnet_advprop.models import EfficientNet
 
 CLASSES = 4
 SIDE = 8
+SPARSE = "sparse_categorical_crossentropy"
 
 
 def small_network(
@@ -33,6 +34,20 @@ def images_and_labels(number: int = 16, seed: int = 0) -> tuple[np.ndarray, np.n
     labels = rng.integers(0, CLASSES, number)
     images = rng.uniform(0, 120, (number, SIDE, SIDE, 3)) + 40.0 * labels[:, None, None, None]
     return images.astype(np.float32), labels
+
+
+def fitted(model: tf.keras.Model, images, labels, loss=SPARSE, learning_rate=0.1, **options):
+    """The history of one epoch in batches of 8 in order, of SGD without momentum."""
+    compiled = {
+        name: options.pop(name) for name in ("loss_weights", "metrics", "steps_per_execution") if name in options
+    }
+    model.compile(tf.keras.optimizers.SGD(learning_rate), loss, **compiled)
+    return model.fit(images, labels, batch_size=8, shuffle=False, verbose=0, **options).history
+
+
+def assert_equal_weights(first: tf.keras.Model, second: tf.keras.Model, rtol: float = 1e-5) -> None:
+    for ours, theirs in zip(first.weights, second.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-6, err_msg=ours.name)
 
 
 def keras_layer_names(model: EfficientNet) -> dict[str, str]:

@@ -7,26 +7,11 @@ import tensorflow as tf
 from efficientnet_advprop.keras_api import AdvProp
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import SCHEMES, AttackSpec, TermWeights
-from tests.small_keras import CLASSES, images_and_labels, small_network
+from tests.small_keras import CLASSES, SPARSE, assert_equal_weights, fitted, images_and_labels, small_network
 
 IFGSM = AttackSpec(method="ifgsm", epsilon_px=4.0, step_size_px=4.0, num_steps=1, random_start=False)
-SPARSE = "sparse_categorical_crossentropy"
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*batch norms of momentum:UserWarning")
-
-
-def fitted(model: tf.keras.Model, images, labels, loss=SPARSE, learning_rate=0.1, **options):
-    """The history of one epoch in batches of 8 in order, of SGD without momentum."""
-    compiled = {
-        name: options.pop(name) for name in ("loss_weights", "metrics", "steps_per_execution") if name in options
-    }
-    model.compile(tf.keras.optimizers.SGD(learning_rate), loss, **compiled)
-    return model.fit(images, labels, batch_size=8, shuffle=False, verbose=0, **options).history
-
-
-def assert_equal_weights(first: tf.keras.Model, second: tf.keras.Model, rtol: float = 1e-5) -> None:
-    for ours, theirs in zip(first.weights, second.weights, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-6, err_msg=ours.name)
 
 
 LOSSES = {

@@ -136,6 +136,8 @@ def test_classes_are_needed(options):
     ("options", "data", "message"),
     [
         ({}, lambda images, labels: (images,), "labelled images"),
+        ({"scheme": "fast_advprop"}, lambda images, labels: (images, labels), "batches of one size"),
+        ({"scheme": "adversarial_then_clean"}, lambda images, labels: (images, labels), "at least 2 epochs"),
         ({"scheme": "fine_grained"}, lambda images, labels: (images, labels), "'images_augmented' is missing"),
     ],
 )
@@ -159,6 +161,27 @@ def test_a_short_run_with_slow_statistics_warns():
     advprop.compile("sgd", SPARSE)
     with pytest.warns(UserWarning, match=r"momentum 0\.999: after the run's 2 steps"):
         advprop.fit(*images_and_labels(), batch_size=8, verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*batch norms of momentum:UserWarning")
+@pytest.mark.parametrize(("scale", "pixel_range"), [(1 / 255, (0, 255)), (1, (0, 1))])
+def test_images_of_another_range_warn(scale, pixel_range):
+    images, labels = images_and_labels()
+    advprop = AdvProp(small_network(), pixel_range=pixel_range)
+    advprop.compile("sgd", SPARSE)
+    with pytest.warns(UserWarning, match="the images have values from"):
+        advprop.fit(images * scale, labels, verbose=0)
+
+
+def test_the_compiled_loss_is_attacked_with_its_weights():
+    images, labels = images_and_labels()
+    model, targets = small_network(outputs=2), {"classes": labels, "brightness": images.mean((1, 2, 3)) / 255}
+    losses, attack = {"classes": SPARSE, "brightness": "mse"}, AttackSpec(num_steps=1)
+    model.compile("sgd", losses, loss_weights={"classes": 1.0, "brightness": 0.0})
+    compiled = adversarial_images(model, images, targets, attack)
+    only = adversarial_images(model, images, targets, attack, loss={"classes": SPARSE})
+    both = adversarial_images(model, images, targets, attack, loss=losses)
+    assert np.mean(compiled == only) > 0.99 > np.mean(compiled == both)
 
 
 def test_frozen_norms_warn_and_follow():

@@ -56,7 +56,7 @@ def test_settings_are_kept_in_the_config():
     inputs = tf.keras.Input((8, 8, 3))
     values = tf.keras.layers.GlobalAveragePooling2D()(tf.keras.layers.LayerNormalization()(inputs))
     model = tf.keras.Model(inputs, tf.keras.layers.Dense(2)(values))
-    per_channel = ((-1.0, -2.0, 0.0), (1.0, 2.0, 3.0))
+    per_channel = (np.array([-1.0, -2.0, 0.0]), np.array([1.0, 2.0, 3.0]))
     advprop = AdvProp(
         model, scheme="adversarial_then_clean", pixel_range=per_channel, clean_from_epoch=4, norm_classes=OTHER_NORMS
     )

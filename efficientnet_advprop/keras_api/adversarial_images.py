@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import perturb
-from efficientnet_advprop.keras_api.example_loss import ExampleLoss, names_of_outputs
+from efficientnet_advprop.keras_api.checks import warn_of_range
+from efficientnet_advprop.keras_api.example_loss import ExampleLoss
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import AttackSpec
@@ -28,7 +29,7 @@ def adversarial_images(
         images: [B, H, W, C] in the range of the model.
         labels: as the loss takes them.
         attack: its lengths are pixels of [0, 255] whatever the range.
-        loss: as for `Model.compile`; None is the loss that the model was compiled with.
+        loss: as for `Model.compile`; None is what the model was compiled with, its weights of losses too.
         pixel_range: black and white in the model's inputs, as for `AdvProp`.
         seed: of random starts and random targets.
 
@@ -38,9 +39,10 @@ def adversarial_images(
     attack.validate()
     if attack.perturbs and attack.batch_norm_mode != "running":
         raise ValueError(f"attack batch_norm_mode {attack.batch_norm_mode!r}: a Keras model is attacked with 'running'")
-    example_loss = ExampleLoss(
-        loss if loss is not None else getattr(model, "loss", None), None, names_of_outputs(model)
-    )
+    loss_weights = None
+    if loss is None:
+        loss, loss_weights = getattr(model, "loss", None), (model.get_compile_config() or {}).get("loss_weights")
+    example_loss = ExampleLoss(loss, loss_weights, model)
     if attack.perturbs and attack.target != "untargeted" and not example_loss.categorical:
         raise ValueError(f"attack target {attack.target!r} needs one output and a categorical cross-entropy as loss")
     inputs, key = PixelRange.of(pixel_range), tf.constant([seed, 0], tf.int32)
@@ -48,5 +50,6 @@ def adversarial_images(
     def predict(pixels: tf.Tensor) -> Any:
         return model(inputs.from_pixels(pixels), training=False)
 
+    warn_of_range(images, inputs)
     loss_fn = example_loss.attacked(predict, labels, attack, fold(key, 0))
     return inputs.from_pixels(perturb(loss_fn, inputs.to_pixels(images), attack, fold(key, 1)))

@@ -15,21 +15,24 @@ from efficientnet_advprop.keras_api.checks import (
     require_pixels,
     require_running_statistics,
     warn_of_bfloat16,
+    warn_of_range,
 )
-from efficientnet_advprop.keras_api.compiled_losses import ACTIVITY, LABELS, SAMPLE_WEIGHTS, CompiledLosses
+from efficientnet_advprop.keras_api.compiled_losses import LABELS, PASS, SAMPLE_WEIGHTS, CompiledLosses
 from efficientnet_advprop.keras_api.epoch_means import EpochMeans
 from efficientnet_advprop.keras_api.example_loss import ExampleLoss, names_of_outputs
+from efficientnet_advprop.keras_api.norm_classes import class_named, name_of_class
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
 from efficientnet_advprop.keras_api.schedule import FollowSchedule, Schedule, branches_of
 from efficientnet_advprop.keras_api.views import BranchViews, NetworkBranches
 from efficientnet_advprop.models import Network
-from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, OTHER_NORMS, auxiliary_view
+from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, auxiliary_view
 from efficientnet_advprop.randomness import replica_seed
 from efficientnet_advprop.recipes import (
     IMAGES_VIEW,
     AttackSpec,
     Term,
     TermWeights,
+    family_of,
     from_values,
     scheme_named,
 )
@@ -96,18 +99,20 @@ class AdvProp(tf.keras.Model):
         )
         phases = self.schedule.all_phases
         require_images(model)
-        self._norm_classes, self._seed = tuple(norm_classes), seed
-        self._pixel_range = PixelRange.of(pixel_range)
+        self._seed, self._pixel_range = seed, PixelRange.of(pixel_range)
+        self._norm_classes = (norm_classes,) if isinstance(norm_classes, type) else tuple(norm_classes)
         self.model = model
         self.output_names = names_of_outputs(model)  # by which compiled losses and metrics may be given
         if isinstance(model, Network):
             require_pixels(self._pixel_range)
+            if family_of(model.spec.name).of_keras:
+                require_running_statistics(self.schedule.all_terms, scheme)
             self._branches = NetworkBranches(model, branches_of(phases))
         else:
-            require_running_statistics(self._all_terms(), scheme)
+            require_running_statistics(self.schedule.all_terms, scheme)
             warn_of_bfloat16(model)
             _, *others = branches_of(phases)
-            views = {branch: auxiliary_view(model, branch, norm_classes) for branch in others}
+            views = {branch: auxiliary_view(model, branch, self._norm_classes) for branch in others}
             self._view_models = [
                 view.model for view in views.values()
             ]  # tracked: their norms are weights of this model
@@ -133,8 +138,8 @@ class AdvProp(tf.keras.Model):
         """
         super().compile(*args, **kwargs)
         given = inspect.signature(super().compile).bind(*args, **kwargs).arguments
-        self._example_loss = ExampleLoss(self.loss, given.get("loss_weights"), names_of_outputs(self.model))
-        if not self._example_loss.categorical and any(map(needs_classes, self._all_terms())):
+        self._example_loss = ExampleLoss(self.loss, given.get("loss_weights"), self.model)
+        if not self._example_loss.categorical and any(map(needs_classes, self.schedule.all_terms)):
             raise ValueError(
                 f"scheme {self.schedule.scheme} with attack target {self.schedule.attack.target} needs a model with "
                 "one output and a categorical cross-entropy as loss"
@@ -147,8 +152,7 @@ class AdvProp(tf.keras.Model):
                     "stay equal, and adversarial images change the shared weights alone",
                     stacklevel=2,
                 )
-        names = self._compiled_losses().metric_names(self._all_terms())
-        logged = ["loss", *(name for name in names if not name.startswith(f"{ACTIVITY}/"))]
+        logged = ["loss", *self._compiled_losses().metric_names(self.schedule.all_terms)]
         with self.distribute_strategy.scope():
             # In an object that Keras does not look into: these are no metrics of `evaluate`.
             self._means = EpochMeans({name: tf.keras.metrics.Mean(name) for name in logged})
@@ -159,9 +163,9 @@ class AdvProp(tf.keras.Model):
         self.schedule.phases(given.get("epochs", 1))  # refuses before anything is trained
         callbacks = given.get("callbacks") or []
         if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-            callbacks.append(FollowSchedule())
-        else:
-            callbacks = [FollowSchedule(), *(callbacks if isinstance(callbacks, list | tuple) else [callbacks])]
+            raise ValueError("AdvProp adds a callback of its own: give callbacks as a list, not as a CallbackList")
+        callbacks = [FollowSchedule(), *(callbacks if isinstance(callbacks, list | tuple) else [callbacks])]
+        warn_of_range(given.get("x"), self._pixel_range)
         return super().fit(**{**given, "callbacks": callbacks})
 
     def branch_model(self, branch: str) -> tf.keras.Model:
@@ -186,7 +190,8 @@ class AdvProp(tf.keras.Model):
         """
         inputs, labels, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
         batch = self._batch(inputs, labels, weights)
-        objective = OBJECTIVES[scheme_named(self.schedule.scheme).objective](
+        scheme = scheme_named(self.schedule.scheme)
+        objective = OBJECTIVES[scheme.objective](
             self._branches, self._terms, self._compiled_losses(), self.schedule.share
         )
         gradients, metrics = objective.gradients(batch, replica_seed(self._seed, self.optimizer.iterations))
@@ -200,12 +205,19 @@ class AdvProp(tf.keras.Model):
         self.optimizer.apply_gradients(zip(summands, variables, strict=True))
         loss = weight_loss
         for term in self._terms:
-            loss += term.weight * (metrics[f"loss/{term.name}"] + metrics.pop(f"{ACTIVITY}/{term.name}"))
+            # The passes of Fast AdvProp are weighted after their backward pass.
+            weight = term.weight if scheme.objective == "fast_advprop" else 1.0
+            loss += weight * metrics.pop(f"{PASS}/{term.name}", 0.0)
         compiled = self.get_metrics_result()
         for metric in self.compiled_loss.metrics:
             compiled.pop(metric.name, None)
         images = tf.shape(batch[self._terms[0].view])[0]
         return {**self._means.updated({"loss": loss, **metrics}, images), **compiled}
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> tf.Tensor:
+        """The loss of `evaluate` and of validation: that of `model`."""
+        del x
+        return self.compiled_loss(y, y_pred, sample_weight, regularization_losses=self.model.losses)
 
     def reset_metrics(self) -> None:
         """Reset the metrics of evaluation and of training."""
@@ -233,7 +245,7 @@ class AdvProp(tf.keras.Model):
             "model": tf.keras.saving.serialize_keras_object(self.model),
             **dataclasses.asdict(self.schedule),
             "pixel_range": [self._pixel_range.low, self._pixel_range.high],
-            "norm_classes": [_name_of_class(kind) for kind in self._norm_classes],
+            "norm_classes": [name_of_class(kind) for kind in self._norm_classes],
             "seed": self._seed,
         }
 
@@ -246,18 +258,15 @@ class AdvProp(tf.keras.Model):
                 "model": tf.keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects),
                 "attack": from_values(AttackSpec, config["attack"]),
                 "term_weights": from_values(TermWeights, config["term_weights"]),
-                "norm_classes": [_class_named(name) for name in config["norm_classes"]],
+                "norm_classes": [class_named(name, custom_objects) for name in config["norm_classes"]],
             }
         )
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as saved, with an optimizer whose variables can be loaded."""
         self.compile(**tf.keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self._branches.trainable_variables)
-
-    def _all_terms(self) -> list[Term]:
-        """The terms of all phases, each name once."""
-        return list({term.name: term for phase in self.schedule.all_phases for term in phase.terms}.values())
+        if isinstance(self.optimizer, tf.keras.optimizers.Optimizer):  # legacy ones are loaded without their slots
+            self.optimizer.build(self._branches.trainable_variables)
 
     def _batch(self, inputs: Any, labels: Any, weights: Any) -> dict[str, Any]:
         if labels is None:
@@ -289,12 +298,3 @@ class AdvProp(tf.keras.Model):
 
     def _unscaled(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         return self.optimizer.get_unscaled_gradients(gradients) if self._scales else gradients
-
-
-def _name_of_class(kind: type) -> str:
-    return tf.keras.saving.get_registered_name(kind)
-
-
-def _class_named(name: str) -> type:
-    registered = tf.keras.saving.get_registered_object(name)
-    return registered or next(kind for kind in (*BATCH_NORMS, *OTHER_NORMS) if kind.__name__ == name)

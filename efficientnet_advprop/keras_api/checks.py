@@ -1,12 +1,17 @@
 """What `AdvProp` refuses, and what it warns of."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
-from efficientnet_advprop.recipes import CROSS_ENTROPY, Term, scheme_named
+from efficientnet_advprop.recipes import CROSS_ENTROPY, IMAGES_VIEW, Term, scheme_named
+
+_LEAST_SPAN_PX = 8.0  # images in [0, 1] span 1 px of (0, 255)
+_MOST_OUTSIDE_PX = 32.0  # bicubic resizing overshoots by less
 
 
 def require_images(model: tf.keras.Model) -> None:
@@ -34,6 +39,25 @@ def warn_of_bfloat16(model: tf.keras.Model) -> None:
         warnings.warn(
             f"{model.name} casts its inputs to bfloat16 in {first.name!r}: with 8 significant bits a perturbation of a "
             "pixel or two is lost; give the layers before the first convolution dtype='float32'",
+            stacklevel=3,
+        )
+
+
+def warn_of_range(inputs: Any, pixel_range: PixelRange) -> None:
+    """Warn of arrays of images that do not look as if they were in this range.
+
+    An attack clips images to the range, and measures its lengths by it. Data sets are not read for this.
+    """
+    images = inputs.get(IMAGES_VIEW) if isinstance(inputs, Mapping) else inputs
+    if not isinstance(images, np.ndarray | tf.Tensor) or not len(images):
+        return
+    pixels = pixel_range.to_pixels(images[:256]).numpy()
+    outside = max(-pixels.min(), pixels.max() - 255)
+    if pixels.max() - pixels.min() < _LEAST_SPAN_PX or outside > _MOST_OUTSIDE_PX:
+        values = np.asarray(images[:256])
+        warnings.warn(
+            f"the images have values from {values.min():g} to {values.max():g}, and pixel_range is "
+            f"({pixel_range.low}, {pixel_range.high}): attacks clip images to that range and measure by it",
             stacklevel=3,
         )
 

@@ -13,7 +13,7 @@ from efficientnet_advprop.training.losses import TERM_LOSSES, Batch, metric_name
 # Keys of a batch beside its images.
 LABELS = "labels"
 SAMPLE_WEIGHTS = "sample_weights"
-ACTIVITY = "activity"
+PASS = "pass"  # of the names of the metrics that hold what was optimised in a pass
 
 
 class CompiledLosses:
@@ -45,34 +45,41 @@ class CompiledLosses:
         self._scale = scale
 
     def metric_names(self, terms: Iterable[Term]) -> tuple[str, ...]:
-        """A mean loss and, of a categorical model, a top-1 accuracy of each term, and its activity regularisation."""
-        terms = list(terms)
-        logged = [name for name in metric_names(terms) if self._example_loss.categorical or name.startswith("loss/")]
-        return (*logged, *(f"{ACTIVITY}/{term.name}" for term in terms))
+        """A mean loss and, of a categorical model, a top-1 accuracy of each term."""
+        return tuple(name for name in metric_names(terms) if self._example_loss.categorical or name.startswith("loss/"))
 
     def of_pass(self, terms: Sequence[Term], outputs: Any, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """As `PassLosses.of_pass`: this replica's summand of the loss, scaled. Updates the compiled metrics."""
+        """As `PassLosses.of_pass`: this replica's summand of the loss, scaled. Updates the compiled metrics.
+
+        Beside the metrics of `metric_names` it returns what is optimised, under the name `pass/` and its first term's.
+        """
         branch = terms[0].branch  # all terms of a pass have the same
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         labels, weights = batch[LABELS], batch.get(SAMPLE_WEIGHTS)
-        loss = self._compiled_loss(_repeated(labels, len(terms)), outputs, _weights_in_pass(terms, labels, weights))
-        activity = tf.add_n([tf.constant(0.0), *(tf.cast(each, tf.float32) for each in self._activity_losses(branch))])
-        loss += tf.cast(activity, loss.dtype) * (sum(term.weight for term in terms) / replicas)
+        repeated = _repeated(labels, len(terms))
+        loss = self._compiled_loss(repeated, outputs, self._weights_in_pass(terms, outputs, weights))
+        loss = tf.cast(loss, tf.float32) * replicas
+        for each in self._activity_losses(branch):
+            loss += tf.cast(each, tf.float32) * sum(term.weight for term in terms)
+        # Of the whole outputs, too: a part of a softmax has lost its logits.
+        values = tf.split(self._example_loss(repeated, outputs, _repeated(weights, len(terms))), len(terms))
         parts = _parts(outputs, len(terms))
         by_term = {term.name: part for term, part in zip(terms, parts, strict=True)}
         metrics: dict[str, tf.Tensor] = {}
-        for term in terms:
-            values = self._values(term, by_term, labels, weights)
-            metrics[f"loss/{term.name}"] = tf.reduce_mean(values)
-            metrics[f"{ACTIVITY}/{term.name}"] = activity
+        for term, losses in zip(terms, values, strict=True):
             if term.loss != CROSS_ENTROPY:
-                loss += tf.cast(metrics[f"loss/{term.name}"], loss.dtype) * (term.weight / replicas)
+                logits = {name: self._example_loss.logits(part) for name, part in by_term.items()}
+                losses = weighted(TERM_LOSSES[term.loss].values(term.name, logits, labels, 0.0), weights)
+                loss += tf.reduce_mean(losses) * term.weight
+            metrics[f"loss/{term.name}"] = tf.reduce_mean(losses)
             if self._example_loss.categorical:
                 one_hot = self._example_loss.one_hot(labels, by_term[term.name])
                 top1 = tf.keras.metrics.categorical_accuracy(one_hot, by_term[term.name])
                 metrics[f"top1/{term.name}"] = tf.reduce_mean(top1)
         if branch == MAIN_BRANCH:
             self._update_metrics(labels, parts[0], weights)
+        metrics[f"{PASS}/{terms[0].name}"] = loss
+        loss /= replicas
         return (self._scale(loss) if self._scale else loss), metrics
 
     def attacked(
@@ -91,12 +98,22 @@ class CompiledLosses:
         size = tf.cast(tf.shape(images)[0], tf.float32)
         return lambda moved: self._scale(loss_fn(_finite_gradient(moved)) / size)
 
-    def _values(self, term: Term, outputs: dict[str, Any], labels: Any, weights: Any) -> tf.Tensor:
-        """The term's loss of each example, [B], with sample weights."""
-        if term.loss == CROSS_ENTROPY:
-            return self._example_loss(labels, outputs[term.name], weights)
-        logits = {name: self._example_loss.logits(part) for name, part in outputs.items()}
-        return weighted(TERM_LOSSES[term.loss].values(term.name, logits, labels, 0.0), weights)
+    def _weights_in_pass(self, terms: Sequence[Term], outputs: Any, weights: Any) -> Any:
+        """Sample weights [terms * B] with which a mean over the pass is the weighted sum of the terms' means.
+
+        The compiled loss knows labels alone: the other terms have weight 0. Each output has weights of its own, of the
+        rank of its losses, as Keras multiplies the two by plain broadcasting.
+        """
+        factors = [len(terms) * term.weight if term.loss == CROSS_ENTROPY else 0.0 for term in terms]
+        if factors == [1.0]:
+            return weights
+        filled = []
+        flat = tf.nest.flatten(outputs)
+        for output, weight in zip(flat, self._example_loss.by_output(weights), strict=True):
+            ones = tf.ones([tf.shape(output)[0] // len(terms), *[1] * (output.shape.rank - 2)])
+            each = ones if weight is None else weighted(ones, weight)
+            filled.append(tf.concat([factor * each for factor in factors], 0))
+        return tf.nest.pack_sequence_as(outputs, filled)
 
 
 @tf.custom_gradient
@@ -109,7 +126,9 @@ def _finite_gradient(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor]
 
 
 def _repeated(values: Any, times: int) -> Any:
-    return values if times == 1 else tf.nest.map_structure(lambda value: tf.concat([value] * times, 0), values)
+    if times == 1 or values is None:
+        return values
+    return tf.nest.map_structure(lambda value: None if value is None else tf.concat([value] * times, 0), values)
 
 
 def _parts(outputs: Any, number: int) -> list[Any]:
@@ -118,18 +137,3 @@ def _parts(outputs: Any, number: int) -> list[Any]:
         return [outputs]
     split = [tf.split(output, number) for output in tf.nest.flatten(outputs)]
     return [tf.nest.pack_sequence_as(outputs, part) for part in zip(*split, strict=True)]
-
-
-def _weights_in_pass(terms: Sequence[Term], labels: Any, weights: Any) -> Any:
-    """Sample weights [terms * B] with which a mean over the pass is the weighted sum of the terms' means.
-
-    The compiled loss knows labels alone: the other terms have weight 0.
-    """
-    factors = [len(terms) * term.weight if term.loss == CROSS_ENTROPY else 0.0 for term in terms]
-    if factors == [1.0]:
-        return weights
-    if weights is None:
-        weights = tf.ones([tf.shape(tf.nest.flatten(labels)[0])[0]])
-    return tf.nest.map_structure(
-        lambda weight: tf.concat([factor * tf.cast(weight, tf.float32) for factor in factors], 0), weights
-    )

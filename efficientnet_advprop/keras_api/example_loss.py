@@ -20,14 +20,17 @@ class ExampleLoss:
     Args:
         loss: as for `Model.compile`: one for all outputs, a list of one per output, or a dictionary by output name.
         loss_weights: as for `Model.compile`.
-        output_names: of the model, in the order of its flat outputs.
+        model: its outputs.
 
     Raises:
         ValueError: if there is no loss, an unknown output name, or a loss that is not a mean over examples.
     """
 
-    def __init__(self, loss: Any, loss_weights: Any, output_names: Sequence[str]) -> None:
-        self._names = list(output_names)
+    def __init__(self, loss: Any, loss_weights: Any, model: tf.keras.Model) -> None:
+        output_names = self._names = names_of_outputs(model)
+        # Of a subclassed model, whose outputs are not known, they are taken for [B, K].
+        ranks = {output.shape.rank for output in tf.nest.flatten(getattr(model, "output", None)) if output is not None}
+        self._of_examples = ranks <= {2}
         self._losses = [_resolved(given) for given in _by_output(loss or None, output_names, "loss")]
         given_weights = (
             [None] * len(self._names)
@@ -40,8 +43,8 @@ class ExampleLoss:
 
     @property
     def categorical(self) -> bool:
-        """Whether there is one output, and its loss is a cross-entropy with a class."""
-        return len(self._losses) == 1 and _name(self._losses[0]) in _CATEGORICAL
+        """Whether there is one output [B, K], and its loss is a cross-entropy with a class."""
+        return self._of_examples and len(self._losses) == 1 and _name(self._losses[0]) in _CATEGORICAL
 
     def __call__(self, labels: Any, outputs: Any, weights: Any = None) -> tf.Tensor:
         """The losses [B] of labels and outputs in the structure that the model has, times sample weights.
@@ -50,7 +53,13 @@ class ExampleLoss:
             ValueError: for a loss that has no value for each example.
         """
         total = tf.constant(0.0)
-        flat = (self._flat(labels), tf.nest.flatten(outputs), self._flat(weights), self._losses, self._loss_weights)
+        flat = (
+            self.by_output(labels),
+            tf.nest.flatten(outputs),
+            self.by_output(weights),
+            self._losses,
+            self._loss_weights,
+        )
         for label, output, weight, loss, loss_weight in zip(*flat, strict=True):
             if loss is None or label is None:
                 continue
@@ -98,7 +107,7 @@ class ExampleLoss:
     def _is_sparse(self) -> bool:
         return _name(self._losses[0]) in _SPARSE
 
-    def _flat(self, given: Any) -> list[Any]:
+    def by_output(self, given: Any) -> list[Any]:
         """One value per output; as in Keras one that is not nested is for all outputs."""
         if isinstance(given, Mapping):
             return [given.get(name) for name in self._names]

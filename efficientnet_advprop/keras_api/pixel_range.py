@@ -1,7 +1,6 @@
 """The range of a network's inputs, so that attacks work in pixels of [0, 255] whatever it is."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,9 +41,13 @@ class PixelRange:
         """
         if isinstance(given, cls):
             return given
-        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
-            raise ValueError(f"pixel_range {given!r} must be a pair: (low, high)")
-        return cls(*(tuple(bound) if isinstance(bound, Sequence) else bound for bound in given))
+        try:
+            if isinstance(given, str):
+                raise TypeError
+            low, high = (np.asarray(bound, np.float64) for bound in given)
+        except (TypeError, ValueError):
+            raise ValueError(f"pixel_range {given!r} must be a pair of numbers, or of one number per channel") from None
+        return cls(*(tuple(bound.tolist()) if bound.ndim else float(bound) for bound in (low, high)))
 
     def to_pixels(self, inputs: tf.Tensor) -> tf.Tensor:
         """Inputs [B, H, W, C] of the network, as float32 pixels."""

@@ -6,7 +6,10 @@ from efficientnet_advprop.keras_api.advprop import AdvProp
 
 
 class PlainModelCheckpoint(tf.keras.callbacks.ModelCheckpoint):
-    """Keras' ModelCheckpoint, of the plain model inside `AdvProp`: any format, loaded without this package."""
+    """Keras' ModelCheckpoint, of the plain model inside `AdvProp`: any format, loaded without this package.
+
+    The optimizer is AdvProp's and not in these files. A model that was compiled before saves that state of its own.
+    """
 
     def set_model(self, model: tf.keras.Model) -> None:
         """Save the model inside."""

@@ -67,6 +67,8 @@ class Schedule:
         Raises:
             RecipeError: for settings that the scheme does not allow.
         """
+        if "clean_from_epoch" in scheme_named(self.scheme).own_fields and epochs < 2:
+            raise ValueError(f"scheme {self.scheme} needs at least 2 epochs, not {epochs}: fit switches between epochs")
         half = max(1, epochs // 2)
         settings = SchemeSettings(
             attack=self.attack,
@@ -85,6 +87,11 @@ class Schedule:
     def all_phases(self) -> tuple[Phase, ...]:
         """The phases of a run that is long enough to have them all."""
         return self.phases((self.clean_from_epoch or 1) + 1)
+
+    @property
+    def all_terms(self) -> tuple[Term, ...]:
+        """The terms of all phases, each name once."""
+        return tuple({term.name: term for phase in self.all_phases for term in phase.terms}.values())
 
     def terms_of(self, epoch: int, epochs: int) -> tuple[Term, ...]:
         """The terms of an epoch, counted from 0."""
@@ -112,7 +119,10 @@ def warn_of_momentum(model: tf.keras.Model, steps: int) -> None:
     Keras' MobileNets have the momentum 0.999, NASNet 0.9997: after 1,000 steps a third of the statistics of such a norm
     are the values that it started from.
     """
-    momentum = max((layer.momentum for layer in model.submodules if isinstance(layer, BATCH_NORMS)), default=0.0)
+    momentum = max(
+        (layer.momentum for layer in model.submodules if isinstance(layer, BATCH_NORMS) and layer.trainable),
+        default=0.0,
+    )
     left = momentum**steps
     if left > _MOST_LEFT_OF_START:
         warnings.warn(

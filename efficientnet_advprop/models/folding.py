@@ -53,7 +53,7 @@ def _pairs(graphs: list[tf.keras.Model]) -> dict[int, Layer]:
     nodes = [node for graph in graphs for at_depth in graph._nodes_by_depth.values() for node in at_depth]
     calls = Counter(id(node.layer) for node in nodes)
     consumers = Counter(id(parent.layer) for node in nodes for parent in node.parent_nodes)
-    outputs = {id(graph.get_layer(name)) for graph in graphs for name in graph.output_names}
+    outputs = {id(tensor.node.layer) for graph in graphs for tensor in graph.outputs}
     pairs = {}
     for node in nodes:
         if type(node.layer) not in BATCH_NORMS or node.call_kwargs.get("training") or calls[id(node.layer)] > 1:

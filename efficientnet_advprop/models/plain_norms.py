@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization
+from efficientnet_advprop.models.auxiliary_view import is_graph
 from efficientnet_advprop.recipes import MAIN_BRANCH
 
 _ALLOWED = "only layers of functional and sequential models are replaced"
@@ -41,7 +42,7 @@ def with_plain_norms(model: tf.keras.Model) -> tf.keras.Model:
 
 def _plain_config(model: tf.keras.Model, norms: _Norms) -> dict[str, Any]:
     """The model's configuration with plain norms; the branches' norms are added to `norms`."""
-    if not _is_graph(model):
+    if not is_graph(model):
         raise ValueError(f"model {model.name} is subclassed: {_ALLOWED}")
     config, layers = model.get_config(), {layer.name: layer for layer in model.layers}
     for entry in config["layers"]:
@@ -54,7 +55,7 @@ def _plain_config(model: tf.keras.Model, norms: _Norms) -> dict[str, Any]:
             entry.pop("build_config", None)
             entry |= tf.keras.utils.serialize_keras_object(plain)
             entry["config"]["synchronized"] = layer.synchronized  # which Keras leaves out
-        elif _is_graph(layer):
+        elif is_graph(layer):
             entry["config"] = _plain_config(layer, norms)
     return config
 
@@ -77,12 +78,7 @@ def _branch_of_calls(layer: AuxBatchNormalization, calls: list[dict[str, Any]]) 
 def _copy_values(model: tf.keras.Model, plain: tf.keras.Model, norms: Mapping[int, tf.keras.layers.Layer]) -> None:
     for layer in model.layers:
         copy = plain.get_layer(layer.name)
-        if _is_graph(layer):
+        if is_graph(layer):
             _copy_values(layer, copy, norms)
         else:
             copy.set_weights(norms.get(id(layer), layer).get_weights())
-
-
-def _is_graph(layer: Any) -> bool:
-    """Whether this is a functional or sequential model: the configuration of no other one lists its layers."""
-    return isinstance(layer, tf.keras.Model) and "layers" in layer.get_config()

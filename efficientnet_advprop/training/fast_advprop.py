@@ -68,8 +68,11 @@ class FastAdvPropObjective:
 
         Raises:
             RecipeError: when the fraction makes none or all of the images adversarial.
+            ValueError: for a batch of unknown size.
         """
-        batch_size = batch["images"].shape[0]
+        batch_size = batch[IMAGES_VIEW].shape[0]
+        if batch_size is None:
+            raise ValueError("scheme fast_advprop needs batches of one size: dataset.batch(..., drop_remainder=True)")
         num_adversarial = num_fast_adversarial(self._share, batch_size)
         attacked, clean = _rows(batch, slice(num_adversarial)), _rows(batch, slice(num_adversarial, None))
         main, metrics, _ = self._pass_gradients(self._clean, clean, fold(seed, 0))
@@ -103,6 +106,8 @@ class FastAdvPropObjective:
             (self.trainable_variables, images if attacks else []),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
+        if attacks:  # a loss scale that is too large makes values that are not finite, which would become pixels
+            ascent = tf.where(tf.math.is_finite(ascent), ascent, 0.0)
         return [term.weight * gradient for gradient in gradients], metrics, ascent
 
     def _balanced(self, main: list[tf.Tensor], auxiliary: list[tf.Tensor], fraction: float) -> list[tf.Tensor]:
