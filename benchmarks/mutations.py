@@ -12,7 +12,7 @@ _NUMBERS = (
 )
 _TEXTS = (
     *("", " ", ".", "..", "-", "--", "=", "a=", "=a", "a,b", ",", "a,,b", "$", "%s", "{}", "[a]*?", "a\nb", "x" * 5000),
-    *("\u00e9", "\udcff", "/dev/null", "/proc/run", "/nonexistent/run", "run", "run/recipe.json", "study", "run/*.png"),
+    *("\u00e9", "\udcff", "/dev/null", "/proc/run", "missing/run", "run", "run/recipe.json", "study", "run/*.png"),
     *("0", "null", "none", "main", "clean", "pgd", "vanilla", "advprop", "resnet-50", "efficientnet-b1"),
 )
 _OF_TPU = ("", " ", "local", "grpc://127.0.0.1:1", "grpc://")  # a name asks Google Cloud, for minutes

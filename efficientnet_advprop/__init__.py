@@ -25,6 +25,7 @@ _PUBLIC = {
     "fold_batch_norms": "models.folding",
     "load_official_checkpoint": "models.weights",
     "perturb": "attacks",
+    "with_plain_norms": "models.plain_norms",
 }
 
 __all__ = list(_PUBLIC)
