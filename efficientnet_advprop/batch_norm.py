@@ -214,3 +214,13 @@ def resolve_statistics(training: bool, statistics: str | None) -> str:
     if statistics not in STATISTICS:
         raise ValueError(f"unknown statistics {statistics!r}; known: {', '.join(STATISTICS)}")
     return statistics
+
+
+def require_keras_statistics(network: str, training: bool, statistics: str | None) -> None:
+    """Refuse what Keras' batch norms do not have: an update without training, or batch statistics without an update.
+
+    Raises:
+        ValueError: also for an unknown value.
+    """
+    if resolve_statistics(training, statistics) != ("update" if training else "running"):
+        raise ValueError(f"statistics {statistics!r} with training={training}: not in the batch norms of {network}")

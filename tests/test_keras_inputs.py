@@ -95,7 +95,7 @@ def test_models_that_cannot_be_trained_are_refused(make, message):
     ("options", "message"),
     [
         ({"scheme": "madry"}, "madry"),
-        ({"attack": AttackSpec(batch_norm_mode="batch")}, "must be 'running'"),
+        ({"attack": AttackSpec(batch_norm_mode="batch")}, "have 'running' alone"),
         ({"attack": AttackSpec(method="fgsm")}, "fgsm"),
         ({"scheme": "fast_advprop", "attack": AttackSpec(num_steps=5)}, "one untargeted step"),
         ({"attack": "pgd"}, "'pgd' must be an instance of AttackSpec"),
@@ -161,6 +161,16 @@ def test_a_short_run_with_slow_statistics_warns():
     advprop.compile("sgd", SPARSE)
     with pytest.warns(UserWarning, match=r"momentum 0\.999: after the run's 2 steps"):
         advprop.fit(*images_and_labels(), batch_size=8, verbose=0)
+
+
+def test_a_train_step_of_the_models_class_is_said_not_to_be_used():
+    class Own(tf.keras.Model):
+        def train_step(self, data):
+            raise NotImplementedError
+
+    network = small_network()
+    with pytest.warns(UserWarning, match="the train_step of Own is not used"):
+        AdvProp(Own(network.inputs, network.outputs))
 
 
 @pytest.mark.filterwarnings("ignore:.*batch norms of momentum:UserWarning")

@@ -1,6 +1,7 @@
 """What the training loop asks of a network (`TrainableNetwork`), of every kind of network."""
 
 import inspect
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -43,10 +44,9 @@ def ids(variables) -> set[int]:
 
 
 def test_it_has_all_members(network):
-    for name in TrainableNetwork.__annotations__:
+    for name in get_type_hints(TrainableNetwork):
         assert hasattr(network, name), name
-    methods = {name: member for name, member in vars(TrainableNetwork).items() if inspect.isfunction(member)}
-    for name, method in methods.items():
+    for name, method in inspect.getmembers(TrainableNetwork, inspect.isfunction):
         if name in ("__init__", "__call__", "__subclasshook__") or name.startswith("_"):
             continue
         asked = list(inspect.signature(method).parameters)[1:]

@@ -55,6 +55,27 @@ def names_before(page: Path) -> dict[str, object]:
     return {**names, "images": rng.uniform(0, 255, (64, SIZE, SIZE, 3)).astype(np.float32)}
 
 
+def check_readme(names: dict[str, object]) -> None:
+    assert names["logits"].shape == (16, 1000)
+    loaded = tf.keras.models.load_model("model.keras")
+    np.testing.assert_array_equal(loaded(names["images"]), names["network"](names["images"]))
+
+
+def check_library(names: dict[str, object]) -> None:
+    assert tf.keras.models.load_model("auxiliary.keras").output_shape == (None, 10)
+    assert np.abs(names["attacked"] - names["images"] / 255).max() <= 4 / 255 + 1e-6
+    np.testing.assert_allclose(names["folded"](names["attacked"]), names["model"](names["attacked"]), atol=1e-5)
+    assert type(names["plain"].layers[-1]) is tf.keras.layers.BatchNormalization
+    assert names["finetuned"].predict(names["images"] / 255, verbose=0).shape == (64, 5)
+
+
+def check_serving(names: dict[str, object]) -> None:
+    assert names["model"](tf.zeros([2, SIZE, SIZE, 3])).shape == (2, 5)
+
+
+CHECKS = {"README.md": check_readme, "library.md": check_library, "serving.md": check_serving}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 @pytest.mark.filterwarnings("ignore:.*batch norms of momentum:UserWarning", "ignore:unclosed file:ResourceWarning")
 def test_the_blocks_of_a_page_run(page, files, monkeypatch):
@@ -62,3 +83,4 @@ def test_the_blocks_of_a_page_run(page, files, monkeypatch):
     names = names_before(page)
     for block in blocks(page):
         exec(compile(block, f"{page.name}: {block.splitlines()[0]}", "exec"), names)
+    CHECKS[page.name](names)

@@ -37,8 +37,7 @@ def adversarial_images(
         ValueError: without a loss, for a loss without a value for each example, for an attack that is not possible.
     """
     attack.validate()
-    if attack.perturbs and attack.batch_norm_mode != "running":
-        raise ValueError(f"attack batch_norm_mode {attack.batch_norm_mode!r}: a Keras model is attacked with 'running'")
+    attack.require_running_statistics(model.name)
     loss_weights = None
     if loss is None:
         loss, loss_weights = getattr(model, "loss", None), (model.get_compile_config() or {}).get("loss_weights")

@@ -13,9 +13,9 @@ from efficientnet_advprop.keras_api.checks import (
     needs_classes,
     require_images,
     require_pixels,
-    require_running_statistics,
     warn_of_bfloat16,
     warn_of_range,
+    warn_of_train_step,
 )
 from efficientnet_advprop.keras_api.compiled_losses import LABELS, PASS, SAMPLE_WEIGHTS, CompiledLosses
 from efficientnet_advprop.keras_api.epoch_means import EpochMeans
@@ -103,19 +103,19 @@ class AdvProp(tf.keras.Model):
         self._norm_classes = (norm_classes,) if isinstance(norm_classes, type) else tuple(norm_classes)
         self.model = model
         self.output_names = names_of_outputs(model)  # by which compiled losses and metrics may be given
-        if isinstance(model, Network):
+        ours = isinstance(model, Network)
+        if not ours or family_of(model.spec.name).of_keras:
+            scheme_named(scheme).require_running_statistics(self.schedule.all_terms, model.name)
+        if ours:
             require_pixels(self._pixel_range)
-            if family_of(model.spec.name).of_keras:
-                require_running_statistics(self.schedule.all_terms, scheme)
             self._branches = NetworkBranches(model, branches_of(phases))
         else:
-            require_running_statistics(self.schedule.all_terms, scheme)
             warn_of_bfloat16(model)
+            warn_of_train_step(model)
             _, *others = branches_of(phases)
             views = {branch: auxiliary_view(model, branch, self._norm_classes) for branch in others}
-            self._view_models = [
-                view.model for view in views.values()
-            ]  # tracked: their norms are weights of this model
+            # Tracked by Keras: their norms are weights of this model.
+            self._view_models = [view.model for view in views.values()]
             self._branches = BranchViews(model, views, self._pixel_range)
         self._terms = phases[0].terms
         # The variables are there, so that saving, loading and summary() need no call first.

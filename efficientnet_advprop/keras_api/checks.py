@@ -1,14 +1,14 @@
 """What `AdvProp` refuses, and what it warns of."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
-from efficientnet_advprop.recipes import CROSS_ENTROPY, IMAGES_VIEW, Term, scheme_named
+from efficientnet_advprop.recipes import CROSS_ENTROPY, IMAGES_VIEW, Term
 
 _LEAST_SPAN_PX = 8.0  # images in [0, 1] span 1 px of (0, 255)
 _MOST_OUTSIDE_PX = 32.0  # bicubic resizing overshoots by less
@@ -62,13 +62,12 @@ def warn_of_range(inputs: Any, pixel_range: PixelRange) -> None:
         )
 
 
-def require_running_statistics(terms: Sequence[Term], scheme: str) -> None:
-    """Fast AdvProp trains on the pass of its attack, so it updates the statistics; other attacks must not."""
-    attacks = [term.attack for term in terms if term.attack and term.attack.perturbs]
-    if scheme_named(scheme).objective == "terms" and any(attack.batch_norm_mode != "running" for attack in attacks):
-        raise ValueError(
-            "attack batch_norm_mode 'batch' is not possible with the batch norms of a Keras model, which would update "
-            "their statistics: it must be 'running'"
+def warn_of_train_step(model: tf.keras.Model) -> None:
+    """Warn of a model whose class trains in a way of its own."""
+    if type(model).train_step is not tf.keras.Model.train_step:
+        warnings.warn(
+            f"the train_step of {type(model).__name__} is not used: AdvProp trains {model.name} by the compiled loss",
+            stacklevel=3,
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from efficientnet_advprop.batch_norm import require_keras_statistics
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
 from efficientnet_advprop.models import Network
 from efficientnet_advprop.models.auxiliary_view import View
@@ -44,8 +45,7 @@ class BranchViews:
             seed: not used; the model's own layers draw their dropout.
         """
         del seed
-        if statistics not in (None, "update" if training else "running"):
-            raise ValueError(f"statistics {statistics!r} are not possible with the batch norms of a Keras model")
+        require_keras_statistics(self._models[MAIN_BRANCH].name, training, statistics)
         return self._models[branch](self._pixel_range.from_pixels(images), training=training)
 
     def model(self, branch: str) -> tf.keras.Model:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from efficientnet_advprop.batch_norm import resolve_statistics
+from efficientnet_advprop.batch_norm import require_keras_statistics
 from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, auxiliary_view
 from efficientnet_advprop.models.network import Network
 from efficientnet_advprop.randomness import drawn_seed, fold
@@ -156,8 +156,7 @@ class KerasBackbone(Layer):
             ValueError: for an unknown branch, or for `statistics` other than "update" in training and "running"
                 otherwise: Keras' batch norms have no others.
         """
-        if resolve_statistics(training, statistics) != ("update" if training else "running"):
-            raise ValueError(f"statistics {statistics!r} with training={training}: not in {self._spec.name}")
+        require_keras_statistics(self._spec.name, training, statistics)
         if branch not in self._graphs.by_branch:
             raise ValueError(f"unknown branch {branch!r}; known: {', '.join(self._graphs.by_branch)}")
         inputs = self._preprocess(tf.convert_to_tensor(images, tf.float32))
@@ -172,7 +171,7 @@ class KerasBackbone(Layer):
         scale = size / self._spec.input_image_size
         return round(self._kept_elements * scale**2), max(1, round(self._output_size * scale))
 
-    def weighted_layers(self) -> list[tuple[Layer, ...]]:
+    def layers_by_branch(self) -> list[tuple[Layer, ...]]:
         """Keras' layers with weights in their order, a norm with those of the other branches behind it."""
         return [
             tuple(layer.norms.values()) if isinstance(layer, BranchNorms) else (layer,)

@@ -67,6 +67,13 @@ class AttackSpec(Bounded, of="attack"):
         if self.method == "ifgsm" and self.random_start:
             raise RecipeError("attack method ifgsm starts at the clean image: random_start must be false")
 
+    def require_running_statistics(self, network: str) -> None:
+        """Refuse batch statistics in an attack on a network whose batch norms would update their averages by them."""
+        if self.perturbs and self.batch_norm_mode != "running":
+            raise RecipeError(
+                f"attack batch_norm_mode {self.batch_norm_mode!r}: the batch norms of {network} have 'running' alone"
+            )
+
     def summary(self) -> str:
         """The attack in one line, for logs and tables."""
         if not self.perturbs:

@@ -208,10 +208,8 @@ class Recipe(Bounded):
                 f"init_checkpoint {self.init_checkpoint} and keras_weights {self.keras_weights} both give the initial "
                 "weights: give one of them"
             )
-        # Fast AdvProp takes its gradient from a training pass.
-        attacks = [term.attack for term in self.attacking_terms if scheme_named(self.scheme).objective == "terms"]
-        if of_keras and any(attack.batch_norm_mode == "batch" for attack in attacks):
-            raise RecipeError(f"attack batch_norm_mode 'batch': the batch norms of {name} have 'running' alone")
+        if of_keras:
+            scheme_named(self.scheme).require_running_statistics(self.attacking_terms, name)
 
 
 def validate_network(network: NetworkSpec) -> None:

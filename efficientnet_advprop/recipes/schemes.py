@@ -5,7 +5,7 @@ A scheme is one function, which returns its phases, with the decorator above it.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
@@ -53,6 +53,12 @@ class Scheme:
         """The fields of a recipe that the scheme gives, for a network whose published training attack is `attack`."""
         attack = dataclasses.replace(attack, **self.attack)
         return {"scheme": self.name, "attack": attack, "term_weights": self.weights}
+
+    def require_running_statistics(self, terms: Iterable[Term], network: str) -> None:
+        """As `AttackSpec.require_running_statistics`, for terms whose attack is no training pass as in Fast AdvProp."""
+        for term in terms if self.objective == "terms" else ():
+            if term.attack is not None:
+                term.attack.require_running_statistics(network)
 
     def passes_per_image(self, settings: SchemeSettings, attack_step: float) -> float:
         """Mean number of forward and backward passes per clean image over the run; vanilla has 1.

@@ -31,6 +31,7 @@ from efficientnet_advprop.attacks import ascend, starting_point
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH, Term, num_fast_adversarial
 from efficientnet_advprop.training.losses import Batch, PassLosses
+from efficientnet_advprop.training.network import BranchedNetwork
 
 
 class FastAdvPropObjective:
@@ -43,7 +44,7 @@ class FastAdvPropObjective:
         share: fraction of adversarial images.
     """
 
-    def __init__(self, model: tf.keras.Model, terms: Sequence[Term], losses: PassLosses, share: float) -> None:
+    def __init__(self, model: BranchedNetwork, terms: Sequence[Term], losses: PassLosses, share: float) -> None:
         self._model, self._losses, self._share = model, losses, share
         self._clean, self._noise, self._adversarial = terms
         self.metric_names = losses.metric_names(terms)

@@ -1,4 +1,4 @@
-"""The network that the training loop asks for."""
+"""The network that the objectives and the training loop ask for."""
 
 from typing import Protocol
 
@@ -7,27 +7,13 @@ import tensorflow as tf
 from efficientnet_advprop.recipes import NetworkSpec
 
 
-class TrainableNetwork(Protocol):
-    """All that state, step, memory estimate, checkpoints, evaluation and export ask of a network, whoever built it.
-
-    It is a `tf.keras.Model`, so that `tf.train.Checkpoint` finds its variables under the paths of `weights_by_path`.
+class BranchedNetwork(Protocol):
+    """What an objective asks of a network: a call through each branch, and the variables of each.
 
     Attributes:
-        spec: sizes and constants.
-        num_classes: number of classes K.
-        branches: names of the branches; inference uses the first.
-        classifier: from features [B, F] to logits [B, K].
-        compute_dtype: of the activations.
-        weights: all variables.
         trainable_variables: those under gradients; each branch's are in it, in an order that stays.
     """
 
-    spec: NetworkSpec
-    num_classes: int
-    branches: tuple[str, ...]
-    classifier: tf.keras.layers.Dense
-    compute_dtype: str
-    weights: list[tf.Variable]
     trainable_variables: list[tf.Variable]
 
     def __call__(
@@ -38,7 +24,7 @@ class TrainableNetwork(Protocol):
         statistics: str | None = None,
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Logits float32 [B, K] of images float32 [B, H, W, 3] in [0, 255].
+        """The outputs, logits float32 [B, K] for networks of this project, of images float32 [B, H, W, 3] in [0, 255].
 
         Only a call with statistics "update", the default in training, changes variables: the moving statistics of the
         branch. Equal seeds drop equal values.
@@ -47,6 +33,31 @@ class TrainableNetwork(Protocol):
             ValueError: for an unknown branch or value of `statistics`, or one that the network cannot compute; or when
                 dropout lacks a seed.
         """
+
+    def branch_variables(self, branch: str) -> list[tf.Variable]:
+        """All variables of a branch's norms, trainable or not."""
+
+
+class TrainableNetwork(BranchedNetwork, Protocol):
+    """What the training loop, evaluation and export ask of a network besides.
+
+    It is a `tf.keras.Model`, so that `tf.train.Checkpoint` finds its variables under the paths of `weights_by_path`.
+
+    Attributes:
+        spec: sizes and constants.
+        num_classes: number of classes K.
+        branches: names of the branches; inference uses the first.
+        classifier: from features [B, F] to logits [B, K].
+        compute_dtype: of the activations.
+        weights: all variables.
+    """
+
+    spec: NetworkSpec
+    num_classes: int
+    branches: tuple[str, ...]
+    classifier: tf.keras.layers.Dense
+    compute_dtype: str
+    weights: list[tf.Variable]
 
     def features(
         self,
@@ -64,9 +75,6 @@ class TrainableNetwork(Protocol):
         A branch's variables have `.norms.BRANCH.` in it. The paths do not depend on the other branches, nor on what
         else the process has built.
         """
-
-    def branch_variables(self, branch: str) -> list[tf.Variable]:
-        """All variables of a branch's norms, trainable or not."""
 
     def partition(self) -> dict[str, list[tf.Variable]]:
         """Every variable once: those of each branch under its name, all others under "shared"."""

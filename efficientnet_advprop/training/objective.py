@@ -13,6 +13,7 @@ from efficientnet_advprop.attacks import perturb
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import Term
 from efficientnet_advprop.training.losses import Batch as Batch, PassLosses
+from efficientnet_advprop.training.network import BranchedNetwork
 
 
 def branch_passes(terms: Iterable[Term]) -> dict[str, tuple[Term, ...]]:
@@ -50,7 +51,7 @@ class TermsObjective:
         losses: of the passes and of the attacks.
     """
 
-    def __init__(self, model: tf.keras.Model, terms: Sequence[Term], losses: PassLosses) -> None:
+    def __init__(self, model: BranchedNetwork, terms: Sequence[Term], losses: PassLosses) -> None:
         self._model = model
         self._passes = branch_passes(terms)
         self._losses = losses

@@ -8,6 +8,7 @@ from efficientnet_advprop.randomness import only_given_seeds, replica_seed
 from efficientnet_advprop.recipes import Recipe, Term, scheme_named
 from efficientnet_advprop.training.fast_advprop import FastAdvPropObjective
 from efficientnet_advprop.training.losses import LabelLosses, PassLosses
+from efficientnet_advprop.training.network import BranchedNetwork
 from efficientnet_advprop.training.objective import Batch, Objective, TermsObjective, micro_batch_gradients
 from efficientnet_advprop.training.optimizers import weight_decay_loss
 from efficientnet_advprop.training.state import TrainState
@@ -47,13 +48,13 @@ class StepMetrics:
 
 
 # By the name in `Scheme.objective`; the last argument is `SchemeSettings.fast_adversarial_share`.
-OBJECTIVES: dict[str, Callable[[tf.keras.Model, Sequence[Term], PassLosses, float], Objective]] = {
+OBJECTIVES: dict[str, Callable[[BranchedNetwork, Sequence[Term], PassLosses, float], Objective]] = {
     "terms": lambda model, terms, losses, share: TermsObjective(model, terms, losses),
     "fast_advprop": FastAdvPropObjective,
 }
 
 
-def make_objective(model: tf.keras.Model, recipe: Recipe, terms: Sequence[Term]) -> Objective:
+def make_objective(model: BranchedNetwork, recipe: Recipe, terms: Sequence[Term]) -> Objective:
     """The objective of the recipe's scheme for the terms of one phase."""
     losses = LabelLosses(recipe.label_smoothing)
     return OBJECTIVES[scheme_named(recipe.scheme).objective](model, terms, losses, recipe.fast_adversarial_share)

@@ -33,7 +33,7 @@ def load_keras_weights(model: KerasNetwork, weights: str) -> None:
     Raises:
         RecipeError: when there are none, or they are those of another network; nothing has changed then.
     """
-    ours = model.stem.weighted_layers()
+    ours = model.stem.layers_by_branch()
     theirs = weighted_layers(_reference(model.spec.name, weights))[: len(ours)]
     shapes = [[tuple(variable.shape) for variable in layer.weights] for layer in theirs]
     if shapes != [[tuple(variable.shape) for variable in own[0].weights] for own in ours]:
