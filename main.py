@@ -40,7 +40,12 @@ from efficientnet_advprop.modes.compare import run_comparison
 from efficientnet_advprop.modes.evaluate import evaluate
 from efficientnet_advprop.modes.export import export
 from efficientnet_advprop.modes.predict import predict
-from efficientnet_advprop.modes.recorded_labels import labelled_as_run, labelled_as_study
+from efficientnet_advprop.modes.recorded import (
+    labelled_as_run,
+    labelled_as_study,
+    with_generator_of_run,
+    with_generator_of_study,
+)
 from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.modes.train import train_and_evaluate, train_only
 from efficientnet_advprop.recipes import RecipeError, WeightsFacts, first_line, one_line
@@ -70,6 +75,8 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     source = find(request)
     recipe, options = flags.settings_from_flags(values, source.facts, facts)
     check_options(source, options.input)
+    if not values["generator"].present:
+        recipe = with_generator_of_run(recipe, options.model_dir)
     run_folder.check(options.model_dir, recipe)
     source = labelled_as_run(source, options.model_dir, weights)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
@@ -108,6 +115,8 @@ def study(values: absl_flags.FlagValues) -> None:
     source = find(request)
     settings = flags.study_from_flags(values, source.facts)
     trials, options = settings.trials, settings.options
+    if not values["generator"].present:
+        trials = with_generator_of_study(trials, options.model_dir)
     check_options(source, options.input)
     source = labelled_as_study(source, options.model_dir, trials)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, trials[0].recipe))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from efficientnet_advprop.randomness import choice, normal, split, uniform
 from efficientnet_advprop.recipes import AttackSpec
 
 LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
@@ -32,7 +33,7 @@ def attack_loss(
         logits_fn: images [B, H, W, 3] in [0, 255] -> logits [B, K]; the caller chooses branch and statistics.
         labels: float32 [B, K], each row a distribution.
         spec: only its `target` is used.
-        seed: int32 [2].
+        seed: [2].
         label_smoothing: fraction of each label spread over all classes, as in the training loss.
 
     Returns:
@@ -53,8 +54,7 @@ def attack_loss(
 
 def random_classes_outside(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """One class [B] per row of `labels` [B, K], uniform over the classes of probability 0."""
-    log_weights = tf.where(labels > 0, labels.dtype.min, 0.0)
-    return tf.random.stateless_categorical(log_weights, 1, seed)[:, 0]
+    return choice(labels <= 0, seed)
 
 
 def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.Tensor:
@@ -71,7 +71,7 @@ def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf
         loss_fn: images [B, H, W, 3] -> loss [B].
         images: float32 [B, H, W, 3] in [0, 255].
         spec: the attack; its `target` and `batch_norm_mode` are not used here, they decide how `loss_fn` is built.
-        seed: int32 [2], of the random start.
+        seed: [2] of the random start, int32 for Philox, uint32 for Threefry (`randomness`).
 
     Returns:
         float32 [B, H, W, 3].
@@ -105,7 +105,7 @@ def starting_point(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tupl
     Args:
         images: float32 [B, H, W, 3].
         spec: the attack.
-        seed: int32 [2].
+        seed: [2].
     """
     clean = _clip_to_pixels(images)
     start = _clip_to_pixels(clean + _random_offset(clean, spec, seed)) if spec.random_start else clean
@@ -127,13 +127,13 @@ def ascend(adversarial: tf.Tensor, gradient: tf.Tensor, clean: tf.Tensor, spec: 
 def _random_offset(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tf.Tensor:
     """The random start minus the image, [B, H, W, 3]: uniform in the ball, or normal noise."""
     if spec.start_std_px:
-        return tf.random.stateless_normal(tf.shape(images), seed, stddev=spec.start_std_px)
+        return spec.start_std_px * normal(tf.shape(images), seed)
     if spec.norm == "linf":
-        return tf.random.stateless_uniform(tf.shape(images), seed, -spec.epsilon_px, spec.epsilon_px)
-    direction_seed, radius_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-    direction = _unit_length(tf.random.stateless_normal(tf.shape(images), direction_seed))
+        return uniform(tf.shape(images), seed, -spec.epsilon_px, spec.epsilon_px)
+    direction_seed, radius_seed = split(seed)
+    direction = _unit_length(normal(tf.shape(images), direction_seed))
     dimensions = tf.cast(tf.reduce_prod(tf.shape(images)[1:]), tf.float32)
-    radius = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), radius_seed) ** (1.0 / dimensions)
+    radius = uniform((tf.shape(images)[0], 1, 1, 1), radius_seed) ** (1.0 / dimensions)
     return spec.epsilon_px * radius * direction
 
 

@@ -7,6 +7,7 @@ from efficientnet_advprop.recipes.attack_spec import BATCH_NORM_MODES, METHODS, 
 from efficientnet_advprop.recipes.data_spec import AUGMENTATIONS, EVAL_CROPS, RESIZES, TRAIN_CROPS
 from efficientnet_advprop.recipes.networks import PREPROCESSINGS
 from efficientnet_advprop.recipes.optimizer_spec import OPTIMIZERS, SCHEDULES
+from efficientnet_advprop.recipes.recipe import GENERATORS
 from flags.flag import IMAGES, LOOP, READING, RUN, RUN_OR_CHECK, RecipeFlag, is_attacked, is_not_cropped, is_own
 
 _SOURCES = "; ".join(f"{scheme.name}: {scheme.source}" for scheme in SCHEMES.values())
@@ -118,6 +119,7 @@ RECIPE_FLAGS = (
         instead_in_study="seeds",
         **_ATTACKED,
     ),
+    RecipeFlag("generator", GENERATORS, "Generator of attack starts and dropout; philox: that of older runs."),
     # Logging, checkpoints, evaluation.
     RecipeFlag("iterations_per_loop", int, "Steps on the device between two log lines.", LOOP, "cadence."),
     RecipeFlag("steps_per_eval", int, "Steps between two evaluations.", ("train_and_eval",), "cadence."),

@@ -64,7 +64,7 @@ def start_main(*arguments: str, two_blocks: bool = False, folder: Path = ROOT, *
 
 
 def without_start_up(stderr: str) -> str:
-    """Standard error without what TensorFlow 2.21 writes to it at its import: information lines, which differ by machine."""
+    """Standard error without the lines that TensorFlow 2.21 writes at its import; they differ between machines."""
     return re.sub(r"^(WARNING: All log messages before absl::|I0000 ).*\n", "", stderr, flags=re.M)
 
 

@@ -16,6 +16,7 @@ import pytest
 import flags
 from efficientnet_advprop.evaluation import digest_over_seeds
 from efficientnet_advprop.models.weights import open_weights
+from efficientnet_advprop.modes.recorded import with_generator_of_study
 from efficientnet_advprop.recipes import (
     FRACTION,
     OptimizerSpec,
@@ -55,6 +56,7 @@ COMMAND = (
     "--keep_checkpoint_max=1",
 )
 NEXT = version_of(Recipe) + 1
+OLD_GENERATOR = {"generator": "philox"}  # of every run before there was another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +119,9 @@ def assert_close(ours: dict[int, dict[str, float]], theirs: dict[int, dict[str, 
 def test_a_record_of_version_1_has_no_version_and_is_read():
     assert "version" not in json.loads((RUN / "recipe.json").read_text())
     recipe = run_folder.recorded_recipe(str(RUN))
-    assert not differences(recipe, flags.settings_from_flags(set_flags(*COMMAND)).recipe)
+    assert differences(recipe, flags.settings_from_flags(set_flags(*COMMAND)).recipe) == [
+        "generator: philox -> threefry"  # a new run's; the test of resuming shows that this one goes on with its own
+    ]
     assert (recipe.attack.start_std_px, recipe.provenance.hardware) == (0.0, "2 CPU cores")
     assert from_json(to_json(recipe)) == recipe
 
@@ -137,6 +141,12 @@ def test_a_run_of_version_1_resumes_with_its_command(run, capsys):
     assert json.loads((run / "recipe.json").read_text())["version"] == version_of(Recipe)
 
 
+def test_a_generator_that_is_asked_for_is_not_replaced_by_the_recorded_one(run, capsys):
+    with pytest.raises(SystemExit):
+        run_main(*COMMAND, "--generator=threefry", f"--model_dir={run}")
+    assert "generator: philox -> threefry" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("two_blocks")
 def test_a_run_of_version_1_resumes_after_fields_were_added(run):
     recipe = parse(LaterRecipe, (run / "recipe.json").read_text())
@@ -152,7 +162,7 @@ def test_digests_of_version_1_do_not_change(read):
     assert len(cases) > 100
     for case in cases:
         changes = {path: tuple(value) if type(value) is list else value for path, value in case["changes"].items()}
-        recipe = override(named_recipe(case["model"], case["dataset"], case["scheme"]), changes)
+        recipe = override(named_recipe(case["model"], case["dataset"], case["scheme"]), {**changes, **OLD_GENERATOR})
         assert digest(read(recipe)) == case["digest"], case
 
 
@@ -164,7 +174,8 @@ def test_the_digests_of_the_published_study_match_its_command():
     trials = flags.study_from_flags(values, DIGITS).trials
     published = re.findall(r'"recipe": "(\w{16})"', (ROOT / "docs/studies/digits/results.json").read_text())
     assert (len(published), len(set(published))) == (40, 8)  # five seeds of each row
-    assert {digest_over_seeds(trial.recipe) for trial in trials} == set(published)
+    begun = with_generator_of_study(trials, str(ROOT / "docs/studies/digits"))
+    assert {digest_over_seeds(trial.recipe) for trial in begun} == set(published)
 
 
 def test_digests_include_added_fields_unless_they_are_neutral():

@@ -1,5 +1,7 @@
 """Rematerialisation: the same gradients and statistics with less memory, and the estimate of that memory."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import network_spec
 from tests.small import assert_equal_values, copy_weights, kept_bytes, loss_gradients, small_model, values
+from tpu_utils import lower_to_hlo
 
 
 @pytest.fixture
@@ -33,6 +36,17 @@ def test_remat_changes_neither_gradients_nor_statistics(images, statistics, comp
         (tf.function(loss_gradients) if compiled else loss_gradients)(model, images, statistics)
         for model in (plain, remat)
     ]
+    assert_equal_gradients(gradients[1], gradients[0])
+    assert_equal_values(values(remat), values(plain), rtol=1e-5, atol=1e-6)
+
+
+def test_remat_under_xla_recomputes_behind_barriers(images):
+    """Else XLA merges the recomputation with the first computation, and nothing is saved."""
+    plain, remat = small_model(), small_model(remat=True)
+    copy_weights(plain, remat)
+    programs = [lower_to_hlo(functools.partial(loss_gradients, model), images) for model in (plain, remat)]
+    assert [program.count(" opt-barrier(") for program in programs] == [0, len(remat.blocks)]
+    gradients = [tf.function(loss_gradients, jit_compile=True)(model, images) for model in (plain, remat)]
     assert_equal_gradients(gradients[1], gradients[0])
     assert_equal_values(values(remat), values(plain), rtol=1e-5, atol=1e-6)
 

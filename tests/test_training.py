@@ -216,9 +216,13 @@ def test_the_official_step_with_all_its_randomness_lowers_to_xla():
     state = new_state(recipe, tf.distribute.get_strategy())
     step, _ = make_replica_step(state, recipe, recipe.phases[0].terms, 1)
     batch = next(train_iterator(recipe, one_cpu()))
-    program = lower_to_hlo(step, {name: batch[name] for name in ("images", "labels")})
+    batch = {name: batch[name] for name in ("images", "labels")}
+    program = lower_to_hlo(step, batch)
     assert "while" in program
     assert "convolution" in program
+    assert program.count(" opt-barrier(") == 1  # between the passes, which control dependencies do not order under XLA
+    graph = tf.function(step).get_concrete_function(batch).graph
+    assert not [op for op in graph.get_operations() if "Barrier" in op.type]
 
 
 def test_the_step_compiles_under_xla_with_the_same_updates():

@@ -73,6 +73,7 @@ from efficientnet_advprop.evaluation.results import (
     most_frequent_confusions as most_frequent_confusions,
 )
 from efficientnet_advprop.evaluation.trials import (
+    began_with_philox as began_with_philox,
     completed as completed,
     evaluated_trial as evaluated_trial,
     recorded_success as recorded_success,

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.randomness import run_seed, split
 from efficientnet_advprop.recipes import AttackSpec
 
 
@@ -51,7 +52,7 @@ def adversarial_examples(
         def logits_fn(images: tf.Tensor) -> tf.Tensor:
             return model(images, training=False, branch=branch, statistics=spec.batch_norm_mode)
 
-        target_seed, start_seed = tf.unstack(tf.random.experimental.stateless_split([seed, 0], 2))
+        target_seed, start_seed = split(run_seed(seed, "philox"))
         loss_fn = attack_loss(logits_fn, tf.one_hot(labels, model.num_classes), spec, target_seed)
         adversarial = perturb(loss_fn, images, spec, start_seed)
         classes = [tf.argmax(model(batch, training=False, branch=branch), axis=-1) for batch in (images, adversarial)]

@@ -8,7 +8,7 @@ from efficientnet_advprop.evaluation.old_results import WEIGHTS_OF_TRIALS
 from efficientnet_advprop.evaluation.part_keys import MEAN, corruption_key
 from efficientnet_advprop.evaluation.passes import BenchmarkPass
 from efficientnet_advprop.evaluation.results import Evaluated, Part, ResultsFile, RunResults, digest_over_seeds
-from efficientnet_advprop.recipes import ATTACKED, RecipeError, Trial, benchmark_of
+from efficientnet_advprop.recipes import ATTACKED, RecipeError, Trial, benchmark_of, override
 
 
 def evaluated_trial(trial: Trial, scheme_and_dataset: tuple[str, str], class_names: tuple[str, ...]) -> Evaluated:
@@ -24,6 +24,16 @@ def evaluated_trial(trial: Trial, scheme_and_dataset: tuple[str, str], class_nam
         class_names,
         digest_over_seeds(recipe),
         digest=None,
+    )
+
+
+def began_with_philox(file: ResultsFile, trials: Sequence[Trial]) -> bool:
+    """Whether finished trials drew with Philox, as all did before there was another generator."""
+    return any(
+        file.runs[trial.key].evaluated.recipe
+        in (None, digest_over_seeds(override(trial.recipe, {"generator": "philox"})))
+        for trial in trials
+        if trial.key in file.runs
     )
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from efficientnet_advprop.attacks import ascend, attack_loss, perturb, starting_point
 from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES
 from efficientnet_advprop.evaluation.predictions import Batch, Predict
-from efficientnet_advprop.randomness import fold, replica_seed
+from efficientnet_advprop.randomness import fold, replica_seed, run_seed, split
 from efficientnet_advprop.recipes import IMAGES_VIEW, AttackSpec
 
 LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
@@ -40,7 +40,7 @@ def under_attack(
         spec = dataclasses.replace(attack, epsilon_px=epsilon_px, step_size_px=step_size_px)
         images, labels = batch[IMAGES_VIEW], batch["labels"]
         # The first seed is of random targets, which untargeted attacks lack, or of noise.
-        other_seed, start_seed = tf.unstack(tf.random.experimental.stateless_split(replica_seed(seed, number), 2))
+        other_seed, start_seed = split(replica_seed(run_seed(seed, "philox"), number))
         if success == "last":
             loss_fn = attack_loss(logits_fn, tf.one_hot(labels, model.num_classes), spec, other_seed)
             return {"pgd": logits_fn(perturb(loss_fn, images, spec, start_seed))}
@@ -98,7 +98,7 @@ def worst_logits(
         labels: int32 [B].
         spec: the attack, untargeted; epsilon and step size may be scalar tensors.
         restarts: number of starts; each costs `num_steps` forward and backward passes and one more forward pass.
-        seed: int32 [2].
+        seed: [2].
 
     Returns:
         float32 [B, K].

@@ -9,7 +9,7 @@ from efficientnet_advprop.attacks import perturb
 from efficientnet_advprop.keras_api.checks import warn_of_range
 from efficientnet_advprop.keras_api.example_loss import ExampleLoss
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
-from efficientnet_advprop.randomness import fold
+from efficientnet_advprop.randomness import fold, run_seed
 from efficientnet_advprop.recipes import AttackSpec
 
 
@@ -44,7 +44,7 @@ def adversarial_images(
     example_loss = ExampleLoss(loss, loss_weights, model)
     if attack.perturbs and attack.target != "untargeted" and not example_loss.categorical:
         raise ValueError(f"attack target {attack.target!r} needs one output and a categorical cross-entropy as loss")
-    inputs, key = PixelRange.of(pixel_range), tf.constant([seed, 0], tf.int32)
+    inputs, key = PixelRange.of(pixel_range), run_seed(seed)
 
     def predict(pixels: tf.Tensor) -> Any:
         return model(inputs.from_pixels(pixels), training=False)

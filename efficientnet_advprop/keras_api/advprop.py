@@ -26,7 +26,7 @@ from efficientnet_advprop.keras_api.schedule import FollowSchedule, Schedule, br
 from efficientnet_advprop.keras_api.views import BranchViews, NetworkBranches
 from efficientnet_advprop.models import Network
 from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, auxiliary_view
-from efficientnet_advprop.randomness import replica_seed
+from efficientnet_advprop.randomness import replica_seed, run_seed
 from efficientnet_advprop.recipes import (
     IMAGES_VIEW,
     AttackSpec,
@@ -194,7 +194,7 @@ class AdvProp(tf.keras.Model):
         objective = OBJECTIVES[scheme.objective](
             self._branches, self._terms, self._compiled_losses(), self.schedule.share
         )
-        gradients, metrics = objective.gradients(batch, replica_seed(self._seed, self.optimizer.iterations))
+        gradients, metrics = objective.gradients(batch, replica_seed(run_seed(self._seed), self.optimizer.iterations))
         variables = objective.trainable_variables
         with tf.GradientTape() as tape:
             weight_losses = [tf.cast(loss, tf.float32) for loss in self._branches.weight_losses()]

@@ -92,7 +92,7 @@ class ExampleLoss:
             predict: images [B, H, W, C] in [0, 255] -> outputs.
             labels: as for `__call__`.
             spec: only its `target` is used.
-            seed: int32 [2], of random targets.
+            seed: [2], of random targets.
         """
         if spec.target == "untargeted":
             return lambda images: self(labels, predict(images))

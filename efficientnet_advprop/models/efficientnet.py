@@ -116,7 +116,7 @@ class MBConvBlock(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """[B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), output_filters].
 
-        `seed`, int32 [2], is this block's.
+        `seed`, [2], is this block's.
         """
         norm_arguments = {"training": training, "branch": branch, "statistics": statistics}
         outputs = inputs if self.expand is None else self.expand(inputs, **norm_arguments)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from efficientnet_advprop.batch_norm import require_keras_statistics
 from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, auxiliary_view
 from efficientnet_advprop.models.network import Network
-from efficientnet_advprop.randomness import drawn_seed, fold
+from efficientnet_advprop.randomness import drawn_seed, dropout, fold
 from efficientnet_advprop.recipes import KERAS_PREFIX, MAIN_BRANCH, NetworkSpec, RecipeError, network_spec
 
 layers = tf.keras.layers
@@ -55,7 +55,7 @@ class SeededDropout(Layer):
             noise_shape = [sizes[axis] if size is None else size for axis, size in enumerate(self.noise_shape)]
         seed = _SEED.get()  # None where Keras traces a layer by itself, for its SavedModel
         seed = fold(drawn_seed() if seed is None else seed, self.place)
-        return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, noise_shape=noise_shape)
+        return dropout(inputs, self.rate, seed, noise_shape)
 
 
 class BranchNorms(Layer):

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization, resolve_statistics
-from efficientnet_advprop.randomness import drawn_seed
+from efficientnet_advprop.randomness import drawn_seed, uniform
 
 # Channel means and standard deviations of ImageNet's training images, in pixels (`efficientnet_builder.py`).
 _IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
@@ -170,11 +170,11 @@ def drop_connect(inputs: tf.Tensor, survival_prob: float, seed: tf.Tensor | None
     Args:
         inputs: residual path, [B, H, W, C].
         survival_prob: probability to keep it.
-        seed: int32 [2]; None draws one. The network gives it; Keras' SavedModels trace blocks on their own.
+        seed: [2]; None draws one. The network gives it; Keras' SavedModels trace blocks on their own.
     """
     seed = drawn_seed() if seed is None else seed
     # Drawn in float32: bfloat16 is too coarse for the probability.
-    kept = tf.random.stateless_uniform((tf.shape(inputs)[0], 1, 1, 1), seed) < survival_prob
+    kept = uniform((tf.shape(inputs)[0], 1, 1, 1), seed) < survival_prob
     return inputs * (tf.cast(kept, inputs.dtype) / survival_prob)
 
 

@@ -13,7 +13,7 @@ from efficientnet_advprop.models.backbone import Backbone, is_symbolic
 from efficientnet_advprop.models.layers import ConvNorm, build_inner, normalize
 from efficientnet_advprop.models.rematerialization import recompute_block
 from efficientnet_advprop.models.units import Block, Unit
-from efficientnet_advprop.randomness import drawn_seed, fold
+from efficientnet_advprop.randomness import drawn_seed, dropout, fold
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError
 from efficientnet_advprop.recipes.stored import parse, to_record
 
@@ -110,7 +110,7 @@ class Network(tf.keras.Model):
             training: switches dropout and drop connect on.
             branch: its batch norms are used.
             statistics: "update", "running" or "batch", as in `AuxBatchNormalization.call`.
-            seed: int32 [2] of dropout and drop connect; None draws one, as in Keras' `fit`.
+            seed: [2] of dropout and drop connect; None draws one, as in Keras' `fit`.
 
         Raises:
             ValueError: for an unknown branch or value of `statistics`, or when dropout or drop connect lacks a seed
@@ -119,9 +119,7 @@ class Network(tf.keras.Model):
         seed = self._seed(training, seed)
         features = self._pooled(images, training, branch, statistics, seed)
         if training and self.spec.dropout_rate > 0:
-            features = tf.nn.experimental.stateless_dropout(
-                features, self.spec.dropout_rate, fold(seed, len(self.blocks))
-            )
+            features = dropout(features, self.spec.dropout_rate, fold(seed, len(self.blocks)))
         return tf.cast(self.classifier(features), tf.float32)
 
     @tf.autograph.experimental.do_not_convert

@@ -136,7 +136,7 @@ class Bottleneck(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """[B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), output_filters].
 
-        `seed`, int32 [2], is this block's.
+        `seed`, [2], is this block's.
         """
         norm_arguments = {"training": training, "branch": branch, "statistics": statistics}
         outputs = self.filter(self.reduce(inputs, **norm_arguments), **norm_arguments)

@@ -7,13 +7,15 @@ from typing import Annotated
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.bounds import BATCH, EPOCHS, EPOCHS_OR_0, STEPS, Bounded, Bounds
 from efficientnet_advprop.recipes.data_spec import DataSpec
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
 from efficientnet_advprop.recipes.families import family_of, named_network
 from efficientnet_advprop.recipes.networks import MAIN_BRANCH, NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.schemes import scheme_named
 from efficientnet_advprop.recipes.stored import added
 from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW, Phase, SchemeSettings, Term, TermWeights
+
+GENERATORS = ("threefry", "philox")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Recipe(Bounded):
         keras_weights: weights of a Keras network to start from, read once, at step 0: "imagenet" for those that Keras
             downloads, or a file of `save_weights`; None starts from random weights.
         seed: of initial weights, order of images, augmentation, attack starts and dropout.
+        generator: of attack starts, dropout and drop connect: "threefry", whose numbers are the same on all devices,
+            or "philox", TensorFlow's, of runs that began with it.
         cadence: logging, saving and evaluation.
         provenance: origin and expected result; stored as `receipt`.
     """
@@ -104,6 +108,7 @@ class Recipe(Bounded):
     init_ema: bool = True
     seed: Annotated[int, Bounds("[0, 2147483647]")] = 0
     keras_weights: str | None = added(since=3, neutral=None)
+    generator: str = added(since=4, neutral="philox")
 
     @property
     def steps_per_epoch(self) -> float:
@@ -172,6 +177,7 @@ class Recipe(Bounded):
         mixed = self.data.mixup_alpha or self.data.cutmix_alpha
         if mixed and self.attack.target == "random" and self.data.num_label_classes < 3:
             raise RecipeError("attack target random finds no class outside a mixed label of 2 classes")
+        require_known("generator", self.generator, GENERATORS)
         STEPS.require("the number of steps", self.total_steps)
         if self.train_batch_size > self.data.num_train_images:
             available = self.data.num_train_images

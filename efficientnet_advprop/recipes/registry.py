@@ -37,7 +37,8 @@ def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
         RecipeError: for an unknown model or scheme; the message lists the known ones.
     """
     make_recipe = _RECIPES.get(dataset, imagenet_recipe)
-    recipe = override(make_recipe(named_network(model), scheme_named(scheme)), {"data.dataset": dataset})
+    recipe = make_recipe(named_network(model), scheme_named(scheme))
+    recipe = override(recipe, {"data.dataset": dataset, "generator": "threefry"})
     if AUGMENTED_VIEW in recipe.views and recipe.data.augment_name == "none":
         recipe = override(recipe, {"data.augment_name": "autoaugment"})  # as in the paper
     return recipe

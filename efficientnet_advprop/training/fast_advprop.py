@@ -28,7 +28,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import ascend, starting_point
-from efficientnet_advprop.randomness import fold
+from efficientnet_advprop.barriers import in_order
+from efficientnet_advprop.randomness import fold, permutation
 from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH, Term, num_fast_adversarial
 from efficientnet_advprop.training.losses import Batch, PassLosses
 from efficientnet_advprop.training.network import BranchedNetwork
@@ -62,7 +63,7 @@ class FastAdvPropObjective:
 
         Args:
             batch: `images` [B, H, W, 3] and what the losses need, such as `labels`, [B, ...] each.
-            seed: int32 [2], of this replica.
+            seed: [2], of this replica.
 
         Returns:
             The gradient for each of the model's trainable variables, and scalars by metric name.
@@ -77,14 +78,16 @@ class FastAdvPropObjective:
         num_adversarial = num_fast_adversarial(self._share, batch_size)
         attacked, clean = _rows(batch, slice(num_adversarial)), _rows(batch, slice(num_adversarial, None))
         main, metrics, _ = self._pass_gradients(self._clean, clean, fold(seed, 0))
+        main, attacked = in_order(main, attacked)
         with tf.control_dependencies([tf.group(*main)]):
             pixels, start = starting_point(attacked[IMAGES_VIEW], self._adversarial.attack, fold(seed, 1))
         noise, noise_metrics, ascent = self._pass_gradients(
             self._noise, {**attacked, IMAGES_VIEW: start}, fold(seed, 2)
         )
         adversarial = tf.stop_gradient(ascend(start, ascent, pixels, self._adversarial.attack))
+        noise, attacked = in_order(noise, {**attacked, IMAGES_VIEW: adversarial})
         with tf.control_dependencies([tf.group(*noise)]):
-            shuffled = shuffle_across_replicas({**attacked, IMAGES_VIEW: adversarial}, fold(seed, 3))
+            shuffled = shuffle_across_replicas(attacked, fold(seed, 3))
         auxiliary, adversarial_metrics, _ = self._pass_gradients(self._adversarial, shuffled, fold(seed, 4))
         fraction = num_adversarial / batch_size
         auxiliary = [a + b for a, b in zip(noise, auxiliary, strict=True)]
@@ -143,7 +146,7 @@ def shuffle_across_replicas(batch: Batch, seed: tf.Tensor) -> Batch:
 
     Args:
         batch: the images, their labels and what else belongs to them, [A, ...] each.
-        seed: int32 [2]; all replicas use that of the first one.
+        seed: [2]; all replicas use that of the first one.
 
     Returns:
         A of all replicas' images, and what belongs to them; every image ends on exactly one replica.
@@ -152,9 +155,9 @@ def shuffle_across_replicas(batch: Batch, seed: tf.Tensor) -> Batch:
     if context.num_replicas_in_sync == 1:
         return batch
     count = batch[IMAGES_VIEW].shape[0]
-    seeds = context.all_gather(seed[tf.newaxis], axis=0)
+    seeds = context.all_gather(tf.bitcast(seed, tf.int32)[tf.newaxis], axis=0)  # replicas gather no uint32
     gathered = tf.nest.map_structure(lambda value: context.all_gather(value, axis=0), dict(batch))
-    order = tf.random.experimental.stateless_shuffle(tf.range(count * context.num_replicas_in_sync), seeds[0])
+    order = permutation(count * context.num_replicas_in_sync, tf.bitcast(seeds[0], seed.dtype))
     first = context.replica_id_in_sync_group * count
     own = tf.slice(order, [first], [count])  # [A]
     return tf.nest.map_structure(lambda value: tf.gather(value, own), gathered)

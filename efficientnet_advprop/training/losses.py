@@ -37,7 +37,7 @@ class PassLosses(Protocol):
             predict: images [B, H, W, 3] -> outputs.
             images: [B, H, W, 3] before the attack.
             batch: as for `of_pass`.
-            seed: int32 [2].
+            seed: [2].
         """
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import perturb
+from efficientnet_advprop.barriers import in_order
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import Term
 from efficientnet_advprop.training.losses import Batch as Batch, PassLosses
@@ -70,7 +71,7 @@ class TermsObjective:
 
         Args:
             batch: the views of the terms, each [B, H, W, 3], and what the losses need, such as `labels`.
-            seed: int32 [2].
+            seed: [2].
 
         Returns:
             The gradient for each of the model's trainable variables, and scalars by metric name.
@@ -78,6 +79,7 @@ class TermsObjective:
         total: list[tf.Tensor] = []
         metrics: dict[str, tf.Tensor] = {}
         for index, (branch, terms) in enumerate(self._passes.items()):
+            total, batch = in_order(total, batch) if total else (total, batch)
             # Grouped into one operation: every operation of the pass gets a control edge per element of this list.
             with tf.control_dependencies([tf.group(*total)]):
                 gradients, values = self._pass_gradients(branch, terms, batch, fold(seed, index))
@@ -128,7 +130,7 @@ def micro_batch_gradients(
     Args:
         objective: computes the gradient of a micro-batch.
         batch: [B, ...] each; B is a multiple of `micro_batches`.
-        seed: int32 [2].
+        seed: [2].
         micro_batches: number of equal pieces of the batch.
 
     Returns:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from efficientnet_advprop.randomness import only_given_seeds, replica_seed
+from efficientnet_advprop.randomness import only_given_seeds, replica_seed, run_seed
 from efficientnet_advprop.recipes import Recipe, Term, scheme_named
 from efficientnet_advprop.training.fast_advprop import FastAdvPropObjective
 from efficientnet_advprop.training.losses import LabelLosses, PassLosses
@@ -82,7 +82,7 @@ def make_replica_step(
     # The step has no Python control flow for autograph, whose pass over every layer of a deep network is slow.
     @tf.autograph.experimental.do_not_convert
     def step(batch: Batch) -> dict[str, tf.Tensor]:
-        seed = replica_seed(recipe.seed, state.optimizer.iterations)
+        seed = replica_seed(run_seed(recipe.seed, recipe.generator), state.optimizer.iterations)
         with only_given_seeds():
             gradients, metrics = micro_batch_gradients(objective, batch, seed, recipe.micro_batches)
         with tf.GradientTape() as tape:

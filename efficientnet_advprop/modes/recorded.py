@@ -1,16 +1,17 @@
-"""The labels of class folders, as a run, a study or given weights recorded them.
+"""What a run or study goes on with as it was recorded, where this version would begin with something else.
 
-The order of class folders once was that of their names as text, also for numbers; a record of it stays valid.
+The order of class folders once was that of their names as text, also for numbers. Random numbers once were Philox's.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 from efficientnet_advprop.data import Source, labelled_as
-from efficientnet_advprop.evaluation import ResultsFile
+from efficientnet_advprop.evaluation import ResultsFile, began_with_philox
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.modes.study import trial_folder
-from efficientnet_advprop.recipes import RecipeError, Trial
-from efficientnet_advprop.training import checkpoints
+from efficientnet_advprop.recipes import Recipe, RecipeError, Trial, override
+from efficientnet_advprop.training import checkpoints, run_folder
 
 
 def labelled_as_run(source: Source, model_dir: str, weights: Weights | None) -> Source:
@@ -27,6 +28,22 @@ def labelled_as_study(source: Source, folder: str, trials: Sequence[Trial]) -> S
     started = (_names_of_run(trial_folder(folder, trial)) for trial in trials)
     names = next((names for some in (finished, started) for names in some if names is not None), None)
     return labelled_as(source, names, f"the study in {folder}")
+
+
+def with_generator_of_run(recipe: Recipe, model_dir: str) -> Recipe:
+    """The recipe with the random generator of the run in this folder, if it holds one with results."""
+    if not run_folder.has_results(model_dir):
+        return recipe
+    return override(recipe, {"generator": run_folder.recorded_recipe(model_dir).generator})
+
+
+def with_generator_of_study(trials: Sequence[Trial], folder: str) -> list[Trial]:
+    """The trials with the random generator of the study in this folder, if it holds one."""
+    started = (trial_folder(folder, trial) for trial in trials)
+    generators = {run_folder.recorded_recipe(run).generator for run in started if run_folder.has_results(run)}
+    if "philox" not in generators and not began_with_philox(ResultsFile(folder), trials):
+        return list(trials)
+    return [dataclasses.replace(trial, recipe=override(trial.recipe, {"generator": "philox"})) for trial in trials]
 
 
 def _names_of_run(model_dir: str) -> tuple[str, ...] | None:
