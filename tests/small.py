@@ -8,6 +8,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import open_source, train_dataset
 from efficientnet_advprop.models import EfficientNet, build_model
 from efficientnet_advprop.recipes import Recipe, named_recipe, override
+from efficientnet_advprop.training.memory import activation_bytes
 from efficientnet_advprop.training.state import TrainState, create_train_state
 
 SEED = tf.constant([1, 2])  # for dropout and drop connect of a call
@@ -119,3 +120,9 @@ def kept_bytes(model: tf.keras.Model, batch_size: int, image_size: int) -> int:
                 if tensor.op.name in forward and tensor.op.type not in ("Placeholder", "ReadVariableOp")
             )
     return sum((tensor.shape.num_elements() or 0) * tensor.dtype.size for tensor in kept.values())
+
+
+def kept_by_estimate(model: tf.keras.Model, batch_size: int, image_size: int, remat: bool = False) -> int:
+    """The estimate of `kept_bytes`, in the precision of the model."""
+    value_bytes = tf.as_dtype(model.compute_dtype).size
+    return activation_bytes(model, batch_size, image_size, remat, value_bytes, on_tpu=False)

@@ -11,7 +11,7 @@ from efficientnet_advprop.models import build_model
 from efficientnet_advprop.randomness import only_given_seeds
 from efficientnet_advprop.training.network import TrainableNetwork
 from tests.exports import new_network
-from tests.small import SEED, randomize_norms, values
+from tests.small import SEED, kept_by_estimate, randomize_norms, values
 from tests.tiny_keras import TINY, tiny_networks
 
 TWO = ("main", "auxiliary")
@@ -117,6 +117,6 @@ def test_paths_are_those_of_one_branch_and_of_checkpoints(network, tmp_path):
 
 
 def test_activations_grow_with_the_batch_and_the_image(network):
-    small = network.activation_bytes(2, 32)
-    assert network.activation_bytes(4, 32) == 2 * small > 0
-    assert network.activation_bytes(2, 64) == pytest.approx(4 * small, rel=0.1)
+    small = kept_by_estimate(network, 2, 32)
+    assert kept_by_estimate(network, 4, 32) == 2 * small > 0
+    assert kept_by_estimate(network, 2, 64) == pytest.approx(4 * small, rel=0.1)

@@ -23,7 +23,7 @@ import flags
 import tpu_utils
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import Recipe, RecipeError
-from efficientnet_advprop.training.memory import estimate_memory
+from efficientnet_advprop.training.memory import step_memory
 from efficientnet_advprop.training.state import create_train_state
 from efficientnet_advprop.training.step import make_replica_step
 
@@ -82,7 +82,8 @@ def export(recipe: Recipe, remat: bool, precision: str, path: str, steps: int) -
     module = lowered.experimental_get_compiler_ir(*flat)(stage="hlo_serialized")
     with open(f"{path}.hlo.pb", "wb") as file:
         file.write(module)
-    estimate = estimate_memory(state, recipe, 1, remat)
+    images = recipe.train_batch_size // recipe.micro_batches
+    estimate = step_memory(state.model, recipe, images, remat, tf.as_dtype(state.model.compute_dtype).size, on_tpu=True)
     facts = {
         "model": recipe.network.name,
         "scheme": recipe.scheme,

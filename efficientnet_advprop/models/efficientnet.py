@@ -14,12 +14,12 @@ from efficientnet_advprop.models.layers import (
     ConvNorm,
     SqueezeExcite,
     build_inner,
-    chain_elements,
+    chained,
     drop_connect,
     scaled_filters,
 )
 from efficientnet_advprop.models.network import Network
-from efficientnet_advprop.models.units import Block, residual_blocks
+from efficientnet_advprop.models.units import Activation, Block, residual_blocks
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
 _STEM_FILTERS = 32
@@ -128,14 +128,11 @@ class MBConvBlock(tf.keras.layers.Layer):
             outputs = drop_connect(outputs, self.survival_prob, seed)
         return outputs + inputs
 
-    def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example kept inside this block for the backward pass, without its output, and the output's side.
-
-        Besides the layers' own, these are the depthwise layer's outputs after scaling by the gates.
-        """
-        units = [unit for unit in (self.expand, self.depthwise, self.project) if unit is not None]
-        elements, output_size = chain_elements(units, size)
-        return elements + self.depthwise.output_filters * output_size**2, output_size
+    def activations(self, size: int) -> list[Activation]:
+        """Those of the layers, the depthwise layer's outputs after scaling by the gates, and the output."""
+        *inside, output = chained([unit for unit in (self.expand, self.depthwise, self.project) if unit], size)
+        gated = Activation(output.size, self.depthwise.output_filters, is_recomputed=True)
+        return [*inside, gated, output._replace(is_recomputed=not self.is_residual)]
 
 
 class EfficientNet(Network):

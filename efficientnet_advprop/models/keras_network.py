@@ -2,6 +2,7 @@
 
 import contextvars
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from efficientnet_advprop.batch_norm import require_keras_statistics
 from efficientnet_advprop.models.auxiliary_view import BATCH_NORMS, auxiliary_view
 from efficientnet_advprop.models.network import Network
+from efficientnet_advprop.models.units import Activation
 from efficientnet_advprop.randomness import drawn_seed, dropout, fold
 from efficientnet_advprop.recipes import KERAS_PREFIX, MAIN_BRANCH, NetworkSpec, RecipeError, network_spec
 
@@ -22,6 +24,8 @@ _SEED: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar("seed o
 # Layers whose gradient reads their input, and those whose gradient reads their output.
 _READS_INPUT = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, *BATCH_NORMS, layers.Multiply)
 _READS_OUTPUT = ("relu", "sigmoid")
+# Layers whose output XLA keeps; it recomputes what follows them: norms, activations, gates, padding.
+_IS_KEPT = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Add, layers.Concatenate)
 
 
 def application(name: str) -> Callable[..., tf.keras.Model]:
@@ -120,7 +124,7 @@ class KerasBackbone(Layer):
         }
         self.drops = any(isinstance(layer, SeededDropout) and layer.rate > 0 for layer in main.layers)
         self.output_filters = original.output_shape[-1]
-        self._kept_elements, self._output_size = _kept_elements(original), original.output_shape[1]
+        self._activations = _activations(original)
         super().build(input_shape)
 
     def _own_layer(self, layer: Layer, place: int) -> Layer:
@@ -166,10 +170,10 @@ class KerasBackbone(Layer):
         finally:
             _SEED.reset(token)
 
-    def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example kept inside for the backward pass, without the output, and the output's side."""
+    def activations(self, size: int) -> list[Activation]:
+        """What the backward pass reads; the output is the last."""
         scale = size / self._spec.input_image_size
-        return round(self._kept_elements * scale**2), max(1, round(self._output_size * scale))
+        return [one._replace(size=max(1, round(one.size * scale))) for one in self._activations]
 
     def layers_by_branch(self) -> list[tuple[Layer, ...]]:
         """Keras' layers with weights in their order, a norm with those of the other branches behind it."""
@@ -222,18 +226,26 @@ def weighted_layers(model: tf.keras.Model) -> list[Layer]:
     return [layer for layer in model.layers if layer.weights and not isinstance(layer, layers.Normalization)]
 
 
-def _kept_elements(model: tf.keras.Model) -> int:
-    """Values per example of the tensors that the backward pass of a functional model reads, without its output."""
-    kept = {}
+def _activations(model: tf.keras.Model) -> list[Activation]:
+    """The tensors that the backward pass of a functional model reads; its output is the last."""
+    kept: dict[int, Any] = {}
     nodes = [node for at_depth in model._nodes_by_depth.values() for node in at_depth if not node.is_input]
     for node in nodes:
         read = [node.keras_inputs] if isinstance(node.layer, _READS_INPUT) or _is_swish(node.layer) else []
         read += [node.outputs] if _name_of_activation(node.layer) in _READS_OUTPUT else []
-        for tensor in tf.nest.flatten(read):
-            kept[id(tensor)] = tensor.shape[1:].num_elements()
+        kept |= {id(tensor): tensor for tensor in tf.nest.flatten(read)}
     for tensor in (*model.inputs, *model.outputs):
         kept.pop(id(tensor), None)
-    return sum(kept.values())
+    makers = {id(output): node.layer for node in nodes for output in tf.nest.flatten(node.outputs)}
+    return [
+        Activation(_side(tensor), tensor.shape[-1], not isinstance(makers[id(tensor)], _IS_KEPT))
+        for tensor in (*kept.values(), *model.outputs)
+    ]
+
+
+def _side(tensor: Any) -> int:
+    """The side of a map of features that is a square or nearly; 1 for a vector."""
+    return round(math.sqrt(math.prod(tensor.shape[1:-1])))
 
 
 def _name_of_activation(layer: Layer) -> str:

@@ -1,11 +1,12 @@
 """Normalisation of the input, and layers: convolution with batch norm, squeeze and excitation, drop connect."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization, resolve_statistics
+from efficientnet_advprop.models.units import Activation, Unit
 from efficientnet_advprop.randomness import drawn_seed, uniform
 
 # Channel means and standard deviations of ImageNet's training images, in pixels (`efficientnet_builder.py`).
@@ -117,24 +118,19 @@ class ConvNorm(tf.keras.layers.Layer):
             return tf.nn.conv2d(inputs, kernel, self.strides, self.padding)
         return tf.nn.depthwise_conv2d(inputs, kernel, [1, self.strides, self.strides, 1], self.padding)
 
-    def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example kept inside this layer for the backward pass, without its output, and the output's side.
-
-        These are the batch norm's input and the activation's input, which relu's gradient does not need.
-        """
-        output_size = -(-size // self.strides)
-        kept = 1 if self.activation in (None, tf.nn.relu) else 2
-        return kept * self.output_filters * output_size**2, output_size
+    def activations(self, size: int) -> list[Activation]:
+        """The inputs of the batch norm and of the activation, which relu's gradient does not read, and the output."""
+        convolved = Activation(-(-size // self.strides), self.output_filters)
+        after = convolved._replace(is_recomputed=True)
+        return [convolved, after] if self.activation in (None, tf.nn.relu) else [convolved, after, after]
 
 
-def chain_elements(layers: Sequence[ConvNorm], size: int) -> tuple[int, int]:
-    """`activation_elements` of consecutive layers, including the outputs between them."""
-    elements = 0
-    for index, layer in enumerate(layers):
-        inside, size = layer.activation_elements(size)
-        between = layer.output_filters * size**2 if index < len(layers) - 1 else 0
-        elements += inside + between
-    return elements, size
+def chained(units: Iterable[Unit], size: int) -> list[Activation]:
+    """`activations` of consecutive units."""
+    activations = [Activation(size, 0)]
+    for unit in units:
+        activations += unit.activations(activations[-1].size)
+    return activations[1:]
 
 
 class SqueezeExcite(tf.keras.layers.Layer):

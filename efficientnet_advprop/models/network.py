@@ -12,7 +12,7 @@ from efficientnet_advprop.batch_norm import AuxBatchNormalization
 from efficientnet_advprop.models.backbone import Backbone, is_symbolic
 from efficientnet_advprop.models.layers import ConvNorm, build_inner, normalize
 from efficientnet_advprop.models.rematerialization import recompute_block
-from efficientnet_advprop.models.units import Block, Unit
+from efficientnet_advprop.models.units import Activation, Block, Unit
 from efficientnet_advprop.randomness import drawn_seed, dropout, fold
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec, RecipeError
 from efficientnet_advprop.recipes.stored import parse, to_record
@@ -258,20 +258,18 @@ class Network(tf.keras.Model):
     def _norm_layers(self) -> list[AuxBatchNormalization]:
         return [module for module in self.submodules if isinstance(module, AuxBatchNormalization)]
 
-    def activation_bytes(self, batch_size: int, image_size: int, remat: bool = False) -> int:
-        """Memory of the activations that a training step keeps for its backward pass, estimated from shapes.
+    def activations(self, image_size: int) -> tuple[list[Activation], list[list[Activation]]]:
+        """What a training step keeps of an example for its backward pass, estimated from shapes.
 
-        With remat: the blocks' outputs, and the activations inside the largest block while it is recomputed. Gradients,
-        workspaces and fragmentation add to it. An attack step with running statistics keeps half of it.
+        Returns:
+            What is kept with remat too, which are the stem, the blocks' outputs and the head; and the insides of each
+            block, of which remat keeps one at a time.
         """
-        between, size = self.stem.activation_elements(image_size)
-        between += self.stem.output_filters * size**2
-        insides = []
+        between, insides = self.stem.activations(image_size), []
         for block in self.blocks:
-            inside, size = block.activation_elements(size)
+            *inside, output = block.activations(between[-1].size)
             insides.append(inside)
-            between += block.output_filters * size**2
-        for head in self._heads():  # its output is not kept: the gradient of global average pooling needs none
-            between += head.activation_elements(size)[0]
-        elements = between + (max(insides) if remat else sum(insides))
-        return elements * batch_size * tf.as_dtype(self.compute_dtype).size
+            between.append(output)
+        for head in self._heads():  # its output is not kept: the gradient of global average pooling reads none
+            between += head.activations(between[-1].size)[:-1]
+        return between, insides

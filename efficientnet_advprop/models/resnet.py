@@ -13,9 +13,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from efficientnet_advprop.models.layers import ConvNorm, build_inner, chain_elements, drop_connect, scaled_filters
+from efficientnet_advprop.models.layers import ConvNorm, build_inner, chained, drop_connect, scaled_filters
 from efficientnet_advprop.models.network import Network
-from efficientnet_advprop.models.units import Block, residual_blocks
+from efficientnet_advprop.models.units import Activation, Block, residual_blocks
 from efficientnet_advprop.recipes import MAIN_BRANCH, NetworkSpec
 
 _STEM_FILTERS = 64
@@ -78,10 +78,11 @@ class PooledStem(ConvNorm):
         outputs = tf.pad(outputs, [[0, 0], [1, 1], [1, 1], [0, 0]])
         return tf.nn.max_pool2d(outputs, 3, 2, "VALID")
 
-    def activation_elements(self, size: int) -> tuple[int, int]:
-        """As `ConvNorm.activation_elements`, with the max pool's input before and after padding."""
-        elements, size = super().activation_elements(size)
-        return elements + self.output_filters * (size**2 + (size + 2) ** 2), -(-size // 2)
+    def activations(self, size: int) -> list[Activation]:
+        """Those of the convolution, the max pool's input with its padding, and the output."""
+        *_, pooled = activations = super().activations(size)
+        padded = Activation(pooled.size + 2, self.output_filters, is_recomputed=True)
+        return [*activations, padded, Activation(-(-pooled.size // 2), self.output_filters)]
 
 
 class Bottleneck(tf.keras.layers.Layer):
@@ -146,12 +147,11 @@ class Bottleneck(tf.keras.layers.Layer):
         shortcut = inputs if self.shortcut is None else self.shortcut(inputs, **norm_arguments)
         return tf.nn.relu(outputs + shortcut)
 
-    def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example kept inside the block for the backward pass, without its output, and the output's side."""
-        elements, output_size = chain_elements((self.reduce, self.filter, self.expand), size)
-        if self.shortcut is not None:
-            elements += self.shortcut.activation_elements(size)[0]
-        return elements, output_size
+    def activations(self, size: int) -> list[Activation]:
+        """Those of the layers, without the sum's summands, and the output."""
+        *inside, output = chained((self.reduce, self.filter, self.expand), size)
+        shortcut = [] if self.shortcut is None else self.shortcut.activations(size)[:-1]
+        return [*inside, *shortcut, output._replace(is_recomputed=False)]
 
 
 class ResNet(Network):

@@ -1,9 +1,24 @@
 """What a network is made of: the interfaces of stem, blocks and head, and a network's list of residual blocks."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from efficientnet_advprop.recipes import NetworkSpec
+
+
+class Activation(NamedTuple):
+    """A tensor that a backward pass reads, [size, size, channels] for each example.
+
+    Attributes:
+        size: side, in pixels.
+        channels: of it.
+        is_recomputed: whether XLA recomputes it from kept tensors, as it does with what follows a convolution: its
+            batch norm, activation and gate.
+    """
+
+    size: int
+    channels: int
+    is_recomputed: bool = False
 
 
 class Unit(Protocol):
@@ -17,8 +32,8 @@ class Unit(Protocol):
 
     output_filters: int
 
-    def activation_elements(self, size: int) -> tuple[int, int]:
-        """Values per example kept inside for the backward pass, without the output, and the output's side.
+    def activations(self, size: int) -> list[Activation]:
+        """What the backward pass reads; the output is the last.
 
         Args:
             size: side of the input, in pixels.

@@ -27,7 +27,7 @@ from efficientnet_advprop.training import run_folder
 from efficientnet_advprop.training.checkpoints import Checkpoints, find
 from efficientnet_advprop.training.interruption import StopRequest
 from efficientnet_advprop.training.loop import train
-from efficientnet_advprop.training.memory import estimate_memory
+from efficientnet_advprop.training.memory import MemoryEstimate, step_memory
 from efficientnet_advprop.training.objective import Batch
 from efficientnet_advprop.training.state import TrainState, create_train_state
 
@@ -89,11 +89,17 @@ class TrainingRun(Session):
         """As `run_folder.own`, for the chief: the other workers write to their scratch folders."""
         return run_folder.own(self.options.model_dir, self.recipe) if self.is_chief else contextlib.nullcontext()
 
+    def _estimated_memory(self) -> MemoryEstimate:
+        model, replicas = self.state.model, self.strategy.num_replicas_in_sync
+        images = self.recipe.train_batch_size // replicas // self.recipe.micro_batches
+        value_bytes = tf.as_dtype(model.compute_dtype).size
+        on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
+        return step_memory(model, self.recipe, images, self.options.remat, value_bytes, on_tpu)
+
     def train(self, with_evaluation: bool) -> float:
         """Train from the newest checkpoint to the end; returns the run's training time in seconds, resumes included."""
         self.say(describe_recipe(self.recipe))
-        memory = estimate_memory(self.state, self.recipe, self.strategy.num_replicas_in_sync, self.options.remat)
-        self.say(f"memory, estimated: {memory}")
+        self.say(f"memory, estimated: {self._estimated_memory()}")
         self.say(describe_variables(self.state.model.partition()))
         step = self._restore()
         if self.is_chief:

@@ -1,12 +1,18 @@
-"""An estimate of the memory of a training step, printed before the device may run out of it."""
+"""Estimates of the memory of a training step, from shapes alone."""
 
 import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+
+import tensorflow as tf
 
 from efficientnet_advprop.recipes import Recipe
-from efficientnet_advprop.training.state import TrainState
+from efficientnet_advprop.training.network import Activation, TrainableNetwork
+from efficientnet_advprop.training.optimizers import num_slots
 from efficientnet_advprop.training.step import make_objective
 
 _GIB = 2**30
+_SUBLANES, _LANES = 8, 128  # a TPU keeps matrices in tiles of these sides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,25 +35,76 @@ class MemoryEstimate:
         )
 
 
-def estimate_memory(state: TrainState, recipe: Recipe, num_replicas: int, remat: bool) -> MemoryEstimate:
-    """Estimate a step's memory from shapes alone; it does not include workspaces and fragmentation.
+def step_memory(
+    model: TrainableNetwork, recipe: Recipe, images: int, remat: bool, bytes_per_value: int, on_tpu: bool
+) -> MemoryEstimate:
+    """The memory of a step on one replica, without TensorFlow's own workspaces and fragmentation.
 
     Args:
-        state: its variables are counted.
-        recipe: batch size, micro-batches, image size and scheme.
-        num_replicas: number of replicas that divide the global batch.
+        model: with all branches.
+        recipe: image size, scheme, optimizer.
+        images: clean images of a micro-batch.
         remat: whether activations are recomputed.
+        bytes_per_value: of an activation: 4 for float32, else 2.
+        on_tpu: whether XLA plans the step, for a TPU.
     """
-    images = recipe.train_batch_size // num_replicas // recipe.micro_batches
-    objectives = [make_objective(state.model, recipe, phase.terms) for phase in recipe.phases]
-    largest_pass = max(objective.images_at_once(images) for objective in objectives)
-    activations = state.model.activation_bytes(largest_pass, recipe.network.input_image_size, remat=remat)
-    variables = [
-        *state.model.weights,
-        *state.average_model.weights,
-        *state.optimizer.variables,
-        *state.model.trainable_variables,  # the gradients
-    ]
-    return MemoryEstimate(
-        activations, sum(variable.shape.num_elements() * variable.dtype.size for variable in variables)
+    objectives = [make_objective(model, recipe, phase.terms) for phase in recipe.phases]
+    at_once = max(objective.images_at_once(images) for objective in objectives)
+    size = recipe.network.input_image_size
+    activations = activation_bytes(model, at_once, size, remat, bytes_per_value, on_tpu)
+    trained, held = _bytes(model.trainable_variables), _bytes(model.weights)
+    # The weights and their averages; gradients and slots.
+    return MemoryEstimate(activations, 2 * held + (1 + num_slots(recipe.optimizer)) * trained)
+
+
+def _bytes(variables: Iterable[tf.Variable]) -> int:
+    return sum(variable.shape.num_elements() * variable.dtype.size for variable in variables)
+
+
+def activation_bytes(
+    model: TrainableNetwork, images: int, image_size: int, remat: bool, bytes_per_value: int, on_tpu: bool
+) -> int:
+    """Bytes of a forward pass over these images, of this side, that are kept for its backward pass."""
+    between, insides = model.activations(image_size)
+    if on_tpu:
+        return bytes_per_value * _values_on_tpu(between, insides, remat, images)
+
+    def count(activations: Iterable[Activation]) -> int:
+        return sum(one.channels * one.size**2 for one in activations)
+
+    # With remat the inside of one block at a time, the largest at the peak.
+    inside = [count(activations) for activations in insides]
+    return bytes_per_value * images * (count(between) + (max(inside) if remat else sum(inside)))
+
+
+def _values_on_tpu(
+    between: Sequence[Activation], insides: Sequence[Sequence[Activation]], remat: bool, images: int
+) -> int:
+    """Values of a pass at its peak, as XLA plans it for a TPU, with padding.
+
+    It keeps the convolutions' outputs and sums, recomputes what follows them, and at the peak has the gradient of one
+    of the largest. Remat keeps every output of a block.
+    """
+
+    def size(activations: Iterable[Activation]) -> int:
+        return sum(one.size**2 * _padded(one.channels, images) for one in activations)
+
+    def kept(activations: Iterable[Activation]) -> list[Activation]:
+        return [one for one in activations if not one.is_recomputed]
+
+    largest = max(size([one]) for one in kept([*between, *itertools.chain(*insides)]))
+    if remat:
+        return size(between) + max(map(size, map(kept, insides))) + largest
+    return size(kept(between)) + sum(map(size, map(kept, insides))) + largest
+
+
+def _padded(channels: int, images: int) -> int:
+    """Values per pixel of an activation on a TPU, which pads one of the two to a whole tile, the other to its side."""
+    return min(
+        _multiple(channels, _LANES) * _multiple(images, _SUBLANES),
+        _multiple(images, _LANES) * _multiple(channels, _SUBLANES),
     )
+
+
+def _multiple(number: int, of: int) -> int:
+    return -(-number // of) * of

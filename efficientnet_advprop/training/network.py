@@ -7,6 +7,20 @@ import tensorflow as tf
 from efficientnet_advprop.recipes import NetworkSpec
 
 
+class Activation(Protocol):
+    """A tensor that a backward pass reads, [size, size, channels] for each example.
+
+    Attributes:
+        size: side, in pixels.
+        channels: of it.
+        is_recomputed: whether XLA recomputes it from others instead of keeping it.
+    """
+
+    size: int
+    channels: int
+    is_recomputed: bool
+
+
 class BranchedNetwork(Protocol):
     """What an objective asks of a network: a call through each branch, and the variables of each.
 
@@ -82,8 +96,12 @@ class TrainableNetwork(BranchedNetwork, Protocol):
     def decayed_variables(self, decay_batch_norm: bool = False) -> list[tf.Variable]:
         """The variables under weight decay: all trainable ones but those of norms, or on request those too."""
 
-    def activation_bytes(self, batch_size: int, image_size: int, remat: bool = False) -> int:
-        """An estimate of the activations that a training pass over this many images keeps for its backward pass."""
+    def activations(self, image_size: int) -> tuple[list[Activation], list[list[Activation]]]:
+        """What a training pass keeps of an example for its backward pass.
+
+        Returns:
+            What is kept with remat too, and the insides of each block, of which remat keeps one at a time.
+        """
 
     def count_params(self) -> int:
         """Number of values in all variables."""

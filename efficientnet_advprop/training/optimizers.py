@@ -182,6 +182,11 @@ def build_optimizer(
     raise ValueError(f"no optimizer for {spec.optimizer!r}")
 
 
+def num_slots(spec: OptimizerSpec) -> int:
+    """Number of values that the optimizer holds for each trainable one."""
+    return 1 if spec.optimizer == "momentum" else 2
+
+
 def weight_decay_loss(variables: Sequence[tf.Variable], factor: float) -> tf.Tensor:
     """Factor times the sum of half the squared L2 norms (`tf.nn.l2_loss`), as in the official code; a float32 scalar.
 

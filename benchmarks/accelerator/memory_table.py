@@ -1,0 +1,102 @@
+"""The memory of training steps on TPUs: as their compiler plans it, and as this project estimates it.
+
+    python -m benchmarks.accelerator.memory_table --markdown=docs/tpu_memory.md
+
+Exports every case, and plans it with the environment of `make accelerator-tools`. Plans are kept in --plans, so that an
+interrupted table goes on; a case takes one to ten minutes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Any, NamedTuple
+
+from absl import flags as absl_flags
+
+PLANS = absl_flags.DEFINE_string("plans", "runs/tpu_plans", "Folder of the plans.")
+MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
+PLANNER = absl_flags.DEFINE_string("planner", ".venv-accelerator/bin/python", "Python with JAX and libtpu.")
+
+_GIB = 2**30
+
+
+class Case(NamedTuple):
+    """A step to plan.
+
+    Attributes:
+        name: of its files.
+        topology: of the TPU.
+        flags: of the step, for `export_step`.
+    """
+
+    name: str
+    topology: str
+    flags: tuple[str, ...]
+
+
+def case(name: str, model: str, scheme: str, batch: int, *more: str, topology: str = "v5e:1x1") -> Case:
+    """A case in bfloat16 unless the flags say otherwise."""
+    given = (f"--model={model}", f"--scheme={scheme}", f"--train_batch_size={batch}", *more)
+    precision = () if any("precision" in flag for flag in more) else ("--precision=bfloat16",)
+    return Case(name, topology, (*given, *precision))
+
+
+_B0, _B7, _NARROW = "efficientnet-b0", "efficientnet-b7", ("--width_coefficient=0.25", "--depth_coefficient=0.2")
+_FLOAT32, _PGD5 = "--precision=float32", ("--attack_steps=5", "--attack_epsilon=4")
+CASES = (
+    case("b0-vanilla-32", _B0, "vanilla", 32),
+    case("b0-advprop-32", _B0, "advprop", 32),
+    case("b0-advprop-pgd5-32", _B0, "advprop", 32, *_PGD5),
+    case("b0-vanilla-128", _B0, "vanilla", 128),
+    case("b0-advprop-128", _B0, "advprop", 128),
+    case("b0-vanilla-128-remat", _B0, "vanilla", 128, "--remat"),
+    case("b0-advprop-128-remat", _B0, "advprop", 128, "--remat"),
+    case("b0-advprop-128-micro", _B0, "advprop", 128, "--micro_batches=4"),
+    case("b0-vanilla-32-float32", _B0, "vanilla", 32, _FLOAT32),
+    case("b0-advprop-32-float32", _B0, "advprop", 32, _FLOAT32),
+    case("b0-fast-advprop-128", _B0, "fast_advprop", 128),
+    case("b0-joint-32", _B0, "joint", 32),
+    case("narrow-vanilla-32", _B0, "vanilla", 32, *_NARROW, _FLOAT32),
+    case("narrow-advprop-32", _B0, "advprop", 32, *_NARROW, _FLOAT32),
+    case("resnet-50-vanilla-64", "resnet-50", "vanilla", 64),
+    case("resnet-50-advprop-64-remat", "resnet-50", "advprop", 64, "--remat"),
+    case("b3-advprop-16", "efficientnet-b3", "advprop", 16),
+    case("b7-vanilla-8", _B7, "vanilla", 8, topology="v6e:1x1"),
+    case("b7-advprop-8", _B7, "advprop", 8, topology="v6e:1x1"),
+    case("b7-vanilla-8-remat", _B7, "vanilla", 8, "--remat", topology="v6e:1x1"),
+    case("b7-advprop-8-remat", _B7, "advprop", 8, "--remat", topology="v6e:1x1"),
+    case("b7-advprop-32-remat", _B7, "advprop", 32, "--remat"),
+)
+
+
+def planned(one: Case, folder: str) -> dict[str, Any]:
+    """The plan of a case and the facts of its export, from its file if it is there."""
+    path = os.path.join(folder, f"{one.name}.json")
+    if not os.path.exists(path):
+        with tempfile.TemporaryDirectory() as steps:
+            step = os.path.join(steps, one.name)
+            _run(
+                sys.executable,
+                "-m",
+                f"{__package__}.export_step",
+                f"--step_file={step}",
+                *one.flags,
+                "--dataset=imagenet",
+            )
+            plan = json.loads(_run(PLANNER.value, "-m", f"{__package__}.plan_tpu", step, f"--topology={one.topology}"))
+            with open(f"{step}.json") as file:
+                facts = json.load(file)
+        with open(path, "w") as file:
+            json.dump({**plan, "step": facts}, file, indent=2)
+    with open(path) as file:
+        return json.load(file)
+
+
+def _run(*command: str) -> str:
+    """The last line that a command prints."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"error: {' '.join(command)}: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout.strip().splitlines()[-1]
