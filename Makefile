@@ -1,7 +1,7 @@
 # Needs GNU make and one of Python 3.10 to 3.13, nothing else: the first target that needs packages installs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean FORCE
+.PHONY: help demo test lint format clean accelerator-tools FORCE
 
 PYTEST_ARGS ?=
 # A process per core, but no more than four (each takes some 3 GB at its largest); -n 0 in PYTEST_ARGS for one in all. A
@@ -53,6 +53,7 @@ help:
 	@echo 'make lint    check style and formatting'
 	@echo 'make format  repair what the linter can, and format'
 	@echo 'make clean   remove the environments and caches; runs/ stays'
+	@echo 'make accelerator-tools   JAX and libtpu, for benchmarks/accelerator (Python 3.12 or later; 1 GB)'
 	@echo 'Each makes .venv first if need be, with Python 3.11, 3.10, 3.13 or 3.12, or PYTHON=/path/to/python.'
 
 demo: $(INSTALLED)
@@ -74,8 +75,19 @@ format: $(INSTALLED)
 
 clean:
 	@echo '== clean: environments and caches'
-	@rm -rf .venv .venv-tf221 .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf .venv .venv-tf221 .venv-accelerator .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+accelerator-tools: .venv-accelerator/.installed
+
+.venv-accelerator/.installed: benchmarks/accelerator/requirements.txt
+	@python=; for name in $(or $(PYTHON),python3.12 python3.13); do \
+		"$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))' 2> /dev/null && python=$$name && break; \
+	done; \
+	[ -n "$$python" ] || { echo 'no working python3.12 or python3.13 found: give make PYTHON=/path/to/one' >&2; exit 1; }; \
+	echo "== .venv-accelerator: new, with $$python (some 400 MB, a minute)" && "$$python" -m venv --clear .venv-accelerator
+	@.venv-accelerator/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 base_python = $(or $(wordlist 3,$(words $(BASE)),$(BASE)),$(error $(if $(PYTHON),PYTHON=$(PYTHON) is not,no python3.11, \
 	python3.10$(comma) python3.13 or python3.12 on the PATH is) a working Python 3.10 to 3.13 with venv and ensurepip \
