@@ -9,13 +9,20 @@ interrupted table goes on; a case takes one to ten minutes.
 import json
 import os
 import subprocess
-import sys
 import tempfile
+import types
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import tabulate
+import tensorflow as tf
 from absl import app, flags as absl_flags
+
+import tpu_utils
+from benchmarks.accelerator.export_step import export
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.recipes import Recipe, named_recipe, override
+from efficientnet_advprop.training.memory import step_memory
 
 PLANS = absl_flags.DEFINE_string("plans", "runs/tpu_plans", "Folder of the plans.")
 MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
@@ -30,70 +37,91 @@ and temporary buffers. The batch is that of the replica, the image size the netw
 
 
 class Case(NamedTuple):
-    """A step to plan.
+    """A step to plan: the ImageNet recipe of a model and a scheme, with changes.
 
     Attributes:
-        name: of its files.
+        name: of its plan.
+        model: network.
+        scheme: training scheme.
+        batch: clean images of the replica.
+        remat: whether blocks are recomputed.
+        precision: of the layers.
         topology: of the TPU.
-        flags: of the step, for `export_step`.
+        changes: other recipe values by path.
     """
 
     name: str
-    topology: str
-    flags: tuple[str, ...]
+    model: str
+    scheme: str
+    batch: int
+    remat: bool = False
+    precision: str = "bfloat16"
+    topology: str = "v5e:1x1"
+    changes: Mapping[str, Any] = types.MappingProxyType({})
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the step."""
+        changes = {**self.changes, "train_batch_size": self.batch}
+        return override(named_recipe(self.model, "imagenet", self.scheme), changes)
 
 
-def case(name: str, model: str, scheme: str, batch: int, *more: str, topology: str = "v5e:1x1") -> Case:
-    """A case in bfloat16 unless the flags say otherwise."""
-    given = (f"--model={model}", f"--scheme={scheme}", f"--train_batch_size={batch}", *more)
-    precision = () if any("precision" in flag for flag in more) else ("--precision=bfloat16",)
-    return Case(name, topology, (*given, *precision))
-
-
-_B0, _B7, _NARROW = "efficientnet-b0", "efficientnet-b7", ("--width_coefficient=0.25", "--depth_coefficient=0.2")
-_FLOAT32, _PGD5 = "--precision=float32", ("--attack_steps=5", "--attack_epsilon=4")
+_B0, _B7, _R50 = "efficientnet-b0", "efficientnet-b7", "resnet-50"
+_NARROW = {"network.width_coefficient": 0.25, "network.depth_coefficient": 0.2}
+_PGD5 = {"attack.num_steps": 5, "attack.epsilon_px": 4.0}
 CASES = (
-    case("b0-vanilla-32", _B0, "vanilla", 32),
-    case("b0-advprop-32", _B0, "advprop", 32),
-    case("b0-advprop-pgd5-32", _B0, "advprop", 32, *_PGD5),
-    case("b0-vanilla-128", _B0, "vanilla", 128),
-    case("b0-advprop-128", _B0, "advprop", 128),
-    case("b0-vanilla-128-remat", _B0, "vanilla", 128, "--remat"),
-    case("b0-advprop-128-remat", _B0, "advprop", 128, "--remat"),
-    case("b0-advprop-128-micro", _B0, "advprop", 128, "--micro_batches=4"),
-    case("b0-vanilla-32-float32", _B0, "vanilla", 32, _FLOAT32),
-    case("b0-advprop-32-float32", _B0, "advprop", 32, _FLOAT32),
-    case("b0-fast-advprop-128", _B0, "fast_advprop", 128),
-    case("b0-joint-32", _B0, "joint", 32),
-    case("narrow-vanilla-32", _B0, "vanilla", 32, *_NARROW, _FLOAT32),
-    case("narrow-advprop-32", _B0, "advprop", 32, *_NARROW, _FLOAT32),
-    case("resnet-50-vanilla-64", "resnet-50", "vanilla", 64),
-    case("resnet-50-advprop-64-remat", "resnet-50", "advprop", 64, "--remat"),
-    case("b3-advprop-16", "efficientnet-b3", "advprop", 16),
-    case("b7-vanilla-8", _B7, "vanilla", 8, topology="v6e:1x1"),
-    case("b7-advprop-8", _B7, "advprop", 8, topology="v6e:1x1"),
-    case("b7-vanilla-8-remat", _B7, "vanilla", 8, "--remat", topology="v6e:1x1"),
-    case("b7-advprop-8-remat", _B7, "advprop", 8, "--remat", topology="v6e:1x1"),
-    case("b7-advprop-32-remat", _B7, "advprop", 32, "--remat"),
+    Case("b0-vanilla-32", _B0, "vanilla", 32),
+    Case("b0-advprop-32", _B0, "advprop", 32),
+    Case("b0-advprop-32-pgd5", _B0, "advprop", 32, changes=_PGD5),
+    Case("b0-vanilla-128", _B0, "vanilla", 128),
+    Case("b0-advprop-128", _B0, "advprop", 128),
+    Case("b0-vanilla-128-remat", _B0, "vanilla", 128, remat=True),
+    Case("b0-advprop-128-remat", _B0, "advprop", 128, remat=True),
+    Case("b0-advprop-128-micro-4", _B0, "advprop", 128, changes={"micro_batches": 4}),
+    Case("b0-vanilla-32-float32", _B0, "vanilla", 32, precision="float32"),
+    Case("b0-advprop-32-float32", _B0, "advprop", 32, precision="float32"),
+    Case("b0-fast-advprop-128", _B0, "fast_advprop", 128),
+    Case("b0-joint-32", _B0, "joint", 32),
+    Case("narrow-vanilla-32-float32", _B0, "vanilla", 32, precision="float32", changes=_NARROW),
+    Case("narrow-advprop-32-float32", _B0, "advprop", 32, precision="float32", changes=_NARROW),
+    Case("resnet-50-vanilla-64", _R50, "vanilla", 64),
+    Case("resnet-50-advprop-64-remat", _R50, "advprop", 64, remat=True),
+    Case("b3-advprop-16", "efficientnet-b3", "advprop", 16),
+    Case("b7-vanilla-8", _B7, "vanilla", 8, topology="v6e:1x1"),
+    Case("b7-advprop-8", _B7, "advprop", 8, topology="v6e:1x1"),
+    Case("b7-vanilla-8-remat", _B7, "vanilla", 8, remat=True, topology="v6e:1x1"),
+    Case("b7-advprop-8-remat", _B7, "advprop", 8, remat=True, topology="v6e:1x1"),
+    Case("b7-advprop-8-v5e", _B7, "advprop", 8),
+    Case("b7-advprop-32-remat-v5e", _B7, "advprop", 32, remat=True),
 )
 
 
 def planned(one: Case, folder: str) -> dict[str, Any]:
-    """The plan of a case and the facts of its export, from its file if it is there."""
+    """The plan of a case, from its file if it is there."""
     path = os.path.join(folder, f"{one.name}.json")
     if not os.path.exists(path):
+        gradients_before = tpu_utils.registered_gradients()
         with tempfile.TemporaryDirectory() as steps:
             step = os.path.join(steps, one.name)
-            _run(sys.executable, "export_step", f"--step_file={step}", "--dataset=imagenet", *one.flags)
+            tpu_utils.set_precision(one.precision == "bfloat16", tf.distribute.get_strategy())
+            export(one.recipe, one.remat, one.precision, step, steps=0)
+            tpu_utils.release_graphs(gradients_before)
             plan = json.loads(_run(PLANNER.value, "plan_tpu", step, f"--topology={one.topology}"))
-            with open(f"{step}.json") as file:
-                plan["step"] = json.load(file)
         if "error" in plan:
             raise SystemExit(f"error: {one.name}: {plan['error']}")
         with open(path, "w") as file:
             json.dump(plan, file, indent=2)
     with open(path) as file:
         return json.load(file)
+
+
+def estimated(one: Case) -> int:
+    """The estimate of a case, in bytes."""
+    recipe = one.recipe
+    model = build_model(recipe.network, recipe.data.num_label_classes, recipe.branches)
+    images, value_bytes = one.batch // recipe.micro_batches, tf.as_dtype(one.precision).size
+    estimate = step_memory(model, recipe, images, one.remat, value_bytes, on_tpu=True)
+    return estimate.activations + estimate.variables
 
 
 def _run(python: str, module: str, *arguments: str) -> str:
@@ -105,19 +133,19 @@ def _run(python: str, module: str, *arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def report(plans: Mapping[Case, dict[str, Any]]) -> str:
+def report(plans: Mapping[str, dict[str, Any]], estimates: Mapping[str, int]) -> str:
     """A table of the cases, and how many estimates are near their plans."""
-    ratios = [plan["step"]["estimated_bytes"] / plan["hbm_bytes"] for plan in plans.values()]
+    ratios = [estimates[one.name] / plans[one.name]["hbm_bytes"] for one in CASES]
     rows = [
         (
             one.name,
             one.topology.partition(":")[0],
-            f"{plan['temporary_bytes'] / _GIB:.2f}",
-            f"{plan['hbm_bytes'] / _GIB:.2f}",
-            f"{plan['step']['estimated_bytes'] / _GIB:.2f}",
+            f"{plans[one.name]['temporary_bytes'] / _GIB:.2f}",
+            f"{plans[one.name]['hbm_bytes'] / _GIB:.2f}",
+            f"{estimates[one.name] / _GIB:.2f}",
             f"{ratio:.2f}",
         )
-        for (one, plan), ratio in zip(plans.items(), ratios, strict=True)
+        for one, ratio in zip(CASES, ratios, strict=True)
     ]
     near = [sum(abs(ratio - 1) <= limit for ratio in ratios) for limit in (0.15, 0.25)]
     headers = ("step", "TPU", "temporary GiB", "planned GiB", "estimated GiB", "estimated / planned")
@@ -131,11 +159,12 @@ def main(argv: list[str]) -> None:
     """Plan the cases and report."""
     del argv
     os.makedirs(PLANS.value, exist_ok=True)
+    tpu_utils.set_graph_optimizer(False)
     plans = {}
     for one in CASES:
-        plans[one] = planned(one, PLANS.value)
-        print(one.name, f"{plans[one]['hbm_bytes'] / _GIB:.2f} GiB", flush=True)
-    text = report(plans)
+        plans[one.name] = planned(one, PLANS.value)
+        print(one.name, f"{plans[one.name]['hbm_bytes'] / _GIB:.2f} GiB", flush=True)
+    text = report(plans, {one.name: estimated(one) for one in CASES})
     print(text)
     if MARKDOWN.value:
         command = f"python -m {__package__}.memory_table --markdown={MARKDOWN.value}"

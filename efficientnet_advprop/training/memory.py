@@ -12,6 +12,7 @@ from efficientnet_advprop.training.optimizers import num_slots
 from efficientnet_advprop.training.step import make_objective
 
 _GIB = 2**30
+_WORKED_ON, _WORKED_ON_WITH_REMAT = 1.25, 1.6
 _SUBLANES, _LANES = 8, 128  # a TPU keeps matrices in tiles of these sides
 
 
@@ -20,8 +21,8 @@ class MemoryEstimate:
     """Bytes per replica.
 
     Attributes:
-        activations: of the largest forward pass, kept for its backward pass; passes run one after another.
-        variables: weights, averages, optimizer slots, and one set of gradients.
+        activations: of the largest forward pass, kept for its backward pass (passes run one after another), and images.
+        variables: weights, averages, optimizer slots and gradients.
     """
 
     activations: int
@@ -51,10 +52,17 @@ def step_memory(
     objectives = [make_objective(model, recipe, phase.terms) for phase in recipe.phases]
     at_once = max(objective.images_at_once(images) for objective in objectives)
     size = recipe.network.input_image_size
+    # An attack holds the clean and the adversarial images.
+    sets_of_images = len(recipe.views) + 2 * bool(recipe.attacking_terms)
     activations = activation_bytes(model, at_once, size, remat, bytes_per_value, on_tpu)
+    # The gradients of a pass wait for those of the next, and the sums of micro-batches for both.
+    passes = max(len({term.branch for term in phase.terms}) for phase in recipe.phases)
+    sets_of_gradients = (2 if passes > 1 else 1) + (recipe.micro_batches > 1)
     trained, held = _bytes(model.trainable_variables), _bytes(model.weights)
-    # The weights and their averages; gradients and slots.
-    return MemoryEstimate(activations, 2 * held + (1 + num_slots(recipe.optimizer)) * trained)
+    return MemoryEstimate(
+        activations + sets_of_images * images * size**2 * 3 * tf.float32.size,
+        2 * held + (num_slots(recipe.optimizer) + sets_of_gradients) * trained,
+    )
 
 
 def _bytes(variables: Iterable[tf.Variable]) -> int:
@@ -82,8 +90,8 @@ def _values_on_tpu(
 ) -> int:
     """Values of a pass at its peak, as XLA plans it for a TPU, with padding.
 
-    It keeps the convolutions' outputs and sums, recomputes what follows them, and at the peak has the gradient of one
-    of the largest. Remat keeps every output of a block.
+    It keeps the convolutions' outputs and sums, and recomputes what follows them. Remat keeps every output of a block.
+    What it works on at the peak is about as much as some of the largest activations (fitted: docs/tpu_memory.md).
     """
 
     def size(activations: Iterable[Activation]) -> int:
@@ -94,8 +102,8 @@ def _values_on_tpu(
 
     largest = max(size([one]) for one in kept([*between, *itertools.chain(*insides)]))
     if remat:
-        return size(between) + max(map(size, map(kept, insides))) + largest
-    return size(kept(between)) + sum(map(size, map(kept, insides))) + largest
+        return size(between) + max(map(size, map(kept, insides))) + round(_WORKED_ON_WITH_REMAT * largest)
+    return size(kept(between)) + sum(map(size, map(kept, insides))) + round(_WORKED_ON * largest)
 
 
 def _padded(channels: int, images: int) -> int:
