@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.evaluation.logits import logits_through
 from efficientnet_advprop.recipes import AttackSpec
 
 
@@ -48,9 +49,7 @@ def adversarial_examples(
         images = tf.clip_by_value(batch["images"][:count], 0.0, 255.0)
         labels = batch["labels"][:count]
 
-        def logits_fn(images: tf.Tensor) -> tf.Tensor:
-            return model(images, training=False, branch=branch, statistics=spec.batch_norm_mode)
-
+        logits_fn = logits_through(model, branch, spec.batch_norm_mode)
         target_seed, start_seed = tf.unstack(tf.random.experimental.stateless_split([seed, 0], 2))
         loss_fn = attack_loss(logits_fn, tf.one_hot(labels, model.num_classes), spec, target_seed)
         adversarial = perturb(loss_fn, images, spec, start_seed)
