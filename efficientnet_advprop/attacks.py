@@ -52,6 +52,15 @@ def attack_loss(
     return loss_fn
 
 
+@tf.custom_gradient
+def finite_gradient(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """The images; their gradient is 0 where a loss scale that is too large made it infinite or not a number.
+
+    Such values would become pixels, which the moving statistics keep, although the optimizer's step is skipped.
+    """
+    return images, lambda gradient: tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+
+
 def random_classes_outside(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """One class [B] per row of `labels` [B, K], uniform over the classes of probability 0."""
     return choice(labels <= 0, seed)

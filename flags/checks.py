@@ -55,6 +55,8 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
         _refuse_contradictions_of_a_study(values)
     if values.mode == "compare":
         _refuse_contradictions_of_a_comparison(values)
+    if values.use_bfloat16 is not None and values.precision not in (None, precision_of(values)):
+        raise RecipeError(f"{values['use_bfloat16'].serialize()} and --precision={values.precision}: give one of them")
     if values.remat and values.sync_batch_norm:
         raise RecipeError("--remat and --sync_batch_norm exclude each other: recomputation is local to a replica")
     if values.mode == "predict" and values.images is None:
@@ -120,13 +122,24 @@ def refuse_unread(recipes: Sequence[Recipe], changes: Mapping[str, Any]) -> None
             raise RecipeError(f"--{names[path]} would have no effect: {', '.join(reasons)}")
 
 
-def refuse_remat(values: absl_flags.FlagValues, recipes: Iterable[Recipe]) -> None:
-    """Refuse --remat for networks of Keras, which have no blocks to recompute.
+def precision_of(values: absl_flags.FlagValues) -> str | None:
+    """The precision that --use_bfloat16 or --precision asks for."""
+    if values.use_bfloat16 is None:
+        return values.precision
+    return "bfloat16" if values.use_bfloat16 else "float32"
+
+
+def refuse_unsuited(values: absl_flags.FlagValues, recipes: Iterable[Recipe]) -> None:
+    """Refuse --remat for networks of Keras, which have no blocks to recompute, and what --jit_compile cannot compile.
 
     Raises:
-        RecipeError: naming the network.
+        RecipeError: naming the network, or the option.
     """
     for recipe in recipes:
+        if values.jit_compile and recipe.network.sync_batch_norm:
+            raise RecipeError(
+                "--jit_compile and --sync_batch_norm exclude each other: XLA compiles no exchange between replicas"
+            )
         if values.remat and family_of(recipe.network.name).of_keras:
             raise RecipeError(f"--remat recomputes blocks, which {recipe.network.name} does not have")
 

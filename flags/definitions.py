@@ -7,7 +7,7 @@ from pathlib import Path
 
 from efficientnet_advprop.recipes import BENCHMARKS, ROBUSTNESS_RESIZES, SUCCESSES
 from efficientnet_advprop.recipes.attack_spec import NORMS
-from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS
+from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS, PRECISIONS
 from flags.flag import LOOP, MODES, READING, RUN, RUN_OR_CHECK, RUNS, Flag, is_attacked, is_cropped, is_made, is_own
 from flags.recipe_flags import RECIPE_FLAGS
 
@@ -85,7 +85,15 @@ FLAGS: tuple[Flag, ...] = (
     Flag("tpu", str, "TPU name or grpc:// address, or local on a TPU VM.", RUNS),
     Flag("tpu_zone", str, "Zone of the TPU.", RUNS),
     Flag("gcp_project", str, "Project of the TPU.", RUNS),
-    Flag("use_bfloat16", bool, "Compute in bfloat16; if absent, on a TPU only.", RUNS, saved_model=False),
+    Flag(
+        "precision",
+        PRECISIONS,
+        "Arithmetic of the layers; if absent, bfloat16 on a TPU and float32 elsewhere.",
+        RUNS,
+        saved_model=False,
+    ),
+    Flag("use_bfloat16", bool, "Short for --precision=bfloat16; --nouse_bfloat16: float32.", RUNS, saved_model=False),
     Flag("remat", bool, "Recompute each block's activations in the backward pass, to save memory.", LOOP),
+    Flag("jit_compile", bool, "Compile the gradients of each pass with XLA, on GPU or CPU.", LOOP),
     *RECIPE_FLAGS,
 )

@@ -17,7 +17,7 @@ from efficientnet_advprop.recipes import (
     override,
     validate_network,
 )
-from flags.checks import refuse_remat, refuse_unread
+from flags.checks import refuse_unread, refuse_unsuited
 from flags.flag import TRAINING
 from flags.recipe_flags import RECIPE_FLAGS
 
@@ -64,7 +64,7 @@ def new_recipe(values: absl_flags.FlagValues, data: DataFacts | None, weights: W
         recipe.data.validate()  # nothing is trained: other values do not matter
     elif values.mode in TRAINING:  # other modes use the recipe of their run
         recipe.validate()
-        refuse_remat(values, [recipe])
+        refuse_unsuited(values, [recipe])
     if values.mode in (*TRAINING, "check_data"):
         refuse_unread([recipe], changes)
     return with_own_provenance(base, recipe)

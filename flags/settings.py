@@ -8,6 +8,7 @@ from absl import flags as absl_flags
 
 from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe, RunOptions, WeightsFacts
 from flags.benchmarks import benchmarks_from_flags
+from flags.checks import precision_of
 from flags.command import command_of, given_flags
 from flags.flag import READING
 from flags.given_weights import recipe_of_weights, refuse_other_settings
@@ -99,6 +100,7 @@ def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:
     given = {
         **_given(values, RunOptions),
         "model_dir": model_dir,
+        "precision": precision_of(values),
         "input": InputOptions(**_given(values, InputOptions)),
         "benchmarks": benchmarks_from_flags(values),
         "evaluation_dir": values.evaluation_dir or os.path.join(model_dir, "evaluation"),

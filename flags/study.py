@@ -19,7 +19,7 @@ from efficientnet_advprop.recipes import (
     named_recipe,
     plan,
 )
-from flags.checks import NO_BALL, refuse_remat, refuse_unread
+from flags.checks import NO_BALL, refuse_unread, refuse_unsuited
 from flags.new_recipe import changes_of, dataset_of, recipe_on_data, with_own_provenance
 from flags.settings import run_options
 
@@ -59,7 +59,7 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
         values.attack_epsilons or (),
     )
     trials = plan(spec, make_recipe)
-    refuse_remat(values, (trial.recipe for trial in trials))
+    refuse_unsuited(values, (trial.recipe for trial in trials))
     refuse_unread([trial.recipe for trial in trials], changes)
     if spec.attack_epsilons_px and all(trial.recipe.scheme in (BASELINE, trial.row) for trial in trials):
         raise RecipeError(f"--attack_epsilons would have no effect: no strength to choose in {', '.join(spec.schemes)}")

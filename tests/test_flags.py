@@ -115,6 +115,28 @@ def test_flags_leave_the_options_their_defaults_and_replace_those_given():
     assert (given.input.bad_images, given.export_folder, plain.export_folder) == ("skip", "y", "x/saved_model")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "precision"),
+    [
+        ((), None),
+        (("--precision=float16",), "float16"),
+        (("--use_bfloat16",), "bfloat16"),
+        (("--nouse_bfloat16",), "float32"),
+        (("--use_bfloat16", "--precision=bfloat16"), "bfloat16"),
+    ],
+)
+def test_one_precision_has_two_flags(arguments, precision):
+    values = set_flags("--mode=train", *arguments)
+    flags.refuse_contradictions(values)
+    assert flags.settings_from_flags(values).options.precision == precision
+
+
+@pytest.mark.parametrize(("switch", "precision"), [("--use_bfloat16", "float16"), ("--nouse_bfloat16", "bfloat16")])
+def test_two_precisions_are_refused(switch, precision):
+    with pytest.raises(RecipeError, match=f"^{switch} and --precision={precision}: give one of them$"):
+        flags.refuse_contradictions(set_flags("--mode=train", switch, f"--precision={precision}"))
+
+
 def test_main_runs_every_mode():
     assert tuple(main.RUN_MODE) == flags.MODES
 

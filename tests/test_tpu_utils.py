@@ -292,23 +292,32 @@ def kept_policy():
 
 
 @pytest.mark.parametrize(
-    ("use_bfloat16", "on_tpu", "policy"),
+    ("precision", "on_tpu", "policy"),
     [
         (None, False, "float32"),
         (None, True, "mixed_bfloat16"),
-        (True, False, "mixed_bfloat16"),
-        (False, True, "float32"),
+        ("bfloat16", False, "mixed_bfloat16"),
+        ("float16", False, "mixed_float16"),
+        ("float32", True, "float32"),
     ],
 )
 @pytest.mark.usefixtures("kept_policy")
-def test_precision(use_bfloat16, on_tpu, policy):
+def test_precision(precision, on_tpu, policy):
     strategy = without_devices(tf.distribute.TPUStrategy) if on_tpu else tf.distribute.OneDeviceStrategy("/cpu:0")
-    assert tpu_utils.set_precision(use_bfloat16, strategy) == policy
+    assert tpu_utils.set_precision(precision, strategy) == policy
     assert tf.keras.mixed_precision.global_policy().name == policy
     layer = tf.keras.layers.Dense(2)
     layer.build([None, 3])
-    assert layer.compute_dtype == ("float32" if policy == "float32" else "bfloat16")
+    assert layer.compute_dtype == policy.removeprefix("mixed_")
     assert layer.kernel.dtype == tf.float32
+
+
+def test_precisions_that_no_device_or_no_tpu_has():
+    with pytest.raises(DeviceError, match=r"^precision float16 is for GPUs; a TPU computes in bfloat16 or float32$"):
+        tpu_utils.set_precision("float16", without_devices(tf.distribute.TPUStrategy))
+    with pytest.raises(DeviceError, match=r"^unknown precision float8; known: float32, bfloat16, float16$"):
+        tpu_utils.set_precision("float8", tf.distribute.OneDeviceStrategy("/cpu:0"))
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
 
 
 def test_graph_optimizer():

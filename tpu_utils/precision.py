@@ -2,22 +2,33 @@
 
 import tensorflow as tf
 
+from tpu_utils.errors import DeviceError
 
-def set_precision(use_bfloat16: bool | None, strategy: tf.distribute.Strategy) -> str:
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def set_precision(precision: str | None, strategy: tf.distribute.Strategy) -> str:
     """Set Keras' global precision policy. Call it before layers are built.
 
-    bfloat16 has the exponent range of float32, so that the loss needs no scaling. Variables are float32 in both
-    policies.
+    Variables are float32 in every policy. bfloat16 has the exponent range of float32. float16, for GPUs without
+    bfloat16 such as T4 and V100, has not: gradients below 6e-8 become 0, so that its losses have to be scaled.
 
     Args:
-        use_bfloat16: None means yes on TPU, whose native type it is, and no elsewhere.
+        precision: "float32", "bfloat16" or "float16"; None means bfloat16 on TPU, whose native type it is, and float32
+            elsewhere.
         strategy: the devices.
 
     Returns:
-        The policy's name, "mixed_bfloat16" or "float32".
+        The policy's name, "float32", "mixed_bfloat16" or "mixed_float16".
+
+    Raises:
+        DeviceError: for an unknown precision, and for float16 on a TPU.
     """
-    if use_bfloat16 is None:
-        use_bfloat16 = isinstance(strategy, tf.distribute.TPUStrategy)
-    policy = "mixed_bfloat16" if use_bfloat16 else "float32"
-    tf.keras.mixed_precision.set_global_policy(policy)
-    return policy
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    precision = precision or ("bfloat16" if on_tpu else "float32")
+    if precision not in _POLICIES:
+        raise DeviceError(f"unknown precision {precision}; known: {', '.join(_POLICIES)}")
+    if on_tpu and precision == "float16":
+        raise DeviceError("precision float16 is for GPUs; a TPU computes in bfloat16 or float32")
+    tf.keras.mixed_precision.set_global_policy(_POLICIES[precision])
+    return _POLICIES[precision]

@@ -117,7 +117,7 @@ def main(argv: list[str]) -> None:
         recipe, options = flags.settings_from_flags(values)
         os.makedirs(os.path.dirname(STEP_FILE.value) or ".", exist_ok=True)
         tpu_utils.set_graph_optimizer(False)
-        precision = tpu_utils.set_precision(options.use_bfloat16, tf.distribute.get_strategy())
+        precision = tpu_utils.set_precision(options.precision, tf.distribute.get_strategy())
         facts = export(recipe, options.remat, precision, STEP_FILE.value, STEPS.value)
     except RecipeError as error:
         sys.exit(f"error: {error}")

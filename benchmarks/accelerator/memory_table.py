@@ -103,7 +103,7 @@ def planned(one: Case, folder: str) -> dict[str, Any]:
         gradients_before = tpu_utils.registered_gradients()
         with tempfile.TemporaryDirectory() as steps:
             step = os.path.join(steps, one.name)
-            tpu_utils.set_precision(one.precision == "bfloat16", tf.distribute.get_strategy())
+            tpu_utils.set_precision(one.precision, tf.distribute.get_strategy())
             export(one.recipe, one.remat, one.precision, step, steps=0)
             tpu_utils.release_graphs(gradients_before)
             plan = json.loads(_run(PLANNER.value, "plan_tpu", step, f"--topology={one.topology}"))

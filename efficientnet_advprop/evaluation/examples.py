@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import attack_loss, perturb
+from efficientnet_advprop.evaluation.logits import logits_through
 from efficientnet_advprop.randomness import run_seed, split
 from efficientnet_advprop.recipes import AttackSpec
 
@@ -49,9 +50,7 @@ def adversarial_examples(
         images = tf.clip_by_value(batch["images"][:count], 0.0, 255.0)
         labels = batch["labels"][:count]
 
-        def logits_fn(images: tf.Tensor) -> tf.Tensor:
-            return model(images, training=False, branch=branch, statistics=spec.batch_norm_mode)
-
+        logits_fn = logits_through(model, branch, spec.batch_norm_mode)
         target_seed, start_seed = split(run_seed(seed, "philox"))
         loss_fn = attack_loss(logits_fn, tf.one_hot(labels, model.num_classes), spec, target_seed)
         adversarial = perturb(loss_fn, images, spec, start_seed)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from efficientnet_advprop.evaluation.logits import logits_through
 from efficientnet_advprop.files import read_or_refuse, write_atomic
 from efficientnet_advprop.recipes import RecipeError, Trial, digest, first_line
 
@@ -34,7 +35,7 @@ def loss_gradients(model: tf.keras.Model, images: np.ndarray, labels: np.ndarray
     pixels = tf.constant(images, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(pixels)
-        logits = model(pixels, training=False, branch=branch)
+        logits = logits_through(model, branch)(pixels)
         # A sum: the gradient of an image does not depend on the other images.
         loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
     return tape.gradient(loss, pixels).numpy()

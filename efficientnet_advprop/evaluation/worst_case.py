@@ -1,17 +1,15 @@
 """Logits of attacked images: at a random point, after one step, at the last or the worst point of PGD."""
 
 import dataclasses
-from collections.abc import Callable
 
 import tensorflow as tf
 
-from efficientnet_advprop.attacks import ascend, attack_loss, perturb, starting_point
+from efficientnet_advprop.attacks import LogitsFunction, ascend, attack_loss, perturb, starting_point
+from efficientnet_advprop.evaluation.logits import logits_through
 from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES
 from efficientnet_advprop.evaluation.predictions import Batch, Predict
 from efficientnet_advprop.randomness import fold, replica_seed, run_seed, split
 from efficientnet_advprop.recipes import IMAGES_VIEW, AttackSpec
-
-LogitsFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
 def under_attack(
@@ -34,9 +32,7 @@ def under_attack(
     def predict(
         batch: Batch, number: tf.Tensor, epsilon_px: tf.Tensor, step_size_px: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        def logits_fn(images: tf.Tensor) -> tf.Tensor:
-            return model(images, training=False, branch=branch)
-
+        logits_fn = logits_through(model, branch)
         spec = dataclasses.replace(attack, epsilon_px=epsilon_px, step_size_px=step_size_px)
         images, labels = batch[IMAGES_VIEW], batch["labels"]
         # The first seed is of random targets, which untargeted attacks lack, or of noise.

@@ -36,6 +36,7 @@ from efficientnet_advprop.recipes import (
     from_values,
     scheme_named,
 )
+from efficientnet_advprop.training.loss_scale import ScaledLosses
 from efficientnet_advprop.training.step import OBJECTIVES
 
 Norms = Sequence[type[tf.keras.layers.Layer]]
@@ -152,7 +153,7 @@ class AdvProp(tf.keras.Model):
                     "stay equal, and adversarial images change the shared weights alone",
                     stacklevel=2,
                 )
-        logged = ["loss", *self._compiled_losses().metric_names(self.schedule.all_terms)]
+        logged = ["loss", *self._pass_losses().metric_names(self.schedule.all_terms)]
         with self.distribute_strategy.scope():
             # In an object that Keras does not look into: these are no metrics of `evaluate`.
             self._means = EpochMeans({name: tf.keras.metrics.Mean(name) for name in logged})
@@ -191,9 +192,7 @@ class AdvProp(tf.keras.Model):
         inputs, labels, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
         batch = self._batch(inputs, labels, weights)
         scheme = scheme_named(self.schedule.scheme)
-        objective = OBJECTIVES[scheme.objective](
-            self._branches, self._terms, self._compiled_losses(), self.schedule.share
-        )
+        objective = OBJECTIVES[scheme.objective](self._branches, self._terms, self._pass_losses(), self.schedule.share)
         gradients, metrics = objective.gradients(batch, replica_seed(run_seed(self._seed), self.optimizer.iterations))
         variables = objective.trainable_variables
         with tf.GradientTape() as tape:
@@ -282,14 +281,14 @@ class AdvProp(tf.keras.Model):
         batch = {view: self._pixel_range.to_pixels(images[view]) for view in views}
         return {**batch, LABELS: labels, **({} if weights is None else {SAMPLE_WEIGHTS: weights})}
 
-    def _compiled_losses(self) -> CompiledLosses:
-        return CompiledLosses(
+    def _pass_losses(self) -> CompiledLosses | ScaledLosses:
+        losses = CompiledLosses(
             compiled_loss=self.compiled_loss,
             example_loss=self._example_loss,
             activity_losses=self._branches.activity_losses,
             update_metrics=self.compiled_metrics.update_state,
-            scale=self.optimizer.get_scaled_loss if self._scales else None,
         )
+        return ScaledLosses(losses, self.optimizer.get_scaled_loss) if self._scales else losses
 
     @property
     def _scales(self) -> bool:

@@ -27,7 +27,6 @@ class CompiledLosses:
         example_loss: the same loss of each example, without sample weights.
         activity_losses: branch -> the activity regularisation of its last call.
         update_metrics: (labels, outputs, sample weights) -> None: updates the compiled metrics.
-        scale: a loss -> that loss times the loss scale of mixed precision; None without.
     """
 
     def __init__(
@@ -36,20 +35,18 @@ class CompiledLosses:
         example_loss: ExampleLoss,
         activity_losses: Callable[[str], list[tf.Tensor]],
         update_metrics: Callable[[Any, Any, Any], None],
-        scale: Callable[[tf.Tensor], tf.Tensor] | None,
     ) -> None:
         self._compiled_loss = compiled_loss
         self._example_loss = example_loss
         self._activity_losses = activity_losses
         self._update_metrics = update_metrics
-        self._scale = scale
 
     def metric_names(self, terms: Iterable[Term]) -> tuple[str, ...]:
         """A mean loss and, of a categorical model, a top-1 accuracy of each term."""
         return tuple(name for name in metric_names(terms) if self._example_loss.categorical or name.startswith("loss/"))
 
     def of_pass(self, terms: Sequence[Term], outputs: Any, batch: Batch) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """As `PassLosses.of_pass`: this replica's summand of the loss, scaled. Updates the compiled metrics.
+        """As `PassLosses.of_pass`: this replica's summand of the loss. Updates the compiled metrics.
 
         Beside the metrics of `metric_names` it returns what is optimised, under the name `pass/` and its first term's.
         """
@@ -79,24 +76,17 @@ class CompiledLosses:
         if branch == MAIN_BRANCH:
             self._update_metrics(labels, parts[0], weights)
         metrics[f"{PASS}/{terms[0].name}"] = loss
-        loss /= replicas
-        return (self._scale(loss) if self._scale else loss), metrics
+        return loss / replicas, metrics
 
     def attacked(
         self, term: Term, predict: Callable[[tf.Tensor], Any], images: tf.Tensor, batch: Batch, seed: tf.Tensor
     ) -> LossFunction:
-        """As `PassLosses.attacked`: of each example, without sample weights and regularisation; scaled."""
+        """As `PassLosses.attacked`: of each example, without sample weights and regularisation."""
         if term.loss == CROSS_ENTROPY:
-            loss_fn = self._example_loss.attacked(predict, batch[LABELS], term.attack, seed)
-        else:
-            loss_fn = TERM_LOSSES[term.loss].attacked(
-                lambda moved: self._example_loss.logits(predict(moved)), images, batch[LABELS], term.attack, seed, 0.0
-            )
-        if self._scale is None:
-            return loss_fn
-        # Divided by B as the mean of a pass is: the loss scale is right for that size of gradients.
-        size = tf.cast(tf.shape(images)[0], tf.float32)
-        return lambda moved: self._scale(loss_fn(_finite_gradient(moved)) / size)
+            return self._example_loss.attacked(predict, batch[LABELS], term.attack, seed)
+        return TERM_LOSSES[term.loss].attacked(
+            lambda moved: self._example_loss.logits(predict(moved)), images, batch[LABELS], term.attack, seed, 0.0
+        )
 
     def _weights_in_pass(self, terms: Sequence[Term], outputs: Any, weights: Any) -> Any:
         """Sample weights [terms * B] with which a mean over the pass is the weighted sum of the terms' means.
@@ -114,15 +104,6 @@ class CompiledLosses:
             each = ones if weight is None else weighted(ones, weight)
             filled.append(tf.concat([factor * each for factor in factors], 0))
         return tf.nest.pack_sequence_as(outputs, filled)
-
-
-@tf.custom_gradient
-def _finite_gradient(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """The images; their gradient is 0 where a loss scale that is too large made it infinite or not a number.
-
-    Such a step of the optimizer is skipped. Moving statistics would keep what such pixels put into them.
-    """
-    return images, lambda gradient: tf.where(tf.math.is_finite(gradient), gradient, 0.0)
 
 
 def _repeated(values: Any, times: int) -> Any:

@@ -133,6 +133,17 @@ def chained(units: Iterable[Unit], size: int) -> list[Activation]:
     return activations[1:]
 
 
+def spatial_means(inputs: tf.Tensor, keepdims: bool = False) -> tf.Tensor:
+    """Global average pooling: [B, H, W, C] -> [B, C], or [B, 1, 1, C] with `keepdims`.
+
+    In float16 over one axis after the other: H * W is infinite there from 65,520 on (B6 has 264 x 264 values per
+    channel at first), which makes the gradient 0, and on a CPU a sum of so many values is far off.
+    """
+    if inputs.dtype == tf.float16:
+        inputs = tf.reduce_mean(inputs, axis=1, keepdims=True)
+    return tf.reduce_mean(inputs, axis=(1, 2), keepdims=keepdims)
+
+
 class SqueezeExcite(tf.keras.layers.Layer):
     """Squeeze and excitation: scale each channel by a gate in (0, 1) computed from the means of all channels.
 
@@ -156,7 +167,7 @@ class SqueezeExcite(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """[B, H, W, C] -> [B, H, W, C]."""
-        means = tf.reduce_mean(inputs, axis=(1, 2), keepdims=True)  # [B, 1, 1, C]
+        means = spatial_means(inputs, keepdims=True)  # [B, 1, 1, C]
         return inputs * tf.sigmoid(self.expand(tf.nn.silu(self.reduce(means))))
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization
 from efficientnet_advprop.models.backbone import Backbone, is_symbolic
-from efficientnet_advprop.models.layers import ConvNorm, build_inner, normalize
+from efficientnet_advprop.models.layers import ConvNorm, build_inner, normalize, spatial_means
 from efficientnet_advprop.models.rematerialization import recompute_block
 from efficientnet_advprop.models.units import Activation, Block, Unit
 from efficientnet_advprop.randomness import drawn_seed, dropout, fold
@@ -165,7 +165,7 @@ class Network(tf.keras.Model):
             )
         for head in self._heads():
             outputs = head(outputs, **norm_arguments)
-        return tf.reduce_mean(outputs, axis=(1, 2))
+        return spatial_means(outputs)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the precision policy, and the names of frozen layers, as plain values.

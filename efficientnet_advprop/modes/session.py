@@ -19,8 +19,15 @@ from efficientnet_advprop.training.interruption import handle_again
 
 
 def connect(options: RunOptions) -> tf.distribute.Strategy:
-    """Connect to the devices of the options."""
+    """Connect to the devices of the options.
+
+    Raises:
+        RecipeError: for `jit_compile` on a TPU.
+        tpu_utils.DeviceError: when devices cannot be found or reached.
+    """
     strategy = tpu_utils.connect(options.strategy, options.tpu, options.tpu_zone, options.gcp_project)
+    if options.jit_compile and isinstance(strategy, tf.distribute.TPUStrategy):
+        raise RecipeError("--jit_compile would have no effect: on a TPU the whole step is compiled already")
     handle_again()
     return strategy
 
@@ -110,7 +117,7 @@ class Session:
         if not self.is_chief:
             self.write_dir = os.path.join(options.model_dir, f".worker-{self.strategy.cluster_resolver.task_id}")
             self.remove_scratch()  # a killed process may have left files
-        self.precision = tpu_utils.set_precision(options.use_bfloat16, self.strategy)
+        self.precision = tpu_utils.set_precision(options.precision, self.strategy)
         self.say(f"devices: {tpu_utils.describe(self.strategy)}; precision {self.precision}")
         self._clean_results: tuple[int | None, dict[str, float]] | None = None
 

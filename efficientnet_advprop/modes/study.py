@@ -92,7 +92,7 @@ def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -
     tpu_utils.refuse_other_hosts(strategy, "the corruptions of a study")
     for plan in missing:
         check_batches(plan.trial.recipe, strategy, training=True, evaluation=True)
-    _require_precision(file, trials, tpu_utils.set_precision(options.use_bfloat16, strategy))
+    _require_precision(file, trials, tpu_utils.set_precision(options.precision, strategy))
     if any(run != file.runs[key] for key, run in finished.items()):
         file.write(finished)
     for trial in trials:

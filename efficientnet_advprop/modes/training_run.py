@@ -45,7 +45,7 @@ class TrainingRun(Session):
     @functools.cached_property
     def state(self) -> TrainState:
         """Weights, averages and optimizer; created on first use, because a deep network takes long to build."""
-        return create_train_state(self.strategy, self.make_model, self.recipe)
+        return create_train_state(self.strategy, self.make_model, self.recipe, self.options.jit_compile)
 
     @functools.cached_property
     def checkpoints(self) -> Checkpoints:

@@ -6,6 +6,7 @@ import os
 from efficientnet_advprop.recipes.benchmark_spec import BenchmarkSpec
 
 BAD_IMAGES = ("error", "skip")
+PRECISIONS = ("float32", "bfloat16", "float16")
 EXPORT_FORMATS = ("saved_model", "hub", "tflite", "onnx")
 
 
@@ -45,8 +46,9 @@ class RunOptions:
         tpu: TPU name, address or "local".
         tpu_zone: zone of the TPU.
         gcp_project: project of the TPU.
-        use_bfloat16: compute in bfloat16; None does so on a TPU only.
+        precision: of the layers' arithmetic, one of `PRECISIONS`; None is bfloat16 on a TPU and float32 elsewhere.
         remat: recompute activations in the backward pass.
+        jit_compile: compile the gradients of each training pass with XLA.
         input: how images are read.
         benchmarks: the benchmarks that eval measures and reports, or a study of each run; None prints the accuracies of
             the run only.
@@ -68,8 +70,9 @@ class RunOptions:
     tpu: str | None = None
     tpu_zone: str | None = None
     gcp_project: str | None = None
-    use_bfloat16: bool | None = None
+    precision: str | None = None
     remat: bool = False
+    jit_compile: bool = False
     input: InputOptions = InputOptions()
     benchmarks: BenchmarkSpec | None = None
     evaluation_dir: str = ""

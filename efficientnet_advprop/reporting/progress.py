@@ -51,6 +51,7 @@ class ProgressDisplay:
         self._started = self._last_event = time.monotonic()
         self._last_line = float("-inf")
         self._first_loop_done = False
+        self._skipped = 0
 
     def __enter__(self) -> "ProgressDisplay":
         """Show the bar."""
@@ -67,6 +68,9 @@ class ProgressDisplay:
         seconds_per_step = (now - self._last_event) / max(1, steps)
         self._last_event = now
         losses = " ".join(f"{name.removeprefix('loss/')} {values[name]:.3f}" for name in values if "loss/" in name)
+        if "skipped_steps" in values:  # in float16
+            self._skipped += round(values["skipped_steps"])
+            losses += f"  {self._skipped} steps skipped"
         if not self._first_loop_done:
             self._first_loop_done = True
             self._write(f"first {steps} step(s) done after {now - self._started:.0f} s, tracing and compiling included")

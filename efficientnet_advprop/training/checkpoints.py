@@ -10,11 +10,13 @@ from efficientnet_advprop import checkpoint_names
 from efficientnet_advprop.files import write_atomic
 from efficientnet_advprop.paths import plain_path
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord, first_line, refuse_other_classes
+from efficientnet_advprop.training.loss_scale import LossScale
 from efficientnet_advprop.training.network import TrainableNetwork
 from efficientnet_advprop.training.run_folder import BEST_FOLDER, CHECKPOINT_FOLDER, read_results, require_recipe_of
 from efficientnet_advprop.training.state import TrainState
 
 BEST_RECORD = "best.json"
+_LOSS_SCALE = "loss_scale"
 
 
 class _Text(tf.train.experimental.PythonState):
@@ -40,8 +42,8 @@ class Checkpoints:
     """Writes and reads the checkpoints in a model_dir.
 
     A checkpoint holds the state that a run needs to resume: weights, averages, the statistics of every branch,
-    optimizer slots and step. It also holds the run's record, so that the weights can be used without the run's folder.
-    The input has no state: its position is a function of the step.
+    optimizer slots and step, and in float16 the loss scale. It also holds the run's record, so that the weights can be
+    used without the run's folder. The input has no state: its position is a function of the step.
 
     Args:
         state: what is saved and restored.
@@ -68,13 +70,7 @@ class Checkpoints:
         self._model_dir = model_dir
         self._write_dir = write_dir
         self._text = _Text(record.to_json())
-        # Keyword names are the first part of every key in the file.
-        self._checkpoint = tf.train.Checkpoint(
-            model=state.model,
-            average_model=state.average_model,
-            optimizer=state.optimizer,
-            record=self._text,
-        )
+        self._checkpoint = self._of_state(state.loss_scale)
         self._options = tf.train.CheckpointOptions(experimental_io_device=io_device)
         self._keep_max = {CHECKPOINT_FOLDER: keep_max, BEST_FOLDER: 1}
         # Kept in memory instead of read from the folder: all workers have to make the same decision whether to save.
@@ -110,9 +106,23 @@ class Checkpoints:
             if path and (step := checkpoint_names.step_of(path)) is not None:
                 checkpoint_names.record(place, step, keep_max)
 
+    def _of_state(self, loss_scale: LossScale | None) -> tf.train.Checkpoint:
+        # Keyword names are the first part of every key in the file.
+        return tf.train.Checkpoint(
+            model=self._state.model,
+            average_model=self._state.average_model,
+            optimizer=self._state.optimizer,
+            record=self._text,
+            **({_LOSS_SCALE: loss_scale} if loss_scale else {}),
+        )
+
     def _restore(self, path: str) -> None:
+        """Restore the state. Only a run in float16 has a loss scale: one that was not starts at the first."""
         try:
-            status = self._checkpoint.restore(plain_path(path), self._options)
+            names = [name for name, _ in tf.train.list_variables(plain_path(path))]
+            # A run may go on in another precision: read as it was written.
+            scale = (self._state.loss_scale or LossScale()) if any(map(_is_of_scale, names)) else None
+            status = self._of_state(scale).restore(plain_path(path), self._options)
         except ValueError as error:
             raise RecipeError(f"checkpoint {path} is of another network: {first_line(error)}") from error
         except (tf.errors.OpError, IndexError) as error:  # TensorFlow raises IndexError for a truncated data file
@@ -193,6 +203,10 @@ def _recorded_best(model_dir: str, metric: str) -> float:
     path = os.path.join(model_dir, BEST_FOLDER, BEST_RECORD)
     record = read_results(path, "remove it, and the next evaluation records the best checkpoint anew") or {}
     return record.get(metric, float("-inf"))
+
+
+def _is_of_scale(name: str) -> bool:
+    return name.startswith(f"{_LOSS_SCALE}/")
 
 
 def _first_not_finite(model: TrainableNetwork) -> str | None:

@@ -23,6 +23,7 @@ divided by its own number of images.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -31,6 +32,7 @@ from efficientnet_advprop.attacks import ascend, starting_point
 from efficientnet_advprop.barriers import in_order
 from efficientnet_advprop.randomness import fold, permutation
 from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH, Term, num_fast_adversarial
+from efficientnet_advprop.training.compilation import run_pass
 from efficientnet_advprop.training.losses import Batch, PassLosses
 from efficientnet_advprop.training.network import BranchedNetwork
 
@@ -43,10 +45,18 @@ class FastAdvPropObjective:
         terms: clean, noise and adversarial, in this order.
         losses: of the passes.
         share: fraction of adversarial images.
+        jit_compile: compile each pass with XLA.
     """
 
-    def __init__(self, model: BranchedNetwork, terms: Sequence[Term], losses: PassLosses, share: float) -> None:
-        self._model, self._losses, self._share = model, losses, share
+    def __init__(
+        self,
+        model: BranchedNetwork,
+        terms: Sequence[Term],
+        losses: PassLosses,
+        share: float,
+        jit_compile: bool = False,
+    ) -> None:
+        self._model, self._losses, self._share, self._jit_compile = model, losses, share, jit_compile
         self._clean, self._noise, self._adversarial = terms
         self.metric_names = losses.metric_names(terms)
         self.trainable_variables = model.trainable_variables
@@ -77,21 +87,24 @@ class FastAdvPropObjective:
             raise ValueError("scheme fast_advprop needs batches of one size: dataset.batch(..., drop_remainder=True)")
         num_adversarial = num_fast_adversarial(self._share, batch_size)
         attacked, clean = _rows(batch, slice(num_adversarial)), _rows(batch, slice(num_adversarial, None))
-        main, metrics, _ = self._pass_gradients(self._clean, clean, fold(seed, 0))
+        main, metrics, _ = self._run_pass(self._clean, clean, fold(seed, 0))
         main, attacked = in_order(main, attacked)
         with tf.control_dependencies([tf.group(*main)]):
             pixels, start = starting_point(attacked[IMAGES_VIEW], self._adversarial.attack, fold(seed, 1))
-        noise, noise_metrics, ascent = self._pass_gradients(
-            self._noise, {**attacked, IMAGES_VIEW: start}, fold(seed, 2)
-        )
+        noise, noise_metrics, ascent = self._run_pass(self._noise, {**attacked, IMAGES_VIEW: start}, fold(seed, 2))
         adversarial = tf.stop_gradient(ascend(start, ascent, pixels, self._adversarial.attack))
         noise, attacked = in_order(noise, {**attacked, IMAGES_VIEW: adversarial})
         with tf.control_dependencies([tf.group(*noise)]):
             shuffled = shuffle_across_replicas(attacked, fold(seed, 3))
-        auxiliary, adversarial_metrics, _ = self._pass_gradients(self._adversarial, shuffled, fold(seed, 4))
+        auxiliary, adversarial_metrics, _ = self._run_pass(self._adversarial, shuffled, fold(seed, 4))
         fraction = num_adversarial / batch_size
         auxiliary = [a + b for a, b in zip(noise, auxiliary, strict=True)]
         return self._balanced(main, auxiliary, fraction), metrics | noise_metrics | adversarial_metrics
+
+    def _run_pass(
+        self, term: Term, batch: Batch, seed: tf.Tensor
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], tf.Tensor | None]:
+        return run_pass(self._jit_compile, functools.partial(self._pass_gradients, term), batch, seed)
 
     def _pass_gradients(
         self, term: Term, batch: Batch, seed: tf.Tensor

@@ -4,6 +4,7 @@ Total loss = sum over terms of weight * mean loss + weight decay. As in the pape
 images are added, not averaged. Terms that share a branch run as one batch, so their batch statistics are joint.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from efficientnet_advprop.attacks import perturb
 from efficientnet_advprop.barriers import in_order
 from efficientnet_advprop.randomness import fold
 from efficientnet_advprop.recipes import Term
+from efficientnet_advprop.training.compilation import run_pass
 from efficientnet_advprop.training.losses import Batch as Batch, PassLosses
 from efficientnet_advprop.training.network import BranchedNetwork
 
@@ -50,10 +52,13 @@ class TermsObjective:
         model: called as `model(images, training, branch, statistics, seed)`.
         terms: of the phase.
         losses: of the passes and of the attacks.
+        jit_compile: compile each pass, its attack included, with XLA.
     """
 
-    def __init__(self, model: BranchedNetwork, terms: Sequence[Term], losses: PassLosses) -> None:
-        self._model = model
+    def __init__(
+        self, model: BranchedNetwork, terms: Sequence[Term], losses: PassLosses, jit_compile: bool = False
+    ) -> None:
+        self._model, self._jit_compile = model, jit_compile
         self._passes = branch_passes(terms)
         self._losses = losses
         self.metric_names = losses.metric_names(term for terms in self._passes.values() for term in terms)
@@ -82,7 +87,8 @@ class TermsObjective:
             total, batch = in_order(total, batch) if total else (total, batch)
             # Grouped into one operation: every operation of the pass gets a control edge per element of this list.
             with tf.control_dependencies([tf.group(*total)]):
-                gradients, values = self._pass_gradients(branch, terms, batch, fold(seed, index))
+                pass_gradients = functools.partial(self._pass_gradients, branch, terms)
+                gradients, values = run_pass(self._jit_compile, pass_gradients, batch, fold(seed, index))
             total = [a + b for a, b in zip(total, gradients, strict=True)] if total else gradients
             metrics.update(values)
         return total, metrics
