@@ -87,25 +87,27 @@ def perturb(loss_fn: LossFunction, images: tf.Tensor, spec: AttackSpec, seed: tf
     """
     if not spec.perturbs:
         return tf.stop_gradient(_clip_to_pixels(images))
-    clean, adversarial = map(_rows_of_values, starting_point(images, spec, seed))
+    clean, start = map(_in_rows, starting_point(images, spec, seed))
 
-    def step(index: tf.Tensor, adversarial: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(index: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        adversarial = tf.reshape(rows, tf.shape(images))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(adversarial)
-            loss = loss_fn(tf.reshape(adversarial, tf.shape(images)))
-        return index + 1, ascend(adversarial, tape.gradient(loss, adversarial), clean, spec)
+            loss = loss_fn(adversarial)
+        gradient = tape.gradient(loss, adversarial)
+        return index + 1, _in_rows(ascend(adversarial, gradient, tf.reshape(clean, tf.shape(images)), spec))
 
-    _, adversarial = tf.while_loop(
+    _, rows = tf.while_loop(
         lambda index, _: index < spec.num_steps,
         step,
-        (tf.constant(0), adversarial),
+        (tf.constant(0), start),
         parallel_iterations=1,
         maximum_iterations=spec.num_steps,
     )
-    return tf.stop_gradient(tf.reshape(adversarial, tf.shape(images)))
+    return tf.stop_gradient(tf.reshape(rows, tf.shape(images)))
 
 
-def _rows_of_values(images: tf.Tensor) -> tf.Tensor:
+def _in_rows(images: tf.Tensor) -> tf.Tensor:
     """[B, H, W, C] -> [B, H, W * C]: a TPU keeps the last dimension of a loop's state in multiples of 128 values."""
     return tf.reshape(images, tf.concat([tf.shape(images)[:2], [-1]], 0))
 
@@ -127,11 +129,11 @@ def starting_point(images: tf.Tensor, spec: AttackSpec, seed: tf.Tensor) -> tupl
 
 
 def ascend(adversarial: tf.Tensor, gradient: tf.Tensor, clean: tf.Tensor, spec: AttackSpec) -> tf.Tensor:
-    """One attack step, projected: the next iterate, float32 [B, ...].
+    """One attack step, projected: the next iterate, float32 [B, H, W, 3].
 
     Args:
-        adversarial: float32 [B, ...], the current iterate.
-        gradient: [B, ...], of the loss at the iterate; its length does not matter.
+        adversarial: float32 [B, H, W, 3], the current iterate.
+        gradient: [B, H, W, 3], of the loss at the iterate; its length does not matter.
         clean: the clean images, clipped to [0, 255].
         spec: the attack.
     """
@@ -177,8 +179,8 @@ def _clip_to_pixels(images: tf.Tensor) -> tf.Tensor:
 
 
 def _length(images: tf.Tensor) -> tf.Tensor:
-    """Euclidean length of each image: [B, H, W, 3] -> [B, 1, 1, 1], likewise for other dimensions after the first."""
-    return tf.sqrt(tf.reduce_sum(tf.square(images), axis=_all_but_first(images), keepdims=True))
+    """Euclidean length of each image: [B, H, W, 3] -> [B, 1, 1, 1]."""
+    return tf.sqrt(tf.reduce_sum(tf.square(images), axis=(1, 2, 3), keepdims=True))
 
 
 def _unit_length(images: tf.Tensor) -> tf.Tensor:
@@ -187,9 +189,5 @@ def _unit_length(images: tf.Tensor) -> tf.Tensor:
     On confident predictions the gradient is so small that its squares underflow to 0 in float32. Without the first
     division by the largest value the attack would not move these images.
     """
-    images = tf.math.divide_no_nan(images, tf.reduce_max(tf.abs(images), axis=_all_but_first(images), keepdims=True))
+    images = tf.math.divide_no_nan(images, tf.reduce_max(tf.abs(images), axis=(1, 2, 3), keepdims=True))
     return tf.math.divide_no_nan(images, _length(images))
-
-
-def _all_but_first(images: tf.Tensor) -> list[int]:
-    return list(range(1, images.shape.rank))

@@ -76,8 +76,9 @@ def export(recipe: Recipe, remat: bool, precision: str, path: str, steps: int) -
     )
     start = time.time()
     traced = lowered.get_concrete_function(*flat)
-    # The trace does not list slots, which TF1's update takes as handles.
-    by_handle = {id(variable.handle): variable for variable in [*traced.variables, *state.optimizer.variables]}
+    # The trace does not list all: TF1's update takes handles.
+    held = [*traced.variables, *state.model.variables, *state.average_model.variables, *state.optimizer.variables]
+    by_handle = {id(variable.handle): variable for variable in held}
     variables = [by_handle[id(handle)] for handle in traced.captured_inputs]
     module = lowered.experimental_get_compiler_ir(*flat)(stage="hlo_serialized")
     with open(f"{path}.hlo.pb", "wb") as file:
