@@ -223,10 +223,18 @@ def test_describe_a_tpu_of_several_hosts():
     assert tpu_utils.is_chief(pod)
 
 
-def test_input_of_this_process_is_refused_for_several_hosts():
-    pod, board = (without_devices(tf.distribute.TPUStrategy, num_hosts=number) for number in (4, 1))
-    with pytest.raises(tpu_utils.DeviceError, match="corruptions are made by Python on one host, and this TPU has 4"):
-        tpu_utils.refuse_other_hosts(pod, "corruptions")
+@pytest.mark.parametrize("hosts", [1, 4])
+def test_input_of_this_process_is_refused_for_other_hosts(hosts):
+    """Also for a single host, when it is reached by grpc: its process is another one."""
+    cores = [f"/job:worker/replica:0/task:{host}/device:TPU:{core}" for host in range(hosts) for core in range(8)]
+    remote = without_devices(tf.distribute.TPUStrategy, worker_devices=cores)
+    with pytest.raises(tpu_utils.DeviceError, match=f"corruptions are made by Python .* by {hosts} other"):
+        tpu_utils.refuse_other_hosts(remote, "corruptions")
+
+
+def test_input_of_this_process_is_taken_by_its_own_devices():
+    cores = [f"/job:localhost/replica:0/task:0/device:TPU:{core}" for core in range(8)]
+    board = without_devices(tf.distribute.TPUStrategy, worker_devices=cores)
     for strategy in (board, tf.distribute.OneDeviceStrategy("/cpu:0")):
         tpu_utils.refuse_other_hosts(strategy, "corruptions")
 

@@ -66,15 +66,21 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def refuse_other_hosts(strategy: tf.distribute.Strategy, what: str) -> None:
-    """Refuse a TPU pod for input made by this process's Python code, which other hosts' pipelines cannot call.
+    """Refuse input made by this process's Python code for a TPU whose hosts run other processes.
+
+    These are all hosts of a TPU that is reached by grpc. Their pipelines cannot call Python functions of this process.
 
     Raises:
-        DeviceError: when the strategy has several hosts; it names the input and their number.
+        DeviceError: when the strategy has such hosts; it names the input and their number.
     """
-    hosts = strategy.extended.num_hosts if isinstance(strategy, tf.distribute.TPUStrategy) else 1
-    if hosts > 1:
+    if not isinstance(strategy, tf.distribute.TPUStrategy):
+        return
+    devices = map(tf.DeviceSpec.from_string, strategy.extended.worker_devices)
+    hosts = {(device.job, device.task) for device in devices if device.job != "localhost"}
+    if hosts:
         raise DeviceError(
-            f"{what} are made by Python on one host, and this TPU has {hosts}: use one host, a GPU or a CPU"
+            f"{what} are made by Python in this process, and the input of this TPU is read by {len(hosts)} "
+            f"other{'s' * (len(hosts) > 1)}: use a TPU VM of one host (tpu local), a GPU or a CPU"
         )
 
 

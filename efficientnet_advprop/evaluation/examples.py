@@ -57,6 +57,10 @@ def adversarial_examples(
         classes = [tf.argmax(model(batch, training=False, branch=branch), axis=-1) for batch in (images, adversarial)]
         return images, adversarial, labels, *classes
 
-    on_replicas = tf.function(lambda batch: strategy.run(attack, args=(batch,)), autograph=False)
+    # Not a lambda: TPUStrategy names operations after this function.
+    @tf.function(autograph=False)
+    def on_replicas(batch: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        return strategy.run(attack, args=(batch,))
+
     outputs = on_replicas(next(iter(batches)))
     return AdversarialExamples(*(strategy.experimental_local_results(output)[0].numpy() for output in outputs))

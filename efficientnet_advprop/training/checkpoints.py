@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop import checkpoint_names
@@ -211,6 +212,8 @@ def _is_of_scale(name: str) -> bool:
 
 def _first_not_finite(model: TrainableNetwork) -> str | None:
     """Path of the first variable with a NaN or an infinity, or None."""
-    paths = model.weights_by_path()
-    finite = tf.stack([tf.reduce_all(tf.math.is_finite(variable)) for variable in paths.values()]).numpy()
-    return next((path for path, good in zip(paths, finite, strict=True) if not good), None)
+    # On the host: a TPU would compile these operations for every shape, and does not take hundreds of inputs at once.
+    for path, variable in model.weights_by_path().items():
+        if not np.isfinite(tf.convert_to_tensor(variable).numpy()).all():
+            return path
+    return None
