@@ -63,6 +63,11 @@ def _named_tpu(strategy: str, tpu: str | None, zone: str | None, project: str | 
     return None
 
 
+def hide_gpus() -> None:
+    """Keep TensorFlow off the GPUs, for work that needs none. Call it before anything else uses a device."""
+    tf.config.set_visible_devices([], "GPU")
+
+
 def describe(strategy: tf.distribute.Strategy) -> str:
     """One line for the log: strategy, number of replicas, device type, number of hosts."""
     # With several workers these are the devices of this worker, with a TPU those of all its hosts.
