@@ -24,7 +24,8 @@ from flags.flag import (
 )
 
 _SOURCES = "; ".join(f"{scheme.name}: {scheme.source}" for scheme in SCHEMES.values())
-_DATASETS = f"{', '.join(DATASETS)}, or a name in TensorFlow Datasets; default: imagenet with --data_dir and in plan, else digits."
+_DEFAULT_DATASET = "imagenet with --data_dir and in plan, else digits"
+_DATASETS = f"{', '.join(DATASETS)}, or a name in TensorFlow Datasets; default: {_DEFAULT_DATASET}."
 
 # What reads a flag with weights of --init_checkpoint. A SavedModel is one finished network.
 _GIVEN = {"given": READING}

@@ -60,7 +60,8 @@ ACCELERATORS = {
         Accelerator("h100-80", GPU, 80, 989, 3350, "bfloat16"),
     )
 }
-DEFAULT_MACHINES = tuple(f"{name}-8" if device.per_replica else name for name, device in ACCELERATORS.items())
+# One of each kind, of the usual size: a TPU host's, or a server with 8 GPUs.
+DEFAULT_MACHINES = tuple(f"{name}-8" if device.per_replica else f"{name}x8" for name, device in ACCELERATORS.items())
 _NUMBER = r"(?P<number>[1-9][0-9]{0,5})"  # a pod of TPUs has some 1e4 chips
 
 

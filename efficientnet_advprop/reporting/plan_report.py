@@ -1,6 +1,7 @@
 """A plan as text."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tabulate
@@ -9,11 +10,23 @@ from efficientnet_advprop.recipes import Recipe
 from efficientnet_advprop.reporting.tables import describe_recipe
 
 _GIB = 2**30
-_RULE = (
-    "Counted: a backward pass is two forward passes, an attack step (gradient of the images alone) two in all, --remat "
-    "one more per backward pass."
+_WIDTH = 120
+_PASSES = (
+    "Per clean image and step. A backward pass counts as two forward passes; an attack step, which needs the gradient "
+    "of the images alone, as two in all; papers count a whole pass for it. --remat adds one to every backward pass."
 )
-_LARGEST = "largest: clean images per replica and micro-batch that fit; batch: the recipe's, on one replica."
+_MEMORY = (
+    "GiB: what a program can have of a replica's memory. most images: clean ones of a replica and micro-batch that fit; "
+    "batch: the recipe's, per replica; planned: the memory of its step with these flags."
+)
+_UTILISATION = (
+    "peak: the part of the peak rate that trainings of networks {} depthwise convolutions reached elsewhere, in "
+    "proportion to the memory's bandwidth (docs/accelerators.md); --utilisation=0.3 counts on another."
+)
+_INPUT = "images/s: clean images that the input has to deliver, {} (docs/input_pipeline.md)."
+_HOURS = "Evaluation, checkpoints and the start are not in it. r: with --remat."
+
+Row = tuple[str, ...]
 
 
 def describe_plan(plan: Mapping[str, Any], recipe: Recipe) -> str:
@@ -24,115 +37,101 @@ def describe_plan(plan: Mapping[str, Any], recipe: Recipe) -> str:
         recipe: of the run.
     """
     parameters = ", ".join(f"{part} {count:,}" for part, count in plan["parameters"].items())
-    refused = [f"not possible: {name}: {reason}" for name, reason in plan["refused_schemes"].items()]
-    return "\n".join(
-        (
-            describe_recipe(recipe),
-            f"trained parameters: {parameters}; {sum(plan['parameters'].values()):,} in all",
-            f"multiply-adds of inference: {plan['multiply_adds'] / 1e9:.2f} G per image",
-            "",
-            _table(_schemes(plan), ("scheme", "passes", "as papers count", "multiply-adds", "x vanilla")),
-            f"Passes and multiply-adds per clean image and step. {_RULE}",
-            *refused,
-            "",
-            _table(_memory(plan), ("memory", "replicas", "GiB", "largest", "--remat", "batch", "GiB planned", "flags")),
-            _LARGEST,
-            "",
-            _table(_input(plan), ("input", "of peak TFLOPS", "images/s", "CPU cores")),
-            _sources(plan),
-            "",
-            _table(_hours(plan), ("hours", *(name.replace("_", "\n") for name in plan["schemes"]))),
-            "r: with --remat. Evaluation, checkpoints and the start are not in it.",
-            *_reasons(plan),
-        )
+    seconds = plan["input_cpu_seconds_per_image"]
+    cores = f"{1e3 * seconds:.1f} ms of a core each" if seconds else "of a kind that was not measured"
+    kind = "with" if plan["has_depthwise_convolutions"] else "without"
+    head = (
+        describe_recipe(recipe),
+        f"trained parameters: {parameters}; {sum(plan['parameters'].values()):,} in all",
+        f"multiply-adds of inference: {plan['multiply_adds'] / 1e9:.2f} G per image",
     )
-
-
-def _table(rows: list[tuple[str, ...]], headers: tuple[str, ...]) -> str:
-    alignment = ("left", *("right",) * (len(headers) - 1))
-    if headers[-1] == "flags":
-        alignment = (*alignment[:-1], "left")
-    return tabulate.tabulate(rows, headers, "simple", disable_numparse=True, colalign=alignment)
-
-
-def _schemes(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    own = plan["multiply_adds"] * 3
-    return [
+    sections = (
+        (("scheme", "passes", "as papers count", "multiply-adds"), _schemes(plan), (_PASSES, *_refused(plan))),
         (
+            ("memory", "replicas", "GiB", "most images", "--remat", "batch", "planned", "flags"),
+            _memory(plan),
+            (_MEMORY,),
+        ),
+        (
+            ("speed", "peak", "images/s", "CPU cores"),
+            _speed(plan),
+            (*([] if plan["utilisation_is_given"] else [_UTILISATION.format(kind)]), _INPUT.format(cores)),
+        ),
+        (("hours", *(name.replace("_", "\n") for name in plan["schemes"])), _hours(plan), (_HOURS, *_reasons(plan))),
+    )
+    return "\n\n".join(("\n".join(head), *(_section(*section) for section in sections)))
+
+
+def _section(headers: Row, rows: Iterable[Row], notes: Sequence[str]) -> str:
+    """A table and notes below it; numbers to the right, first column and flags to the left."""
+    alignment = ["left" if name in (headers[0], "flags") else "right" for name in headers]
+    table = tabulate.tabulate(rows, headers, "simple", disable_numparse=True, colalign=alignment)
+    return "\n".join((table, *(textwrap.fill(note, _WIDTH) for note in notes)))
+
+
+def _schemes(plan: Mapping[str, Any]) -> Iterable[Row]:
+    for name, costs in plan["schemes"].items():
+        yield (
             f"{name} *" if name == plan["scheme"] else name,
             f"{costs['passes']:.2f}",
             f"{costs['passes_of_the_papers']:.2f}",
             f"{costs['multiply_adds'] / 1e9:.4g} G",
-            f"{costs['multiply_adds'] / own:.2f}",
         )
-        for name, costs in plan["schemes"].items()
-    ]
 
 
-def _memory(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows = []
+def _refused(plan: Mapping[str, Any]) -> list[str]:
+    return [f"{name} is not possible: {reason}" for name, reason in plan["refused_schemes"].items()]
+
+
+def _memory(plan: Mapping[str, Any]) -> Iterable[Row]:
     for device in plan["devices"]:
-        own, largest = device["schemes"][plan["scheme"]], device["largest_batch"]
-        planned = device["planned_bytes"]
+        own, largest, planned = device["schemes"][plan["scheme"]], device["largest_batch"], device["planned_bytes"]
         per_replica, rest = divmod(plan["train_batch_size"], device["replicas"])
-        rows.append(
-            (
-                device["name"],
-                str(device["replicas"]),
-                f"{device['usable_bytes'] / _GIB:.2f}",
-                str(largest["plain"]),
-                str(largest.get("remat", "-")),
-                "-" if rest else str(per_replica),
-                f"{planned / _GIB:.1f}" if planned else "-",
-                own.get("flags") or own["reason"],
-            )
-        )
-    return rows
-
-
-def _input(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [
-        (
+        yield (
             device["name"],
-            f"{100 * device['utilisation']:.3g} % of {device['accelerator']['peak_tflops']:g} x {device['replicas']}",
-            f"{device['images_per_second']:.4g}" if device["images_per_second"] else "-",
-            f"{device['input_cores']:.1f}" if device["input_cores"] else "-",
+            str(device["replicas"]),
+            f"{device['usable_bytes'] / _GIB:.2f}",
+            str(largest["plain"]),
+            str(largest.get("remat", "-")),
+            "-" if rest else str(per_replica),
+            f"{planned / _GIB:.1f}" if planned else "-",
+            own.get("flags", "-"),
         )
-        for device in plan["devices"]
-    ]
 
 
-def _sources(plan: Mapping[str, Any]) -> str:
-    seconds = plan["input_cpu_seconds_per_image"]
-    cores = f"{1e3 * seconds:.1f} ms of a core per image" if seconds else "images of this kind were not measured"
-    kind = "with" if plan["has_depthwise_convolutions"] else "without"
-    rate = (
-        "--utilisation gives the part of the peak rate"
-        if plan["utilisation_is_given"]
-        else f"the part of the peak rate that a network {kind} depthwise convolutions lets expect, by the bandwidth of the "
-        "memory; --utilisation=0.3 counts on another"
-    )
-    return f"images/s: clean images that the input has to deliver, {cores} (docs/input_pipeline.md); {rate}."
+def _speed(plan: Mapping[str, Any]) -> Iterable[Row]:
+    for device in plan["devices"]:
+        peak, rate, cores = device["accelerator"]["peak_tflops"], device["images_per_second"], device["input_cores"]
+        yield (
+            device["name"],
+            f"{100 * device['utilisation']:.3g} % of {device['replicas']} x {peak:g} TFLOPS",
+            _number(rate),
+            _number(cores),
+        )
+
+
+def _hours(plan: Mapping[str, Any]) -> Iterable[Row]:
+    for device in plan["devices"]:
+        of_schemes = device["schemes"].values()
+        yield (device["name"], *(_number(one["hours"]) + " r" * bool(one.get("remat")) for one in of_schemes))
 
 
 def _reasons(plan: Mapping[str, Any]) -> list[str]:
-    """Why a scheme has no hours on some machines, a line for each reason."""
-    machines: dict[str, list[str]] = {}
+    """Why schemes have no hours on some machines, a line for each reason."""
+    lines: dict[str, list[str]] = {}
     for device in plan["devices"]:
+        reasons: dict[str, list[str]] = {}
         for name, one in device["schemes"].items():
             if one["hours"] is None:
-                machines.setdefault(f"{name}: {one['reason']}", []).append(device["name"])
-    return [f"- {reason} ({', '.join(names)})" for reason, names in machines.items()]
+                reasons.setdefault(one["reason"], []).append(name)
+        for reason, names in reasons.items():
+            which = "" if len(names) == len(device["schemes"]) else f"{', '.join(names)}: "
+            lines.setdefault(f"{which}{reason}", []).append(device["name"])
+    return [f"-: {reason} ({', '.join(names)})" for reason, names in lines.items()]
 
 
-def _hours(plan: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [
-        (
-            device["name"],
-            *(
-                f"{one['hours']:.3g}{' r' if one['remat'] else ''}" if one["hours"] else "-"
-                for one in device["schemes"].values()
-            ),
-        )
-        for device in plan["devices"]
-    ]
+def _number(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
