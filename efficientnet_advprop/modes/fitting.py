@@ -51,15 +51,15 @@ class StepMemory:
     Args:
         model: of the recipe; its few variables of other branches than those of another scheme do not matter.
         recipe: scheme, optimizer, batch.
-        padded: whether the device pads as a TPU does.
+        on_tpu: whether the device is a TPU, which pads arrays.
     """
 
-    def __init__(self, model: Any, recipe: Recipe, padded: bool) -> None:
+    def __init__(self, model: Any, recipe: Recipe, on_tpu: bool) -> None:
         self.recipe = recipe
         spec = recipe.network
         self.remats = (False,) if family_of(spec.name).of_keras or spec.sync_batch_norm else (False, True)
         self.planned: Callable[[int, bool], int] = functools.cache(
-            lambda images, remat: step_memory(model, recipe, images, remat, _BYTES_PER_VALUE, padded).total
+            lambda images, remat: step_memory(model, recipe, images, remat, _BYTES_PER_VALUE, on_tpu).total
         )
 
     @functools.cached_property

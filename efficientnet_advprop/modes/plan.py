@@ -81,7 +81,7 @@ def make_plan(
     counted = multiply_adds(model, recipe.network.input_image_size)
     listed = ListedNetwork(model)
     memories = {
-        (name, kind): StepMemory(listed, one, padded=kind == tpu_utils.TPU)
+        (name, kind): StepMemory(listed, one, on_tpu=kind == tpu_utils.TPU)
         for name, one in recipes.items()
         for kind in (tpu_utils.TPU, tpu_utils.GPU)
     }

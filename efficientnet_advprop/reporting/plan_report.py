@@ -16,8 +16,8 @@ _PASSES = (
     "of the images alone, as two in all; papers count a whole pass for it. --remat adds one to every backward pass."
 )
 _MEMORY = (
-    "GiB: what a program can have of a replica's memory. most images: clean ones of a replica and micro-batch that fit; "
-    "batch: the recipe's, per replica; planned: the memory of its step with these flags."
+    "GiB: what a program can have of a replica's memory. most images: clean ones of a micro-batch that fit. "
+    "batch: the recipe's, per replica. planned: the memory of its step with these flags."
 )
 _UTILISATION = (
     "peak: the part of the peak rate that trainings of networks {} depthwise convolutions reached elsewhere, in "
