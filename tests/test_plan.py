@@ -139,8 +139,8 @@ def test_the_batch_that_fits_fits_and_the_next_one_does_not(scheme):
 def test_a_batch_is_cut_only_as_far_as_needed():
     """With 100 bytes per image, and 30 with --remat."""
 
-    def memory_of(scheme):
-        memory = StepMemory(small_model(), small_recipe(scheme, train_batch_size=1024), on_tpu=False)
+    def memory_of(scheme, **changes):
+        memory = StepMemory(small_model(), small_recipe(scheme, train_batch_size=1024, **changes), on_tpu=False)
         memory.planned = lambda images, remat: images * (30 if remat else 100)
         return memory
 
@@ -167,6 +167,11 @@ def test_a_batch_is_cut_only_as_far_as_needed():
     ):
         with pytest.raises(RecipeError, match=reason):
             setup(*arguments)
+    synchronised = memory_of("vanilla", network__sync_batch_norm=True)
+    assert synchronised.remats == (False,)
+    assert synchronised.setup(25_600, 4, None).micro_batches == 1
+    with pytest.raises(RecipeError, match="256 clean images per replica do not fit"):
+        synchronised.setup(25_599, 4, None)
     found = memory_of("advprop")
     assert found.setup(25_600, 4, None).flags("float16") == "--precision=float16"
     assert found.setup(3_199, 4, None).flags("bfloat16") == "--precision=bfloat16 --remat --micro_batches=4"

@@ -1,5 +1,7 @@
 """Choice of a `tf.distribute` strategy."""
 
+import contextlib
+
 import tensorflow as tf
 
 from tpu_utils.cluster import connect_workers, count_workers
@@ -64,8 +66,9 @@ def _named_tpu(strategy: str, tpu: str | None, zone: str | None, project: str | 
 
 
 def hide_gpus() -> None:
-    """Keep TensorFlow off the GPUs, for work that needs none. Call it before anything else uses a device."""
-    tf.config.set_visible_devices([], "GPU")
+    """Keep TensorFlow off the GPUs, for work that needs none; without effect once a device is in use."""
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

@@ -35,6 +35,12 @@ class Setup:
         return " ".join(parts)
 
 
+@functools.cache
+def divisors(number: int) -> list[int]:
+    """The divisors of a number, in ascending order."""
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+
+
 class ListedNetwork:
     """A network whose variables are listed once: Keras searches all layers at each access, 0.1 s for B7."""
 
@@ -91,7 +97,7 @@ class StepMemory:
             images = tpu_utils.per_replica_batch_size(size, num_replicas, micro_batches or 1)
         except tpu_utils.DeviceError as error:
             raise RecipeError(str(error)) from error
-        pieces = [n for n in range(1, images + 1) if images % n == 0] if micro_batches is None else [micro_batches]
+        pieces = divisors(images) if micro_batches is None else [micro_batches]
         if refusal := self._refusal(images, pieces[0]):
             raise RecipeError(refusal)
         found = {}
@@ -110,10 +116,11 @@ class StepMemory:
         return plain
 
     def _refusal(self, images: int, micro_batches: int) -> str | None:
-        """Why the scheme does not allow this many images per replica in this many pieces; None if it does."""
-        settings = dataclasses.replace(self.recipe.scheme_settings(), batch_size=images, micro_batches=micro_batches)
+        """Why the recipe does not allow this many images per replica in this many pieces; None if it does."""
+        recipe = dataclasses.replace(self.recipe, micro_batches=micro_batches)
         try:
-            scheme_named(self.recipe.scheme).validate(settings)
+            recipe.validate()
+            scheme_named(recipe.scheme).validate(dataclasses.replace(recipe.scheme_settings(), batch_size=images))
         except RecipeError as error:
             return str(error)
         return None
