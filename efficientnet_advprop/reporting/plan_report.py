@@ -20,8 +20,8 @@ _MEMORY = (
     "batch: the recipe's, per replica. planned: the memory of its step with these flags."
 )
 _UTILISATION = (
-    "peak: the part of the peak rate that trainings of networks {} depthwise convolutions reached elsewhere, in "
-    "proportion to the memory's bandwidth (docs/accelerators.md); --utilisation=0.3 counts on another."
+    "peak: the part of the peak rate to expect of a network {} depthwise convolutions, by the memory's bandwidth "
+    "(docs/accelerators.md); --utilisation=0.3 counts on another."
 )
 _INPUT = "images/s: clean images that the input has to deliver, {} (docs/input_pipeline.md)."
 _HOURS = "Evaluation, checkpoints and the start are not in it. r: with --remat."
