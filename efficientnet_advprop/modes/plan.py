@@ -9,10 +9,9 @@ import tpu_utils
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.counting import DEPTHWISE, multiply_adds
 from efficientnet_advprop.modes.fitting import ListedNetwork, StepMemory
-from efficientnet_advprop.recipes import ATTACK_STEP, Recipe, RecipeError
+from efficientnet_advprop.recipes import ATTACK_STEP, FORWARD_PASS, Recipe, RecipeError
 from efficientnet_advprop.reporting import describe_plan
 
-_FORWARD_PASSES = 3  # in a forward and backward pass
 # Operations per byte of memory bandwidth that training reaches: the speed of these networks follows the bandwidth
 # more than the peak rate. With depthwise convolutions, from images per second that others trained on: EfficientNet-B4,
 # 6 x 4.4 G operations each, 262 on a core of a TPU v3 (Tan and Le, arXiv 2104.00298, table 3), which is 15; 204
@@ -35,7 +34,7 @@ def forward_passes(recipe: Recipe, remat: bool = False, num_replicas: int = 1) -
 
     With remat every backward pass adds one. (So do, for a third, the clean predictions of TRADES: 1 % too much.)
     """
-    counted = _FORWARD_PASSES * recipe.passes_per_image(ATTACK_STEP, num_replicas)
+    counted = recipe.passes_per_image(ATTACK_STEP, num_replicas) / FORWARD_PASS
     return counted + (recipe.passes_per_image(1.0, num_replicas) if remat else 0.0)
 
 
@@ -117,7 +116,7 @@ def _costs(recipe: Recipe, inference: int) -> dict[str, float]:
     return {
         "passes_of_the_papers": recipe.passes_per_image(),
         "passes": recipe.passes_per_image(ATTACK_STEP),
-        "passes_with_remat": forward_passes(recipe, remat=True) / _FORWARD_PASSES,
+        "passes_with_remat": forward_passes(recipe, remat=True) * FORWARD_PASS,
         "multiply_adds": forward_passes(recipe) * inference,
     }
 
@@ -133,26 +132,25 @@ def _on_machine(
     """The plan for one machine; `operations` are those of a forward pass of one image."""
     device, usable, own = machine.accelerator, machine.accelerator.usable_bytes, memories[scheme]
     operations_per_second = machine.num_replicas * device.peak_tflops * 1e12 * utilisation
-    schemes, setups = {}, {}
+    schemes: dict[str, dict[str, Any]] = {}
     for name, memory in memories.items():
         recipe = memory.recipe
         try:
-            setups[name] = setup = memory.setup(usable, machine.num_replicas, micro_batches)
+            setup = memory.setup(usable, machine.num_replicas, micro_batches)
         except RecipeError as error:
             schemes[name] = {"hours": None, "reason": str(error)}
             continue
         per_second = operations_per_second / (operations * forward_passes(recipe, setup.remat, machine.num_replicas))
         hours = recipe.total_steps * recipe.train_batch_size / per_second / 3600
-        flags = setup.flags(device.precision)
         schemes[name] = {
             "hours": hours,
             "images_per_second": per_second,
             "remat": setup.remat,
             "micro_batches": setup.micro_batches,
-            "flags": flags,
+            "planned_bytes": setup.planned_bytes,
+            "flags": setup.flags(device.precision),
         }
-    setup, seconds = setups.get(scheme), input_seconds(own.recipe)
-    rate = schemes[scheme].get("images_per_second")
+    rate, seconds = schemes[scheme].get("images_per_second"), input_seconds(own.recipe)
     return {
         "name": machine.name,
         "accelerator": dataclasses.asdict(device),
@@ -160,8 +158,6 @@ def _on_machine(
         "usable_bytes": usable,
         "utilisation": utilisation,
         "largest_batch": {"remat" if remat else "plain": own.largest_batch(usable, remat) for remat in own.remats},
-        "planned_bytes": setup.planned_bytes if setup else None,
-        "images_per_second": rate,
         "input_cores": rate * seconds if rate and seconds else None,
         "schemes": schemes,
     }

@@ -85,7 +85,7 @@ def _refused(plan: Mapping[str, Any]) -> list[str]:
 
 def _memory(plan: Mapping[str, Any]) -> Iterable[Row]:
     for device in plan["devices"]:
-        own, largest, planned = device["schemes"][plan["scheme"]], device["largest_batch"], device["planned_bytes"]
+        own, largest = device["schemes"][plan["scheme"]], device["largest_batch"]
         per_replica, rest = divmod(plan["train_batch_size"], device["replicas"])
         yield (
             device["name"],
@@ -94,19 +94,19 @@ def _memory(plan: Mapping[str, Any]) -> Iterable[Row]:
             str(largest["plain"]),
             str(largest.get("remat", "-")),
             "-" if rest else str(per_replica),
-            f"{planned / _GIB:.1f}" if planned else "-",
+            f"{own['planned_bytes'] / _GIB:.1f}" if own["hours"] else "-",
             own.get("flags", "-"),
         )
 
 
 def _speed(plan: Mapping[str, Any]) -> Iterable[Row]:
     for device in plan["devices"]:
-        peak, rate, cores = device["accelerator"]["peak_tflops"], device["images_per_second"], device["input_cores"]
+        peak, rate = device["accelerator"]["peak_tflops"], device["schemes"][plan["scheme"]].get("images_per_second")
         yield (
             device["name"],
             f"{100 * device['utilisation']:.3g} % of {device['replicas']} x {peak:g} TFLOPS",
             _number(rate),
-            _number(cores),
+            _number(device["input_cores"]),
         )
 
 
