@@ -124,9 +124,9 @@ def test_step_memory_counts_what_a_run_has(optimizer):
 
 @pytest.mark.parametrize("scheme", ["advprop", "fast_advprop"])
 def test_the_batch_that_fits_fits_and_the_next_one_does_not(scheme):
-    recipe = small_recipe(scheme, train_batch_size=1024)
+    recipe, model = small_recipe(scheme, train_batch_size=1024), small_model()
     for on_tpu in (False, True):
-        memory = StepMemory(small_model(), recipe, on_tpu)
+        memory = StepMemory(model, recipe, on_tpu)
         for usable in (10 * 2**20, 40 * 2**20, 300 * 2**20):
             largest = {remat: memory.largest_batch(usable, remat) for remat in memory.remats}
             for remat, size in largest.items():
@@ -138,9 +138,10 @@ def test_the_batch_that_fits_fits_and_the_next_one_does_not(scheme):
 
 def test_a_batch_is_cut_only_as_far_as_needed():
     """With 100 bytes per image, and 30 with --remat."""
+    model = small_model()
 
     def memory_of(scheme, **changes):
-        memory = StepMemory(small_model(), small_recipe(scheme, train_batch_size=1024, **changes), on_tpu=False)
+        memory = StepMemory(model, small_recipe(scheme, train_batch_size=1024, **changes), on_tpu=False)
         memory.planned = lambda images, remat: images * (30 if remat else 100)
         return memory
 
