@@ -15,7 +15,7 @@ from efficientnet_advprop.recipes import (
     RecipeError,
     named_recipe,
 )
-from flags.checks import refuse_unread
+from flags.checks import precision_of, refuse_unread
 from flags.new_recipe import changes_of, dataset_of, recipe_on_data
 
 _UTILISATION = Bounds("(0, 1]")
@@ -30,6 +30,7 @@ class PlanSettings:
         recipes: the run's recipe under each scheme that its flags allow, by scheme.
         refused: why the flags do not allow the other schemes.
         devices: names of machines; empty for one of each kind.
+        precision: of the layers' arithmetic; None is each device's 16-bit type.
         utilisation: fraction of the peak rate that is reached; None for the defaults.
         micro_batches: the number that was given; None leaves it to the plan.
         as_json: whether to print JSON.
@@ -39,6 +40,7 @@ class PlanSettings:
     recipes: Mapping[str, Recipe]
     refused: Mapping[str, str]
     devices: tuple[str, ...]
+    precision: str | None
     utilisation: float | None
     micro_batches: int | None
     as_json: bool
@@ -81,6 +83,7 @@ def plan_from_flags(values: absl_flags.FlagValues) -> PlanSettings:
         recipes,
         refused,
         tuple(values.devices or ()),
+        precision_of(values),
         values.utilisation,
         values.micro_batches,
         bool(values.json),

@@ -1,20 +1,22 @@
 """`--mode=plan` against hand-computed values."""
 
+import dataclasses
 import json
 import re
 
 import pytest
 import tensorflow as tf
 
+import flags
 import main
 import tpu_utils
 from efficientnet_advprop.models.counting import multiply_adds
-from efficientnet_advprop.modes.fitting import SIZES, StepMemory
+from efficientnet_advprop.modes.fitting import SIZES, Setup, StepMemory
 from efficientnet_advprop.modes.plan import default_utilisation, forward_passes, input_seconds
 from efficientnet_advprop.recipes import SCHEMES, RecipeError, named_recipe, override
 from efficientnet_advprop.training.memory import step_memory
-from tests.command_line import refused, run
-from tests.small import new_state, one_cpu, small_model, small_recipe
+from tests.command_line import refused, run, set_flags
+from tests.small import small_model, small_recipe
 from tests.tiny_keras import TINY, tiny_networks
 
 NARROW = ("--mode=plan", "--width_coefficient=0.25", "--depth_coefficient=0.1", "--input_image_size=32")
@@ -111,71 +113,80 @@ def test_the_expected_rates_are_close_to_the_published_ones():
     )
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "momentum", "adam", "adamw"])
-def test_step_memory_counts_what_a_run_has(optimizer):
-    recipe = small_recipe(optimizer__optimizer=optimizer)
-    state = new_state(recipe, one_cpu())
-    variables = [*state.model.weights, *state.average_model.weights, *state.model.trainable_variables]
-    variables += [slot for slot in state.optimizer.variables if slot.shape.rank]  # not rate and counter
-    estimate = step_memory(state.model, recipe, 4, False, 4, on_tpu=False)
-    assert estimate.variables == 4 * sum(variable.shape.num_elements() for variable in variables)
-    assert estimate.total == estimate.variables + estimate.activations
+def device_of(usable_bytes, name="t4"):
+    """An accelerator with this much memory to use."""
+    device = tpu_utils.ACCELERATORS[name]
+    kept = device.memory_gib * GIB - device.usable_bytes
+    return dataclasses.replace(device, memory_gib=(usable_bytes + kept) / GIB)
 
 
 @pytest.mark.parametrize("scheme", ["advprop", "fast_advprop"])
 def test_the_batch_that_fits_fits_and_the_next_one_does_not(scheme):
     recipe, model = small_recipe(scheme, train_batch_size=1024), small_model()
-    for on_tpu in (False, True):
-        memory = StepMemory(model, recipe, on_tpu)
+    for name in ("v3", "t4"):
         for usable in (10 * 2**20, 40 * 2**20, 300 * 2**20):
-            largest = {remat: memory.largest_batch(usable, remat) for remat in memory.remats}
+            memory = StepMemory(model, recipe, device_of(usable, name))
+            largest = {remat: memory.largest_batch(remat) for remat in memory.remats}
             for remat, size in largest.items():
                 too_many = SIZES[SIZES.index(size) + 1]
                 assert memory.planned(size, remat) <= usable < memory.planned(too_many, remat)
             assert largest[False] <= largest[True]
-        assert memory.largest_batch(0, False) == 0
+    assert StepMemory(model, recipe, device_of(0)).largest_batch(False) == 0
+
+
+def test_float32_takes_twice_the_activations():
+    recipe, model, device = small_recipe(), small_model(), tpu_utils.ACCELERATORS["a100-40"]
+    short, wide = (StepMemory(model, recipe, device, precision) for precision in ("float16", "float32"))
+    values = (step_memory(model, recipe, 8, False, size, False).activations for size in (2, 4))
+    assert wide.planned(8, False) - short.planned(8, False) == -int.__sub__(*values) > 0
+    assert [short.setup(1).precision, wide.setup(1).precision] == ["float16", "float32"]
+    assert StepMemory(model, recipe, device).setup(1).flags == "--precision=bfloat16"
+    for name, precision in (("v100-16", "bfloat16"), ("v3", "float16")):
+        with pytest.raises(RecipeError, match=f"^{name} computes in .*float32, not in {precision}$"):
+            StepMemory(model, recipe, tpu_utils.ACCELERATORS[name], precision)
 
 
 def test_a_batch_is_cut_only_as_far_as_needed():
-    """With 100 bytes per image, and 30 with --remat."""
+    """With 100 bytes per image, 30 with --remat, and one for micro-batches."""
     model = small_model()
 
-    def memory_of(scheme, **changes):
-        memory = StepMemory(model, small_recipe(scheme, train_batch_size=1024, **changes), on_tpu=False)
-        memory.planned = lambda images, remat: images * (30 if remat else 100)
-        return memory
-
-    def setup(usable, scheme="advprop", replicas=4, micro_batches=None):
-        found = memory_of(scheme).setup(usable, replicas, micro_batches)
+    def setup(usable, scheme="advprop", replicas=4, micro_batches=None, **changes):
+        recipe = small_recipe(scheme, train_batch_size=1024, **changes)
+        memory = StepMemory(model, recipe, device_of(usable))
+        memory.planned = lambda images, remat, pieces: images * (30 if remat else 100) + (pieces > 1)
+        found = memory.setup(replicas, micro_batches)
         return found.remat, found.micro_batches, found.planned_bytes
 
     assert setup(25_600) == (False, 1, 25_600)
-    assert setup(25_599) == (False, 2, 12_800)
-    assert setup(3_200) == (False, 8, 3_200)
+    assert setup(25_599) == (False, 2, 12_801)
+    assert setup(12_800) == (False, 4, 6_401)
+    assert setup(3_201) == (False, 8, 3_201)
     # Pieces of 16 images are small for a batch norm: recomputation allows 64.
-    assert setup(3_199) == (True, 4, 1_920)
-    assert setup(100) == (True, 128, 60)
-    assert setup(30) == (True, 256, 30)
-    assert setup(25_600, micro_batches=8) == (False, 8, 3_200)
-    assert setup(3_199, micro_batches=8) == (True, 8, 960)
+    assert setup(3_200) == (True, 4, 1_921)
+    assert setup(101) == (True, 128, 61)
+    assert setup(31) == (True, 256, 31)
+    assert setup(25_600, micro_batches=8) == (False, 8, 3_201)
+    assert setup(3_200, micro_batches=8) == (True, 8, 961)
     assert setup(20_480, "fast_advprop") == (True, 1, 7_680)  # it has no micro-batches
-    for arguments, reason in (
-        ((25_600, "advprop", 3), "1024 does not divide over 3 replicas"),
-        ((25_600, "advprop", 4, 3), "does not divide into 3 micro-batches"),
-        ((29, "advprop"), "256 clean images per replica do not fit"),
-        ((7_679, "fast_advprop"), "256 clean images per replica do not fit"),
-        ((25_600, "fast_advprop", 4, 2), "micro_batches above 1 exclude each other"),
+    assert setup(25_600, "vanilla", network__sync_batch_norm=True) == (False, 1, 25_600)
+    for arguments, changes, reason in (
+        ((25_600, "advprop", 3), {}, "1024 does not divide over 3 replicas"),
+        ((25_600, "advprop", 4, 3), {}, "does not divide into 3 micro-batches"),
+        ((30, "advprop"), {}, "256 clean images per replica do not fit"),
+        ((7_679, "fast_advprop"), {}, "256 clean images per replica do not fit"),
+        ((25_600, "fast_advprop", 4, 2), {}, "micro_batches above 1 exclude each other"),
+        ((25_599, "vanilla"), {"network__sync_batch_norm": True}, "256 clean images per replica do not fit"),
     ):
         with pytest.raises(RecipeError, match=reason):
-            setup(*arguments)
-    synchronised = memory_of("vanilla", network__sync_batch_norm=True)
-    assert synchronised.remats == (False,)
-    assert synchronised.setup(25_600, 4, None).micro_batches == 1
-    with pytest.raises(RecipeError, match="256 clean images per replica do not fit"):
-        synchronised.setup(25_599, 4, None)
-    found = memory_of("advprop")
-    assert found.setup(25_600, 4, None).flags("float16") == "--precision=float16"
-    assert found.setup(3_199, 4, None).flags("bfloat16") == "--precision=bfloat16 --remat --micro_batches=4"
+            setup(*arguments, **changes)
+
+
+def test_the_flags_of_a_setup_are_those_of_training():
+    given = Setup("float16", True, 4, 0).flags.split()
+    values = set_flags("--mode=train", "--train_batch_size=32", *given)
+    flags.refuse_contradictions(values)
+    recipe, options = flags.settings_from_flags(values)
+    assert (options.precision, options.remat, recipe.micro_batches) == ("float16", True, 4)
 
 
 def test_a_plan_by_hand(capsys):
@@ -232,6 +243,7 @@ def test_keras_networks_and_small_sets_can_be_planned(capsys):
     [
         (["--devices=v3-8,tpu"], "no device 'tpu'; known: v2-N, "),
         (["--devices="], "--devices= is empty"),
+        (["--devices=a100-80,t4", "--precision=bfloat16"], "t4 computes in float16 or float32, not in bfloat16"),
         (["--utilisation=0"], r"--utilisation 0 is outside \(0, 1\]"),
         (["--utilisation=nan"], "--utilisation nan is not a finite number"),
         (["--dataset=food101"], "it needs --num_train_images and --num_label_classes"),

@@ -6,6 +6,7 @@ import re
 from tpu_utils.errors import DeviceError
 
 TPU, GPU = "TPU", "GPU"
+_BF16, _FP16 = ("bfloat16",), ("float16",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Accelerator:
         memory_gib: memory of the device in GiB.
         peak_tflops: peak rate of matrix products in its 16-bit type, in 1e12 operations per second, without sparsity.
         bandwidth_gb: bytes per second to and from its memory, in 1e9.
-        precision: that 16-bit type, "bfloat16" or "float16".
+        precisions: its 16-bit types, "bfloat16" or "float16", the better one first. It computes in float32 too.
         per_replica: how much one replica adds to the number in a TPU's name: v2-8 has 8 cores, v4-8 has 8 in 4 chips,
             v5e-8 has 8 chips. 0 for a GPU, whose name has none.
     """
@@ -28,7 +29,7 @@ class Accelerator:
     memory_gib: float
     peak_tflops: float
     bandwidth_gb: float
-    precision: str
+    precisions: tuple[str, ...]
     per_replica: int = 0
 
     @property
@@ -46,18 +47,18 @@ class Accelerator:
 ACCELERATORS = {
     accelerator.name: accelerator
     for accelerator in (
-        Accelerator("v2", TPU, 8, 22.5, 350, "bfloat16", 1),
-        Accelerator("v3", TPU, 16, 61.5, 450, "bfloat16", 1),
-        Accelerator("v4", TPU, 32, 275, 1228, "bfloat16", 2),
-        Accelerator("v5e", TPU, 16, 197, 819, "bfloat16", 1),
-        Accelerator("v5p", TPU, 95, 459, 2765, "bfloat16", 2),
-        Accelerator("v6e", TPU, 32, 918, 1640, "bfloat16", 1),
-        Accelerator("t4", GPU, 15, 65, 320, "float16"),
-        Accelerator("v100-16", GPU, 16, 125, 900, "float16"),
-        Accelerator("v100-32", GPU, 32, 125, 900, "float16"),
-        Accelerator("a100-40", GPU, 40, 312, 1555, "bfloat16"),
-        Accelerator("a100-80", GPU, 80, 312, 2039, "bfloat16"),
-        Accelerator("h100-80", GPU, 80, 989, 3350, "bfloat16"),
+        Accelerator("v2", TPU, 8, 22.5, 350, _BF16, 1),
+        Accelerator("v3", TPU, 16, 61.5, 450, _BF16, 1),
+        Accelerator("v4", TPU, 32, 275, 1228, _BF16, 2),
+        Accelerator("v5e", TPU, 16, 197, 819, _BF16, 1),
+        Accelerator("v5p", TPU, 95, 459, 2765, _BF16, 2),
+        Accelerator("v6e", TPU, 32, 918, 1640, _BF16, 1),
+        Accelerator("t4", GPU, 15, 65, 320, _FP16),
+        Accelerator("v100-16", GPU, 16, 125, 900, _FP16),
+        Accelerator("v100-32", GPU, 32, 125, 900, _FP16),
+        Accelerator("a100-40", GPU, 40, 312, 1555, _BF16 + _FP16),
+        Accelerator("a100-80", GPU, 80, 312, 2039, _BF16 + _FP16),
+        Accelerator("h100-80", GPU, 80, 989, 3350, _BF16 + _FP16),
     )
 }
 # One of each kind, of the usual size: a TPU host's, or a server with 8 GPUs.

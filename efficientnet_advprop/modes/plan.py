@@ -38,14 +38,16 @@ def forward_passes(recipe: Recipe, remat: bool = False, num_replicas: int = 1) -
     return counted + (recipe.passes_per_image(1.0, num_replicas) if remat else 0.0)
 
 
-def default_utilisation(accelerator: tpu_utils.Accelerator, is_depthwise: bool) -> float:
+def default_utilisation(accelerator: tpu_utils.Accelerator, is_depthwise: bool, bytes_per_value: int = 2) -> float:
     """The fraction of the peak rate that training reaches, as published runs let expect.
 
     Args:
         accelerator: the device.
         is_depthwise: whether the network has depthwise convolutions.
+        bytes_per_value: of an activation: float32 moves twice the bytes of the 16-bit types.
     """
     per_byte = _OPERATIONS_PER_BYTE[accelerator.kind] if is_depthwise else _OPERATIONS_PER_BYTE_DENSE
+    per_byte *= 2 / bytes_per_value
     return min(_HIGHEST_UTILISATION, per_byte * accelerator.bandwidth_gb / (1e3 * accelerator.peak_tflops))
 
 
@@ -62,6 +64,7 @@ def make_plan(
     recipes: Mapping[str, Recipe],
     refused: Mapping[str, str],
     machines: Sequence[tpu_utils.Machine],
+    precision: str | None,
     utilisation: float | None,
     micro_batches: int | None,
 ) -> dict[str, Any]:
@@ -72,6 +75,7 @@ def make_plan(
         recipes: the run's recipe under each scheme, by scheme; `vanilla` among them if it is possible.
         refused: reasons why other schemes are not possible.
         machines: to plan for.
+        precision: as in `StepMemory`.
         utilisation: fraction of the peak rate; None for `default_utilisation`.
         micro_batches: as in `StepMemory.setup`.
     """
@@ -79,18 +83,13 @@ def make_plan(
     model = build_model(recipe.network, recipe.data.num_label_classes, recipe.branches)
     counted = multiply_adds(model, recipe.network.input_image_size)
     listed = ListedNetwork(model)
-    memories = {
-        (name, kind): StepMemory(listed, one, on_tpu=kind == tpu_utils.TPU)
-        for name, one in recipes.items()
-        for kind in (tpu_utils.TPU, tpu_utils.GPU)
-    }
     inference = sum(counted.values())
     planned = []
     for machine in machines:
         device = machine.accelerator
-        of_kind = {name: memories[name, device.kind] for name in recipes}
-        rate = utilisation or default_utilisation(device, DEPTHWISE in counted)
-        planned.append(_on_machine(scheme, of_kind, machine, rate, 2 * inference, micro_batches))
+        memories = {name: StepMemory(listed, one, device, precision) for name, one in recipes.items()}
+        rate = utilisation or default_utilisation(device, DEPTHWISE in counted, memories[scheme].bytes_per_value)
+        planned.append(_on_machine(scheme, memories, machine, rate, 2 * inference, micro_batches))
     return {
         "model": recipe.network.name,
         "image_size": recipe.network.input_image_size,
@@ -130,13 +129,13 @@ def _on_machine(
     micro_batches: int | None,
 ) -> dict[str, Any]:
     """The plan for one machine; `operations` are those of a forward pass of one image."""
-    device, usable, own = machine.accelerator, machine.accelerator.usable_bytes, memories[scheme]
+    device, own = machine.accelerator, memories[scheme]
     operations_per_second = machine.num_replicas * device.peak_tflops * 1e12 * utilisation
     schemes: dict[str, dict[str, Any]] = {}
     for name, memory in memories.items():
         recipe = memory.recipe
         try:
-            setup = memory.setup(usable, machine.num_replicas, micro_batches)
+            setup = memory.setup(machine.num_replicas, micro_batches)
         except RecipeError as error:
             schemes[name] = {"hours": None, "reason": str(error)}
             continue
@@ -148,16 +147,16 @@ def _on_machine(
             "remat": setup.remat,
             "micro_batches": setup.micro_batches,
             "planned_bytes": setup.planned_bytes,
-            "flags": setup.flags(device.precision),
+            "flags": setup.flags,
         }
     rate, seconds = schemes[scheme].get("images_per_second"), input_seconds(own.recipe)
     return {
         "name": machine.name,
         "accelerator": dataclasses.asdict(device),
         "replicas": machine.num_replicas,
-        "usable_bytes": usable,
+        "usable_bytes": device.usable_bytes,
         "utilisation": utilisation,
-        "largest_batch": {"remat" if remat else "plain": own.largest_batch(usable, remat) for remat in own.remats},
+        "largest_batch": {"remat" if remat else "plain": own.largest_batch(remat) for remat in own.remats},
         "input_cores": rate * seconds if rate and seconds else None,
         "schemes": schemes,
     }
@@ -168,6 +167,7 @@ def run_plan(
     recipes: Mapping[str, Recipe],
     refused: Mapping[str, str],
     devices: Sequence[str],
+    precision: str | None,
     utilisation: float | None,
     micro_batches: int | None,
     as_json: bool,
@@ -179,14 +179,16 @@ def run_plan(
         recipes: as in `make_plan`.
         refused: as in `make_plan`.
         devices: names of machines; empty for one of each kind.
+        precision: as in `make_plan`.
         utilisation: as in `make_plan`.
         micro_batches: as in `make_plan`.
         as_json: whether to give JSON.
 
     Raises:
         DeviceError: for an unknown machine.
+        RecipeError: for a precision that a device does not have.
     """
     machines = [tpu_utils.machine_named(name) for name in devices or tpu_utils.DEFAULT_MACHINES]
     tpu_utils.hide_gpus()
-    plan = make_plan(scheme, recipes, refused, machines, utilisation, micro_batches)
+    plan = make_plan(scheme, recipes, refused, machines, precision, utilisation, micro_batches)
     return json.dumps(plan, indent=1) if as_json else describe_plan(plan, recipes[scheme])
