@@ -39,6 +39,7 @@ from efficientnet_advprop.modes.check_data import check_data
 from efficientnet_advprop.modes.compare import run_comparison
 from efficientnet_advprop.modes.evaluate import evaluate
 from efficientnet_advprop.modes.export import export
+from efficientnet_advprop.modes.plan import run_plan
 from efficientnet_advprop.modes.predict import predict
 from efficientnet_advprop.modes.recorded import (
     labelled_as_run,
@@ -135,6 +136,11 @@ def compare(values: absl_flags.FlagValues) -> None:
     print(f"report: {run_comparison(*flags.comparison_from_flags(values))}")
 
 
+def plan(values: absl_flags.FlagValues) -> None:
+    """Print what a run will take; opens no data and connects to no devices."""
+    print(run_plan(**vars(flags.plan_from_flags(values))))
+
+
 RUN_MODE: dict[str, Callable[[absl_flags.FlagValues], None]] = {
     "train_and_eval": functools.partial(train, train_and_evaluate),
     "train": functools.partial(train, train_only),
@@ -144,6 +150,7 @@ RUN_MODE: dict[str, Callable[[absl_flags.FlagValues], None]] = {
     "check_data": check,
     "study": study,
     "compare": compare,
+    "plan": plan,
 }
 
 

@@ -122,6 +122,7 @@ def _needed(mode: str) -> dict[str, str]:
     return reading.get(mode) or {
         "compare": {"mode": mode, "compare": "run,study"},
         "check_data": {"mode": mode, "model_dir": "checked"},
+        "plan": {"mode": mode},
     }.get(mode, {"mode": mode, "scheme": "advprop", "model_dir": "new", **_TINY})
 
 

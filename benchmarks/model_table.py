@@ -7,7 +7,6 @@ whole table some minutes.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable
 
 import tabulate
@@ -15,7 +14,8 @@ import tensorflow as tf
 from absl import app, flags as absl_flags
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization
-from efficientnet_advprop.models import Network, build_model
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.models.counting import multiply_adds
 from efficientnet_advprop.recipes import NETWORKS, family_of
 
 # Without those of tf.keras.applications, whose numbers Keras publishes.
@@ -75,28 +75,11 @@ def numbers(name: str) -> ModelNumbers:
         spec.input_image_size,
         len(model.blocks),
         _elements(model.trainable_variables),
-        multiply_adds(model, spec.input_image_size),
+        sum(multiply_adds(model, spec.input_image_size).values()),
         sum(isinstance(module, AuxBatchNormalization) for module in model.submodules),
         _elements(branch),
         spec.preprocessing,
     )
-
-
-def multiply_adds(model: Network, image_size: int) -> int:
-    """Multiply-adds of inference on one image of this side, in pixels."""
-    image = tf.TensorSpec([1, image_size, image_size, 3])
-    graph = tf.function(model).get_concrete_function(image).graph
-    return sum(_multiply_adds(operation) for operation in graph.get_operations())
-
-
-def _multiply_adds(operation: tf.Operation) -> int:
-    """The number of output values times the number of products summed in each."""
-    if operation.type not in ("Conv2D", "DepthwiseConv2dNative", "MatMul"):
-        return 0
-    kernel = operation.inputs[1].shape.as_list()  # [h, w, C, filters], [h, w, C, multiplier] or [C, classes]
-    # A depthwise convolution does not sum over channels.
-    summed = kernel[:2] if operation.type == "DepthwiseConv2dNative" else kernel[:-1]
-    return operation.outputs[0].shape.num_elements() * math.prod(summed)
 
 
 def _elements(variables: Iterable[tf.Variable]) -> int:

@@ -19,6 +19,7 @@ from absl import app
 from benchmarks import timing, training_steps
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import (
+    ATTACK_STEP,
     AUGMENTED_BRANCH,
     AUXILIARY_BRANCH,
     MAIN_BRANCH,
@@ -27,7 +28,6 @@ from efficientnet_advprop.recipes import (
     num_fast_adversarial,
 )
 
-_ATTACK_STEP = 2 / 3  # a forward pass, and the half of a backward pass that computes the gradient of the images
 _MEASURED = tuple(scheme for scheme in SCHEMES if scheme != "adversarial_then_clean")  # the mean of two of the others
 
 
@@ -39,7 +39,7 @@ def report(times: timing.Times, recipes: dict[str, Recipe]) -> str:
             statistics.median(times[scheme]) / statistics.median(vanilla),
             min(times[scheme]) / min(vanilla),
             recipe.passes_per_image(),
-            recipe.passes_per_image(_ATTACK_STEP),
+            recipe.passes_per_image(ATTACK_STEP),
         )
         for scheme, recipe in recipes.items()
     }

@@ -12,6 +12,7 @@ from flags.given_weights import (
     refuse_unread_of_saved_model as refuse_unread_of_saved_model,
 )
 from flags.parsing import parse_flags as parse_flags
+from flags.plan import plan_from_flags as plan_from_flags
 from flags.recipe_flags import RECIPE_FLAGS as RECIPE_FLAGS
 from flags.settings import (
     DataRequest as DataRequest,

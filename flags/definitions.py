@@ -8,10 +8,24 @@ from pathlib import Path
 from efficientnet_advprop.recipes import BENCHMARKS, ROBUSTNESS_RESIZES, SUCCESSES
 from efficientnet_advprop.recipes.attack_spec import NORMS
 from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS, PRECISIONS
-from flags.flag import LOOP, MODES, READING, RUN, RUN_OR_CHECK, RUNS, Flag, is_attacked, is_cropped, is_made, is_own
+from flags.flag import (
+    LOOP,
+    MODES,
+    READING,
+    RUN,
+    RUN_CHECK_OR_PLAN,
+    RUNS,
+    RUNS_OR_PLAN,
+    Flag,
+    is_attacked,
+    is_cropped,
+    is_made,
+    is_own,
+)
 from flags.recipe_flags import RECIPE_FLAGS
 
-_EVAL, _STUDY, _COMPARE, _EXPORT = ("eval",), ("study",), ("compare",), ("train_and_eval", "export")
+_EVAL, _STUDY, _COMPARE, _PLAN, _EXPORT = ("eval",), ("study",), ("compare",), ("plan",), ("train_and_eval", "export")
+_WRITING = tuple(mode for mode in MODES if mode not in _PLAN)
 _IMAGES = (*LOOP, "eval", "check_data")
 _MODEL_DIR = "runs/DATASET-MODEL-SCHEME, runs/study-DATASET or runs/comparison"
 # Flags of benchmarks: evaluations and studies measure these, and only evaluations those on other images.
@@ -21,7 +35,7 @@ _OTHER_IMAGES = {"modes": _EVAL, "needs_benchmarks": True}
 
 FLAGS: tuple[Flag, ...] = (
     Flag("mode", MODES, "What to do; train_and_eval if absent.", MODES),
-    Flag("advprop", bool, "Short for --scheme=advprop.", RUN_OR_CHECK, instead_in_study="schemes"),
+    Flag("advprop", bool, "Short for --scheme=advprop.", RUN_CHECK_OR_PLAN, instead_in_study="schemes"),
     # Studies and comparisons.
     Flag("schemes", list[str], "Schemes that a study compares, vanilla among them.", _STUDY),
     Flag("models", list[str], "Networks of a study; efficientnet-b0 if absent.", _STUDY),
@@ -29,6 +43,15 @@ FLAGS: tuple[Flag, ...] = (
     Flag("attack_epsilons", tuple[float, ...], "Strengths of the training attack in a study, in pixels.", _STUDY),
     Flag("compare", list[Path], "Evaluated runs to compare: folders of runs, evaluations or studies.", _COMPARE),
     Flag("published", bool, "Add a table of the paper's results of the compared networks.", _COMPARE),
+    # Plans.
+    Flag(
+        "devices",
+        list[str],
+        "Machines of a plan: TPUs by their names (v3-32), GPUs by number (a100-80x8); one of each kind if absent.",
+        _PLAN,
+    ),
+    Flag("utilisation", float, "Part of the peak rate that a plan counts on; what others reached if absent.", _PLAN),
+    Flag("json", bool, "Print the plan as one JSON object.", _PLAN),
     # Benchmarks.
     Flag("benchmarks", list[str], f"Benchmarks of eval or a study: {', '.join(BENCHMARKS)}.", (*_EVAL, *_STUDY)),
     Flag(
@@ -72,7 +95,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("deterministic", bool, "Resume on TFRecords at the exact image; slower.", LOOP),
     Flag("use_cache", bool, "Keep the undecoded training images of TFRecords in memory.", LOOP),
     # Folders and files.
-    Flag("model_dir", Path, f"Output folder (local or gs://); {_MODEL_DIR} if absent.", MODES),
+    Flag("model_dir", Path, f"Output folder (local or gs://); {_MODEL_DIR} if absent.", _WRITING),
     Flag("export_dir", Path, "Parent folder of the exported versions; MODEL_DIR/saved_model if absent.", _EXPORT),
     Flag("export_format", EXPORT_FORMATS, "Format; saved_model if absent, others: EXPORT_DIR/FORMAT.", ("export",)),
     Flag("export_branch", str, "Branch whose batch norms are exported; main if absent.", _EXPORT),
@@ -88,11 +111,17 @@ FLAGS: tuple[Flag, ...] = (
     Flag(
         "precision",
         PRECISIONS,
-        "Arithmetic of the layers; if absent, bfloat16 on a TPU and float32 elsewhere.",
-        RUNS,
+        "Arithmetic of the layers; if absent, bfloat16 on a TPU and float32 elsewhere (in a plan the fastest).",
+        RUNS_OR_PLAN,
         saved_model=False,
     ),
-    Flag("use_bfloat16", bool, "Short for --precision=bfloat16; --nouse_bfloat16: float32.", RUNS, saved_model=False),
+    Flag(
+        "use_bfloat16",
+        bool,
+        "Short for --precision=bfloat16; --nouse_bfloat16: float32.",
+        RUNS_OR_PLAN,
+        saved_model=False,
+    ),
     Flag("remat", bool, "Recompute each block's activations in the backward pass, to save memory.", LOOP),
     Flag("jit_compile", bool, "Compile the gradients of each pass with XLA, on GPU or CPU.", LOOP),
     *RECIPE_FLAGS,

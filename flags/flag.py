@@ -8,13 +8,17 @@ from efficientnet_advprop.recipes import ATTACKED, Benchmark
 
 TRAINING = ("train_and_eval", "train")
 READING = ("eval", "predict", "export")  # of trained weights: a run's, or those of --init_checkpoint
-MODES = (*TRAINING, *READING, "check_data", "study", "compare")
+MODES = (*TRAINING, *READING, "check_data", "study", "compare", "plan")
 # Groups of modes. Reading modes compare a value with the recorded one; check_data draws training images.
 LOOP = (*TRAINING, "study")
 RUN = (*TRAINING, *READING)
 RUNS = (*RUN, "study")
 RUN_OR_CHECK = (*RUN, "check_data")
 IMAGES = (*RUNS, "check_data")
+# The same and plan, for what changes what a run takes.
+RUNS_OR_PLAN = (*RUNS, "plan")
+RUN_CHECK_OR_PLAN = (*RUN_OR_CHECK, "plan")
+IMAGES_OR_PLAN = (*IMAGES, "plan")
 
 
 def is_own(benchmark: Benchmark) -> bool:

@@ -40,8 +40,8 @@ def changes_of(values: absl_flags.FlagValues) -> dict[str, Any]:
 
 
 def dataset_of(values: absl_flags.FlagValues) -> str:
-    """The name of the data set: --dataset, else imagenet with --data_dir and digits without."""
-    return values.dataset or ("imagenet" if values.data_dir else "digits")
+    """The name of the data set: --dataset, else imagenet with --data_dir or for a plan, and digits for the rest."""
+    return values.dataset or ("imagenet" if values.data_dir or values.mode == "plan" else "digits")
 
 
 def new_recipe(values: absl_flags.FlagValues, data: DataFacts | None, weights: WeightsFacts | None) -> Recipe:

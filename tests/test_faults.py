@@ -63,6 +63,8 @@ def read_flags(*arguments: str) -> None:
         benchmarks_from_flags(values)
     elif values.mode == "study":
         flags.study_from_flags(values, DIGITS)
+    elif values.mode == "plan":
+        flags.plan_from_flags(values)
     else:
         flags.settings_from_flags(values, DIGITS)
 

@@ -1,5 +1,7 @@
 """Choice of a `tf.distribute` strategy."""
 
+import contextlib
+
 import tensorflow as tf
 
 from tpu_utils.cluster import connect_workers, count_workers
@@ -61,6 +63,12 @@ def _named_tpu(strategy: str, tpu: str | None, zone: str | None, project: str | 
     if unwanted := tpu or zone or project:
         raise DeviceError(f"strategy {strategy} uses no TPU, but {unwanted} asks for one")
     return None
+
+
+def hide_gpus() -> None:
+    """Keep TensorFlow off the GPUs, for work that needs none; without effect once a device is in use."""
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

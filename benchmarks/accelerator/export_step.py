@@ -97,7 +97,7 @@ def export(recipe: Recipe, remat: bool, precision: str, path: str, steps: int) -
         "generator": recipe.generator,
         "tensorflow": tf.__version__,
         "seconds_to_lower": round(time.time() - start, 1),
-        "estimated_bytes": estimate.activations + estimate.variables,
+        "estimated_bytes": estimate.total,
         "metrics": sorted(names),
         "variables": [variable.name for variable in variables],
     }

@@ -96,9 +96,11 @@ from efficientnet_advprop.recipes.study_spec import (
     plan as plan,
 )
 from efficientnet_advprop.recipes.terms import (
+    ATTACK_STEP as ATTACK_STEP,
     AUGMENTED_VIEW as AUGMENTED_VIEW,
     CLEAN as CLEAN,
     CROSS_ENTROPY as CROSS_ENTROPY,
+    FORWARD_PASS as FORWARD_PASS,
     IMAGES_VIEW as IMAGES_VIEW,
     KL_FROM_CLEAN as KL_FROM_CLEAN,
     Phase as Phase,

@@ -18,7 +18,10 @@ KL_FROM_CLEAN = "kl_from_clean"  # KL(clean || own) of predictions; needs a term
 
 CLEAN = "clean"
 _WEIGHT = Bounds("[0, 1e6]")
-_FORWARD_PASS = 1 / 3  # of a forward and backward pass: the backward pass costs about two forward passes
+# The counting rule, in forward and backward passes. A backward pass costs about two forward passes: one for the
+# gradient of the activations, one for that of the weights. An attack step is a forward pass and the first of these two.
+FORWARD_PASS = 1 / 3
+ATTACK_STEP = 2 / 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Term:
         """
         if self.attack is None or not self.attack.perturbs:
             return 1.0
-        return 1.0 + attack_step * self.attack.num_steps + (_FORWARD_PASS if self.loss == KL_FROM_CLEAN else 0.0)
+        return 1.0 + attack_step * self.attack.num_steps + (FORWARD_PASS if self.loss == KL_FROM_CLEAN else 0.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from efficientnet_advprop.reporting.metrics_log import (
     recorded_results as recorded_results,
 )
 from efficientnet_advprop.reporting.output import keep_printing as keep_printing
+from efficientnet_advprop.reporting.plan_report import describe_plan as describe_plan
 from efficientnet_advprop.reporting.progress import (
     BadImagesByEpoch as BadImagesByEpoch,
     ProgressDisplay as ProgressDisplay,

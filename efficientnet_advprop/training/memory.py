@@ -28,6 +28,11 @@ class MemoryEstimate:
     activations: int
     variables: int
 
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.activations + self.variables
+
     def __str__(self) -> str:
         """One line for the log."""
         return (

@@ -1,0 +1,194 @@
+"""`--mode=plan`: what a run will take, by arithmetic on its recipe and on tables of devices; nothing is trained."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tpu_utils
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.models.counting import DEPTHWISE, multiply_adds
+from efficientnet_advprop.modes.fitting import ListedNetwork, StepMemory
+from efficientnet_advprop.recipes import ATTACK_STEP, FORWARD_PASS, Recipe, RecipeError
+from efficientnet_advprop.reporting import describe_plan
+
+# Operations per byte of memory bandwidth that training reaches: the speed of these networks follows the bandwidth
+# more than the peak rate. With depthwise convolutions, from images per second that others trained on: EfficientNet-B4,
+# 6 x 4.4 G operations each, 262 on a core of a TPU v3 (Tan and Le, arXiv 2104.00298, table 3), which is 15; 204
+# on a V100 and 331 on an A100, B0 1,301 and 2,489 (NVIDIA's DeepLearningExamples, PyTorch, mixed precision), which is
+# 6.0, 4.3, 3.3 and 2.8.
+_OPERATIONS_PER_BYTE = {tpu_utils.TPU: 14.0, tpu_utils.GPU: 4.0}
+# Without depthwise convolutions no published run was at hand: a quarter of the peak rate of a V100 and of a TPU v3.
+_OPERATIONS_PER_BYTE_DENSE = 35.0
+_HIGHEST_UTILISATION = 0.5
+
+# Milliseconds of one CPU core per image of 224 px, from docs/input_pipeline.md (images per second of CPU time: 522,
+# with AutoAugment 229, with RandAugment 215). Of the first 1.9 ms, resizing, flip and clipping take 0.6, which grows
+# with the area of the output, as augmentation does; reading and decoding a file do not.
+_DECODE_MS, _RESIZE_MS = 1.3, 0.6
+_AUGMENT_MS = {"none": 0.0, "autoaugment": 2.45, "randaugment": 2.75}
+
+
+def forward_passes(recipe: Recipe, remat: bool = False, num_replicas: int = 1) -> float:
+    """Forward passes per clean image whose operations a step has; a vanilla step has 3.
+
+    With remat every backward pass adds one. (So do, for a third, the clean predictions of TRADES: 1 % too much.)
+    """
+    counted = recipe.passes_per_image(ATTACK_STEP, num_replicas) / FORWARD_PASS
+    return counted + (recipe.passes_per_image(1.0, num_replicas) if remat else 0.0)
+
+
+def default_utilisation(accelerator: tpu_utils.Accelerator, is_depthwise: bool, bytes_per_value: int = 2) -> float:
+    """The fraction of the peak rate that training reaches, as published runs let expect.
+
+    Args:
+        accelerator: the device.
+        is_depthwise: whether the network has depthwise convolutions.
+        bytes_per_value: of an activation: float32 moves twice the bytes of the 16-bit types.
+    """
+    per_byte = _OPERATIONS_PER_BYTE[accelerator.kind] if is_depthwise else _OPERATIONS_PER_BYTE_DENSE
+    per_byte *= 2 / bytes_per_value
+    return min(_HIGHEST_UTILISATION, per_byte * accelerator.bandwidth_gb / (1e3 * accelerator.peak_tflops))
+
+
+def input_seconds(recipe: Recipe) -> float | None:
+    """Seconds of one CPU core per clean image of the training input; None for images that were not measured."""
+    data, area = recipe.data, (recipe.network.input_image_size / 224) ** 2
+    if data.train_crop != "distorted_box":  # digits and noise, which lie in memory, and small images
+        return None
+    return (_DECODE_MS + (_RESIZE_MS * len(recipe.views) + _AUGMENT_MS[data.augment_name]) * area) / 1e3
+
+
+def make_plan(
+    scheme: str,
+    recipes: Mapping[str, Recipe],
+    refused: Mapping[str, str],
+    machines: Sequence[tpu_utils.Machine],
+    precision: str | None,
+    utilisation: float | None,
+    micro_batches: int | None,
+) -> dict[str, Any]:
+    """The plan as plain values.
+
+    Args:
+        scheme: of the run.
+        recipes: the run's recipe under each scheme, by scheme; `vanilla` among them if it is possible.
+        refused: reasons why other schemes are not possible.
+        machines: to plan for.
+        precision: as in `StepMemory`.
+        utilisation: fraction of the peak rate; None for `default_utilisation`.
+        micro_batches: as in `StepMemory.setup`.
+    """
+    recipe = recipes[scheme]
+    model = build_model(recipe.network, recipe.data.num_label_classes, recipe.branches)
+    counted = multiply_adds(model, recipe.network.input_image_size)
+    listed = ListedNetwork(model)
+    inference = sum(counted.values())
+    planned = []
+    for machine in machines:
+        device = machine.accelerator
+        memories = {name: StepMemory(listed, one, device, precision) for name, one in recipes.items()}
+        rate = utilisation or default_utilisation(device, DEPTHWISE in counted, memories[scheme].bytes_per_value)
+        planned.append(_on_machine(scheme, memories, machine, rate, 2 * inference, micro_batches))
+    return {
+        "model": recipe.network.name,
+        "image_size": recipe.network.input_image_size,
+        "scheme": scheme,
+        "total_steps": recipe.total_steps,
+        "train_batch_size": recipe.train_batch_size,
+        "parameters": {
+            part: sum(variable.shape.num_elements() for variable in variables if variable.trainable)
+            for part, variables in model.partition().items()
+        },
+        "multiply_adds": inference,
+        "has_depthwise_convolutions": DEPTHWISE in counted,
+        "schemes": {name: _costs(one, inference) for name, one in recipes.items()},
+        "refused_schemes": dict(refused),
+        "utilisation_is_given": utilisation is not None,
+        "input_cpu_seconds_per_image": input_seconds(recipe),
+        "devices": planned,
+    }
+
+
+def _costs(recipe: Recipe, inference: int) -> dict[str, float]:
+    """What a step costs per clean image: passes and multiply-adds."""
+    return {
+        "passes_of_the_papers": recipe.passes_per_image(),
+        "passes": recipe.passes_per_image(ATTACK_STEP),
+        "passes_with_remat": forward_passes(recipe, remat=True) * FORWARD_PASS,
+        "multiply_adds": forward_passes(recipe) * inference,
+    }
+
+
+def _on_machine(
+    scheme: str,
+    memories: Mapping[str, StepMemory],
+    machine: tpu_utils.Machine,
+    utilisation: float,
+    operations: int,
+    micro_batches: int | None,
+) -> dict[str, Any]:
+    """The plan for one machine; `operations` are those of a forward pass of one image."""
+    device, own = machine.accelerator, memories[scheme]
+    operations_per_second = machine.num_replicas * device.peak_tflops * 1e12 * utilisation
+    schemes: dict[str, dict[str, Any]] = {}
+    for name, memory in memories.items():
+        recipe = memory.recipe
+        try:
+            setup = memory.setup(machine.num_replicas, micro_batches)
+        except RecipeError as error:
+            schemes[name] = {"hours": None, "reason": str(error)}
+            continue
+        per_second = operations_per_second / (operations * forward_passes(recipe, setup.remat, machine.num_replicas))
+        hours = recipe.total_steps * recipe.train_batch_size / per_second / 3600
+        schemes[name] = {
+            "hours": hours,
+            "images_per_second": per_second,
+            "remat": setup.remat,
+            "micro_batches": setup.micro_batches,
+            "planned_bytes": setup.planned_bytes,
+            "flags": setup.flags,
+        }
+    rate, seconds = schemes[scheme].get("images_per_second"), input_seconds(own.recipe)
+    return {
+        "name": machine.name,
+        "accelerator": dataclasses.asdict(device),
+        "replicas": machine.num_replicas,
+        "usable_bytes": device.usable_bytes,
+        "utilisation": utilisation,
+        "largest_batch": {"remat" if remat else "plain": own.largest_batch(remat) for remat in own.remats},
+        "input_cores": rate * seconds if rate and seconds else None,
+        "schemes": schemes,
+    }
+
+
+def run_plan(
+    scheme: str,
+    recipes: Mapping[str, Recipe],
+    refused: Mapping[str, str],
+    devices: Sequence[str],
+    precision: str | None,
+    utilisation: float | None,
+    micro_batches: int | None,
+    as_json: bool,
+) -> str:
+    """The plan as text or as one JSON object.
+
+    Args:
+        scheme: of the run.
+        recipes: as in `make_plan`.
+        refused: as in `make_plan`.
+        devices: names of machines; empty for one of each kind.
+        precision: as in `make_plan`.
+        utilisation: as in `make_plan`.
+        micro_batches: as in `make_plan`.
+        as_json: whether to give JSON.
+
+    Raises:
+        DeviceError: for an unknown machine.
+        RecipeError: for a precision that a device does not have.
+    """
+    machines = [tpu_utils.machine_named(name) for name in devices or tpu_utils.DEFAULT_MACHINES]
+    tpu_utils.hide_gpus()
+    plan = make_plan(scheme, recipes, refused, machines, precision, utilisation, micro_batches)
+    return json.dumps(plan, indent=1) if as_json else describe_plan(plan, recipes[scheme])
