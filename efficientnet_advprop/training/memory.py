@@ -57,8 +57,9 @@ def step_memory(
     objectives = [make_objective(model, recipe, phase.terms) for phase in recipe.phases]
     at_once = max(objective.images_at_once(images) for objective in objectives)
     size = recipe.network.input_image_size
-    # An attack holds the clean and the adversarial images.
-    sets_of_images = len(recipe.views) + 2 * bool(recipe.attacking_terms)
+    # The batch, of which a micro-batch is a copy, and an attack's clean and adversarial images.
+    pieces = recipe.micro_batches + (recipe.micro_batches > 1)
+    sets_of_images = pieces * len(recipe.views) + 2 * bool(recipe.attacking_terms)
     activations = activation_bytes(model, at_once, size, remat, bytes_per_value, on_tpu)
     # The gradients of a pass wait for those of the next, and the sums of micro-batches for both.
     passes = max(len({term.branch for term in phase.terms}) for phase in recipe.phases)
