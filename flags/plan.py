@@ -29,7 +29,7 @@ class PlanSettings:
         scheme: the scheme of the run.
         recipes: the run's recipe under each scheme that its flags allow, by scheme.
         refused: why the flags do not allow the other schemes.
-        devices: names of machines; empty for one of each kind.
+        devices: names of machines; empty for one of each kind that has the precision.
         precision: of the layers' arithmetic; None is each device's 16-bit type.
         utilisation: fraction of the peak rate that is reached; None for the defaults.
         micro_batches: the number that was given; None leaves it to the plan.

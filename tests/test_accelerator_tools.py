@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.accelerator.export_step import export_from_flags
 from benchmarks.accelerator.plan_tpu import assigned_bytes, largest_buffers
+from efficientnet_advprop.recipes import RecipeError
+from tests.command_line import set_flags
 
 ROOT = Path(__file__).parents[1]
 JAX = ROOT / ".venv-accelerator/bin/python"
@@ -42,6 +45,19 @@ def test_reports_of_the_compiler():
         "hbm_bytes": 7130,
     }
     assert largest_buffers(REPORT, 2) == ["1.5 MiB f32[8,32,32,3], pred[]", "18.0 KiB 2xf32[8]"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--jit_compile", "--advprop"), "no effect on an exported step: --jit_compile$"),
+        (("--mode=eval", "--init_checkpoint=x"), "no effect on an exported step: --mode, --init_checkpoint$"),
+        (("--use_bfloat16", "--precision=float16"), "give one of them"),
+    ],
+)
+def test_an_export_refuses_flags_without_effect_and_contradictions(arguments, reason, tmp_path):
+    with pytest.raises(RecipeError, match=reason):
+        export_from_flags(set_flags(*arguments), str(tmp_path / "step"), 0)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from efficientnet_advprop.data import class_folders, find_source, labelled_as
 from efficientnet_advprop.data.source import EVALUATION, TRAIN
 from efficientnet_advprop.evaluation import ResultsFile
-from efficientnet_advprop.modes.recorded_labels import labelled_as_run, labelled_as_study
+from efficientnet_advprop.modes.recorded import labelled_as_run, labelled_as_study
 from efficientnet_advprop.recipes import RecipeError, StudySpec, plan
 from tests.command_line import ROOT, refused, run
 from tests.studies import finished, make_recipe

@@ -265,3 +265,9 @@ def test_other_data_sets_are_planned_by_their_numbers(capsys):
     numbers = ("--dataset=food101", "--num_train_images=75750", "--num_label_classes=101", "--devices=t4")
     plan = planned(*numbers, "--train_epochs=2", "--train_batch_size=500", capsys=capsys)
     assert plan["total_steps"] == 303
+
+
+def test_without_devices_a_plan_is_for_those_that_have_the_precision(capsys):
+    plan = planned("--precision=float16", capsys=capsys)
+    names = [device["name"] for device in plan["devices"]]
+    assert names == [name for name in tpu_utils.DEFAULT_MACHINES if name[0] in "tah" or name.startswith("v100")]

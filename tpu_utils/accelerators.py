@@ -41,6 +41,10 @@ class Accelerator:
         """
         return int((self.memory_gib - (0.25 if self.kind == TPU else 1.0)) * 2**30)
 
+    def computes_in(self, precision: str | None) -> bool:
+        """Whether it has this precision; None is its 16-bit type."""
+        return precision in (None, "float32", *self.precisions)
+
 
 # TPUs: the pages of each version at cloud.google.com/tpu/docs (per chip; halves for the cores of v2 and v3). GPUs:
 # NVIDIA's data sheets of T4, V100 SXM2, A100 SXM4 and H100 SXM5, dense rates; a T4 shows 15 of its 16 GB.

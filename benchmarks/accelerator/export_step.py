@@ -3,9 +3,9 @@
     python -m benchmarks.accelerator.export_step --step_file=steps/b7 --model=efficientnet-b7 --advprop \
         --dataset=imagenet --train_batch_size=8 --precision=bfloat16
 
-The flags are those of `main.py`; the step is that of one replica with the whole batch: attack, passes, optimizer,
-moving average. NAME.hlo.pb is the module as XLA takes it, NAME.json holds facts. With --steps=N, NAME.npz holds the
-values of the step's arguments and what TensorFlow makes of them in N steps, which `run_step` compares.
+The flags are those of `main.py` that change the step. It is that of one replica with the whole batch: attack, passes,
+optimizer, moving average. NAME.hlo.pb is the module as XLA takes it, NAME.json holds facts. With --steps=N, NAME.npz
+holds the values of the step's arguments and what TensorFlow makes of them in N steps, which `run_step` compares.
 """
 
 import json
@@ -26,9 +26,12 @@ from efficientnet_advprop.recipes import Recipe, RecipeError
 from efficientnet_advprop.training.memory import step_memory
 from efficientnet_advprop.training.state import create_train_state
 from efficientnet_advprop.training.step import make_replica_step
+from flags.command import given_flags
 
-STEP_FILE = absl_flags.DEFINE_string("step_file", None, "Path of the files, without an ending.")
-STEPS = absl_flags.DEFINE_integer("steps", 0, "Steps whose values go to NAME.npz; 0: none.", lower_bound=0)
+# Other flags of `main.py` have no effect on the step, and are refused.
+_OF_WEIGHTS = ("init_checkpoint", "ema", "keras_weights")
+_READ = {flag.name for flag in flags.RECIPE_FLAGS if flag.name not in _OF_WEIGHTS}
+_READ |= {"advprop", "precision", "use_bfloat16", "remat"}
 
 
 def batch_specs(recipe: Recipe) -> dict[str, tf.TensorSpec]:
@@ -108,22 +111,39 @@ def export(recipe: Recipe, remat: bool, precision: str, path: str, steps: int) -
     return facts
 
 
+def export_from_flags(values: absl_flags.FlagValues, path: str | None, steps: int) -> dict[str, Any]:
+    """Write the files of the step of these flags; returns its facts.
+
+    Raises:
+        RecipeError: for invalid values, and for flags without an effect on the step.
+    """
+    if not path:
+        raise RecipeError("--step_file is missing: the path of the files, without an ending")
+    if unread := [f"--{flag.name}" for flag in given_flags(values) if flag.name not in _READ]:
+        raise RecipeError(f"no effect on an exported step: {', '.join(unread)}")
+    flags.refuse_contradictions(values)
+    recipe, options = flags.settings_from_flags(values)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    tpu_utils.set_graph_optimizer(False)
+    precision = tpu_utils.set_precision(options.precision, tf.distribute.get_strategy())
+    return export(recipe, options.remat, precision, path, steps)
+
+
 def main(argv: list[str]) -> None:
     """Export the step of the flags."""
     del argv
     values = absl_flags.FLAGS
     try:
-        if not STEP_FILE.value:
-            raise RecipeError("--step_file is missing: the path of the files, without an ending")
-        recipe, options = flags.settings_from_flags(values)
-        os.makedirs(os.path.dirname(STEP_FILE.value) or ".", exist_ok=True)
-        tpu_utils.set_graph_optimizer(False)
-        precision = tpu_utils.set_precision(options.precision, tf.distribute.get_strategy())
-        facts = export(recipe, options.remat, precision, STEP_FILE.value, STEPS.value)
+        facts = export_from_flags(values, values.step_file, values.steps)
     except RecipeError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        sys.exit(f"error: {error.filename}: {error.strerror}")
     print(json.dumps({name: value for name, value in facts.items() if name not in ("metrics", "variables")}))
 
 
 if __name__ == "__main__":
+    absl_flags.DEFINE_string("step_file", None, "Path of the files, without an ending.")
+    absl_flags.DEFINE_integer("steps", 0, "Steps whose values go to NAME.npz; 0: none.", lower_bound=0)
     app.run(main, flags_parser=flags.parse_flags)

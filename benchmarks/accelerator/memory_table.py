@@ -6,6 +6,7 @@ Exports every case, and plans it with the environment of `make accelerator-tools
 interrupted table goes on; a case takes one to ten minutes.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -16,17 +17,12 @@ from typing import Any, NamedTuple
 
 import tabulate
 import tensorflow as tf
-from absl import app, flags as absl_flags
 
 import tpu_utils
 from benchmarks.accelerator.export_step import export
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import Recipe, named_recipe, override
 from efficientnet_advprop.training.memory import step_memory
-
-PLANS = absl_flags.DEFINE_string("plans", "runs/tpu_plans", "Folder of the plans.")
-MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
-PLANNER = absl_flags.DEFINE_string("planner", ".venv-accelerator/bin/python", "Python with JAX and libtpu.")
 
 _GIB = 2**30
 _HEADER = """\
@@ -96,8 +92,8 @@ CASES = (
 )
 
 
-def planned(one: Case, folder: str) -> dict[str, Any]:
-    """The plan of a case, from its file if it is there."""
+def planned(one: Case, folder: str, planner: str) -> dict[str, Any]:
+    """The plan of a case, from its file if it is there, else made by this Python with JAX and libtpu."""
     path = os.path.join(folder, f"{one.name}.json")
     if not os.path.exists(path):
         gradients_before = tpu_utils.registered_gradients()
@@ -106,9 +102,7 @@ def planned(one: Case, folder: str) -> dict[str, Any]:
             tpu_utils.set_precision(one.precision, tf.distribute.get_strategy())
             export(one.recipe, one.remat, one.precision, step, steps=0)
             tpu_utils.release_graphs(gradients_before)
-            plan = json.loads(_run(PLANNER.value, "plan_tpu", step, f"--topology={one.topology}"))
-        if "error" in plan:
-            raise SystemExit(f"error: {one.name}: {plan['error']}")
+            plan = json.loads(_run(planner, "plan_tpu", step, f"--topology={one.topology}"))
         with open(path, "w") as file:
             json.dump(plan, file, indent=2)
     with open(path) as file:
@@ -120,8 +114,7 @@ def estimated(one: Case) -> int:
     recipe = one.recipe
     model = build_model(recipe.network, recipe.data.num_label_classes, recipe.branches)
     images, value_bytes = one.batch // recipe.micro_batches, tf.as_dtype(one.precision).size
-    estimate = step_memory(model, recipe, images, one.remat, value_bytes, on_tpu=True)
-    return estimate.activations + estimate.variables
+    return step_memory(model, recipe, images, one.remat, value_bytes, on_tpu=True).total
 
 
 def _run(python: str, module: str, *arguments: str) -> str:
@@ -129,7 +122,7 @@ def _run(python: str, module: str, *arguments: str) -> str:
     command = (python, "-m", f"{__package__}.{module}", *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"error: {' '.join(command)}: {done.stderr.strip().splitlines()[-1]}")
+        raise SystemExit(f"error: {' '.join(command)}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
     return done.stdout.strip().splitlines()[-1]
 
 
@@ -155,22 +148,26 @@ def report(plans: Mapping[str, dict[str, Any]], estimates: Mapping[str, int]) ->
     )
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Plan the cases and report."""
-    del argv
-    os.makedirs(PLANS.value, exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plans", default="runs/tpu_plans", help="folder of the plans")
+    parser.add_argument("--markdown", help="Markdown file to write the table to")
+    parser.add_argument("--planner", default=".venv-accelerator/bin/python", help="Python with JAX and libtpu")
+    arguments = parser.parse_args()
+    os.makedirs(arguments.plans, exist_ok=True)
     tpu_utils.set_graph_optimizer(False)
     plans = {}
     for one in CASES:
-        plans[one.name] = planned(one, PLANS.value)
+        plans[one.name] = planned(one, arguments.plans, arguments.planner)
         print(one.name, f"{plans[one.name]['hbm_bytes'] / _GIB:.2f} GiB", flush=True)
     text = report(plans, {one.name: estimated(one) for one in CASES})
     print(text)
-    if MARKDOWN.value:
-        command = f"python -m {__package__}.memory_table --markdown={MARKDOWN.value}"
-        with open(MARKDOWN.value, "w") as file:
+    if arguments.markdown:
+        command = f"python -m {__package__}.memory_table --markdown={arguments.markdown}"
+        with open(arguments.markdown, "w") as file:
             file.write(f"# Memory of training steps on TPUs\n\n`{command}`\n\n{_HEADER}\n{text}\n")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

@@ -3,7 +3,8 @@
     .venv-accelerator/bin/python -m benchmarks.accelerator.plan_tpu steps/b7 --topology=v5e:1x1
 
 The compiler runs in a process of its own, which ends where code generation would begin: it assigns buffers within
-seconds to minutes, but may generate code for hours. Prints a line of JSON for each step.
+seconds to minutes, but may generate code for hours. Prints a line of JSON for each step, and exits with code 1 if one
+could not be planned.
 """
 
 import argparse
@@ -96,8 +97,12 @@ def main() -> None:
     parser.add_argument("--buffers", type=int, default=0, help="number of the largest buffers to list")
     parser.add_argument("--limit_seconds", type=float, default=1800)
     arguments = parser.parse_args()
+    failed = False
     for path in arguments.steps:
-        print(json.dumps(plan(path, arguments.topology, arguments.buffers, arguments.limit_seconds)), flush=True)
+        facts = plan(path, arguments.topology, arguments.buffers, arguments.limit_seconds)
+        failed |= "error" in facts
+        print(json.dumps(facts), flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

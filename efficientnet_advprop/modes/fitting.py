@@ -66,7 +66,7 @@ class StepMemory:
     """
 
     def __init__(self, model: Any, recipe: Recipe, device: tpu_utils.Accelerator, precision: str | None = None) -> None:
-        if precision not in (None, "float32", *device.precisions):
+        if not device.computes_in(precision):
             known = " or ".join((*device.precisions, "float32"))
             raise RecipeError(f"{device.name} computes in {known}, not in {precision}")
         self.recipe, self._usable_bytes = recipe, device.usable_bytes

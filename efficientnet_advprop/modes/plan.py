@@ -178,7 +178,7 @@ def run_plan(
         scheme: of the run.
         recipes: as in `make_plan`.
         refused: as in `make_plan`.
-        devices: names of machines; empty for one of each kind.
+        devices: names of machines; empty for one of each kind that has the precision.
         precision: as in `make_plan`.
         utilisation: as in `make_plan`.
         micro_batches: as in `make_plan`.
@@ -186,9 +186,11 @@ def run_plan(
 
     Raises:
         DeviceError: for an unknown machine.
-        RecipeError: for a precision that a device does not have.
+        RecipeError: for a precision that a named device does not have.
     """
     machines = [tpu_utils.machine_named(name) for name in devices or tpu_utils.DEFAULT_MACHINES]
+    if not devices:
+        machines = [machine for machine in machines if machine.accelerator.computes_in(precision)]
     tpu_utils.hide_gpus()
     plan = make_plan(scheme, recipes, refused, machines, precision, utilisation, micro_batches)
     return json.dumps(plan, indent=1) if as_json else describe_plan(plan, recipes[scheme])

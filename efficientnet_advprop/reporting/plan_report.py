@@ -43,7 +43,7 @@ def describe_plan(plan: Mapping[str, Any], recipe: Recipe) -> str:
     head = (
         describe_recipe(recipe),
         f"trained parameters: {parameters}; {sum(plan['parameters'].values()):,} in all",
-        f"multiply-adds of inference: {plan['multiply_adds'] / 1e9:.2f} G per image",
+        f"multiply-adds of inference: {plan['multiply_adds'] / 1e9:.4g} G per image",
     )
     sections = (
         (("scheme", "passes", "as papers count", "multiply-adds"), _schemes(plan), (_PASSES, *_refused(plan))),

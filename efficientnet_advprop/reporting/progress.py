@@ -70,7 +70,7 @@ class ProgressDisplay:
         losses = " ".join(f"{name.removeprefix('loss/')} {values[name]:.3f}" for name in values if "loss/" in name)
         if "skipped_steps" in values:  # in float16
             self._skipped += round(values["skipped_steps"])
-            losses += f"  {self._skipped} steps skipped"
+            losses += f"  skipped_steps {self._skipped}"
         if not self._first_loop_done:
             self._first_loop_done = True
             self._write(f"first {steps} step(s) done after {now - self._started:.0f} s, tracing and compiling included")
