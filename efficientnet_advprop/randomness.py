@@ -17,8 +17,14 @@ _SEED_TYPES = {"philox": tf.int32, "threefry": tf.uint32}  # by `Recipe.generato
 
 
 def run_seed(seed: int, generator: str = "threefry") -> tf.Tensor:
-    """The seed [2] of a run from its number, for the generator of this name."""
-    return tf.constant([seed, 0], _SEED_TYPES[generator])
+    """The seed [2] of a run from its number, an int32, for the generator of this name.
+
+    Raises:
+        ValueError: for a number beyond int32.
+    """
+    if not -(2**31) <= seed < 2**31:
+        raise ValueError(f"seed {seed} is outside [-2147483648, 2147483647]")
+    return tf.bitcast(tf.constant([seed, 0], tf.int32), _SEED_TYPES[generator])
 
 
 def replica_seed(seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:

@@ -83,7 +83,7 @@ class Recipe(Bounded):
         keras_weights: weights of a Keras network to start from, read once, at step 0: "imagenet" for those that Keras
             downloads, or a file of `save_weights`; None starts from random weights.
         seed: of initial weights, order of images, augmentation, attack starts and dropout.
-        generator: of attack starts, dropout and drop connect: "threefry", whose numbers are the same on all devices,
+        generator: of attack starts, dropout and drop connect: "threefry", whose bits are the same on all devices,
             or "philox", TensorFlow's, of runs that began with it.
         cadence: logging, saving and evaluation.
         provenance: origin and expected result; stored as `receipt`.
