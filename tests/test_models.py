@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.models import build_model, efficientnet
+from efficientnet_advprop.models import build_model, efficientnet, network
 from efficientnet_advprop.models.layers import ConvNorm, drop_connect, normalize
 from efficientnet_advprop.randomness import only_given_seeds
 from efficientnet_advprop.recipes import FAMILIES
@@ -232,7 +232,7 @@ def test_drop_connect_drops_the_residual_path_alone(images):
 def test_every_random_layer_has_its_own_seed(images, monkeypatch):
     model = small_model(depth_coefficient=0.6, survival_prob=0.8, dropout_rate=0.5)
     seeds = []
-    for module, name in ((efficientnet, "drop_connect"), (tf.nn.experimental, "stateless_dropout")):
+    for module, name in ((efficientnet, "drop_connect"), (network, "dropout")):
         monkeypatch.setattr(module, name, lambda inputs, rate, seed: seeds.append(tuple(seed.numpy())) or inputs)
     model(images, training=True, seed=SEED)
     assert len(set(seeds)) == len(seeds) == 1 + sum(block.drops for block in model.blocks) > 2

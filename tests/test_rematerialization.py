@@ -48,6 +48,7 @@ def test_remat_changes_neither_gradients_nor_statistics(images, statistics, comp
     assert_equal_values(values(remat), values(plain), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("two_blocks")
 def test_remat_under_xla_recomputes_behind_barriers(images):
     """Else XLA merges the recomputation with the first computation, and nothing is saved."""
     plain, remat = small_model(), small_model(remat=True)
