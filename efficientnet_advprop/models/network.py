@@ -258,7 +258,7 @@ class Network(tf.keras.Model):
     def _norm_layers(self) -> list[AuxBatchNormalization]:
         return [module for module in self.submodules if isinstance(module, AuxBatchNormalization)]
 
-    def activations(self, image_size: int) -> tuple[list[Activation], list[list[Activation]]]:
+    def activations(self, image_size: int, remat: bool) -> tuple[list[Activation], list[list[Activation]]]:
         """What a training step keeps of an example for its backward pass, estimated from shapes.
 
         Returns:
@@ -269,7 +269,7 @@ class Network(tf.keras.Model):
         for block in self.blocks:
             *inside, output = block.activations(between[-1].size)
             insides.append(inside)
-            between.append(output)
+            between.append(output._replace(is_recomputed=output.is_recomputed and not remat))
         for head in self._heads():  # its output is not kept: the gradient of global average pooling reads none
             between += head.activations(between[-1].size)[:-1]
         return between, insides

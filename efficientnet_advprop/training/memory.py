@@ -12,7 +12,7 @@ from efficientnet_advprop.training.optimizers import num_slots
 from efficientnet_advprop.training.step import make_objective
 
 _GIB = 2**30
-_WORKED_ON, _WORKED_ON_WITH_REMAT = 1.25, 1.6
+_WORKED_ON, _WORKED_ON_WITH_REMAT = 1.1, 2.0
 _SUBLANES, _LANES = 8, 128  # a TPU keeps matrices in tiles of these sides
 
 
@@ -79,7 +79,7 @@ def activation_bytes(
     model: TrainableNetwork, images: int, image_size: int, remat: bool, bytes_per_value: int, on_tpu: bool
 ) -> int:
     """Bytes of a forward pass over these images, of this side, that are kept for its backward pass."""
-    between, insides = model.activations(image_size)
+    between, insides = model.activations(image_size, remat)
     if on_tpu:
         return bytes_per_value * _values_on_tpu(between, insides, remat, images)
 
@@ -108,7 +108,7 @@ def _values_on_tpu(
 
     largest = max(size([one]) for one in kept([*between, *itertools.chain(*insides)]))
     if remat:
-        return size(between) + max(map(size, map(kept, insides))) + round(_WORKED_ON_WITH_REMAT * largest)
+        return size(kept(between)) + max(map(size, map(kept, insides))) + round(_WORKED_ON_WITH_REMAT * largest)
     return size(kept(between)) + sum(map(size, map(kept, insides))) + round(_WORKED_ON * largest)
 
 

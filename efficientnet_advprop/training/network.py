@@ -96,7 +96,7 @@ class TrainableNetwork(BranchedNetwork, Protocol):
     def decayed_variables(self, decay_batch_norm: bool = False) -> list[tf.Variable]:
         """The variables under weight decay: all trainable ones but those of norms, or on request those too."""
 
-    def activations(self, image_size: int) -> tuple[list[Activation], list[list[Activation]]]:
+    def activations(self, image_size: int, remat: bool) -> tuple[list[Activation], list[list[Activation]]]:
         """What a training pass keeps of an example for its backward pass.
 
         Returns:
