@@ -56,4 +56,4 @@ def test_estimates_are_near_the_plans_of_the_tpu_compiler():
     assert len(small) >= 14
     ratios = {one.name: estimated(one) / _GIB / plans[one.name] for one in small}
     assert max(abs(ratio - 1) for ratio in ratios.values()) < 0.25, ratios
-    assert sum(abs(ratio - 1) < 0.16 for ratio in ratios.values()) >= 0.85 * len(ratios), ratios  # plans have two digits
+    assert sum(abs(ratio - 1) < 0.16 for ratio in ratios.values()) >= 0.85 * len(ratios), ratios  # of two digits
