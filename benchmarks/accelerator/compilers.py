@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-# Of a machine without a TPU: the libraries would ask Google Cloud's metadata server for one.
+# Of a machine without accelerators: the libraries would ask Google Cloud's metadata server for a TPU, and a GPU for the
+# versions of CUDA.
 for _name, _value in {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_WORKER_ID": "0",
+    "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }.items():
     os.environ.setdefault(_name, _value)
@@ -30,7 +32,22 @@ except ImportError as error:
         "that this module was written for"
     ) from error
 
-_TPU_PLATFORM = "tpu"
+# What the compiler asks of a GPU; the figures are those of NVIDIA's H100 SXM5.
+_H100 = """
+gpu_device_info {
+  cuda_compute_capability { major: 9 } core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98
+  threads_per_warp: 32 threads_per_block_limit: 1024 threads_per_core_limit: 2048
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+  shared_memory_per_block: 49152 shared_memory_per_block_optin: 232448 shared_memory_per_core: 233472
+  device_memory_size: 84929347584 memory_bandwidth: 3352320000000 l2_cache_size: 52428800
+}
+platform_name: "CUDA"
+device_description_str: "NVIDIA H100 80GB HBM3"
+dnn_version_info { major: 9 minor: 7 }
+runtime_version { major: 12 minor: 8 }
+"""
+_CUDA = Path(np.__file__).parents[1] / "nvidia" / "cuda_nvcc"  # of the wheel: libdevice, and ptxas
 
 
 class Step:
@@ -51,17 +68,19 @@ class Step:
         """The step as an executable of a device of JAX or of a topology.
 
         Args:
-            device: of `local_device` or `tpu_device`.
+            device: of `local_device` or `absent_device`.
             dump_to: folder for the compiler's reports.
         """
         options = compiler.get_compile_options(1, 1, device_assignment=np.array([[device.id]]))
         options.executable_build_options.use_shardy_partitioner = False
+        flags = options.executable_build_options.debug_options
+        flags.xla_gpu_cuda_data_dir = str(_CUDA)
         if dump_to:
-            options.executable_build_options.debug_options.xla_dump_to = dump_to
+            flags.xla_dump_to = dump_to
         devices = xla_client.DeviceList((device,))
         with mlir.make_ir_context():
             module = self._module()
-            if device.platform == _TPU_PLATFORM:
+            if isinstance(device.client, _jax.CompileOnlyPyClient):
                 return device.client.compile(module, devices, options)
             return compiler.backend_compile_and_load(device.client, module, devices, options, [])
 
@@ -99,11 +118,14 @@ def _main(module: Any) -> Any:
     return next(op for op in module.body.operations if op.operation.attributes["sym_name"].value == "main")
 
 
-def tpu_device(topology: str) -> Any:
-    """A core of a TPU topology such as v5e:1x1, v6e:1x1 or v4:2x2x1, to compile for."""
+def absent_device(topology: str) -> Any:
+    """A device to compile for: `h100`, or a core of a TPU topology such as v5e:1x1, v6e:1x1 or v4:2x2x1."""
     try:
-        return topologies.get_topology_desc(topology, _TPU_PLATFORM).devices[0]
-    except Exception as error:  # of libtpu, which has no class of its own
+        if topology == "h100":
+            os.environ["PATH"] += f"{os.pathsep}{_CUDA / 'bin'}"
+            return topologies.get_topology_desc(topology, "cuda", target_config=_H100, topology="1x1x1").devices[0]
+        return topologies.get_topology_desc(topology, "tpu").devices[0]
+    except Exception as error:  # of the plugins, which have no class of their own
         raise SystemExit(f"error: topology {topology}: {str(error).splitlines()[0]}") from error
 
 

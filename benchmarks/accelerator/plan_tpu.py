@@ -47,7 +47,7 @@ def plan(path: str, topology: str, buffers: int, limit_seconds: float) -> dict[s
     """The plan of one step; `error` says why there is none."""
     facts: dict[str, Any] = {"step": path, "topology": topology}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.accelerator.compile_tpu", path, f"--topology={topology}"]
+        command = [sys.executable, "-m", "benchmarks.accelerator.compile_step", path, f"--topology={topology}"]
         environment = {**os.environ, "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
         compiler = subprocess.Popen(
             [*command, f"--dump_to={folder}"],
