@@ -81,6 +81,8 @@ CHECKS = {"README.md": check_readme, "library.md": check_library, "serving.md": 
 def test_the_blocks_of_a_page_run(page, files, monkeypatch):
     monkeypatch.chdir(files)
     names = names_before(page)
+    before = set(names)
     for block in blocks(page):
         exec(compile(block, f"{page.name}: {block.splitlines()[0]}", "exec"), names)
+    assert set(names) > before  # they have run
     CHECKS[page.name](names)

@@ -149,8 +149,8 @@ def _update_or_skip(
     """Update if the gradients are finite, else skip this step; then change the loss scale.
 
     All replicas see the same sums, and decide alike. A skipped step leaves weights, optimizer slots and averages as
-    they are. It puts back the moving statistics: a forward pass that overflowed would leave them infinite for ever. The
-    step itself counts, as seeds, learning rate and the position of the input are functions of it.
+    they are, and restores the moving statistics, which a forward pass that overflowed has made infinite. The step
+    itself counts, as seeds, learning rate and the position of the input are functions of it.
 
     Args:
         state: what is updated.
