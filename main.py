@@ -138,7 +138,7 @@ def compare(values: absl_flags.FlagValues) -> None:
 
 def plan(values: absl_flags.FlagValues) -> None:
     """Print what a run will take; opens no data and connects to no devices."""
-    print(run_plan(**vars(flags.plan_from_flags(values))))
+    print(run_plan(flags.plan_from_flags(values), bool(values.json)))
 
 
 RUN_MODE: dict[str, Callable[[absl_flags.FlagValues], None]] = {

@@ -9,7 +9,7 @@ import tpu_utils
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.counting import DEPTHWISE, multiply_adds
 from efficientnet_advprop.modes.fitting import ListedNetwork, StepMemory
-from efficientnet_advprop.recipes import ATTACK_STEP, FORWARD_PASS, Recipe, RecipeError
+from efficientnet_advprop.recipes import ATTACK_STEP, FORWARD_PASS, PlanSpec, Recipe, RecipeError
 from efficientnet_advprop.reporting import describe_plan
 
 # Operations per byte of memory bandwidth that training reaches: the speed of these networks follows the bandwidth
@@ -59,27 +59,13 @@ def input_seconds(recipe: Recipe) -> float | None:
     return (_DECODE_MS + (_RESIZE_MS * len(recipe.views) + _AUGMENT_MS[data.augment_name]) * area) / 1e3
 
 
-def make_plan(
-    scheme: str,
-    recipes: Mapping[str, Recipe],
-    refused: Mapping[str, str],
-    machines: Sequence[tpu_utils.Machine],
-    precision: str | None,
-    utilisation: float | None,
-    micro_batches: int | None,
-) -> dict[str, Any]:
-    """The plan as plain values.
+def make_plan(spec: PlanSpec, machines: Sequence[tpu_utils.Machine]) -> dict[str, Any]:
+    """The plan for these machines as plain values.
 
-    Args:
-        scheme: of the run.
-        recipes: the run's recipe under each scheme, by scheme; `vanilla` among them if it is possible.
-        refused: reasons why other schemes are not possible.
-        machines: to plan for.
-        precision: as in `StepMemory`.
-        utilisation: fraction of the peak rate; None for `default_utilisation`.
-        micro_batches: as in `StepMemory.setup`.
+    Raises:
+        RecipeError: for a precision that a machine does not have.
     """
-    recipe = recipes[scheme]
+    recipe = spec.recipes[spec.scheme]
     model = build_model(recipe.network, recipe.data.num_label_classes, recipe.branches)
     counted = multiply_adds(model, recipe.network.input_image_size)
     listed = ListedNetwork(model)
@@ -87,13 +73,14 @@ def make_plan(
     planned = []
     for machine in machines:
         device = machine.accelerator
-        memories = {name: StepMemory(listed, one, device, precision) for name, one in recipes.items()}
-        rate = utilisation or default_utilisation(device, DEPTHWISE in counted, memories[scheme].bytes_per_value)
-        planned.append(_on_machine(scheme, memories, machine, rate, 2 * inference, micro_batches))
+        memories = {name: StepMemory(listed, one, device, spec.precision) for name, one in spec.recipes.items()}
+        value_bytes = memories[spec.scheme].bytes_per_value
+        rate = spec.utilisation or default_utilisation(device, DEPTHWISE in counted, value_bytes)
+        planned.append(_on_machine(spec, memories, machine, rate, 2 * inference))
     return {
         "model": recipe.network.name,
         "image_size": recipe.network.input_image_size,
-        "scheme": scheme,
+        "scheme": spec.scheme,
         "total_steps": recipe.total_steps,
         "train_batch_size": recipe.train_batch_size,
         "parameters": {
@@ -102,9 +89,9 @@ def make_plan(
         },
         "multiply_adds": inference,
         "has_depthwise_convolutions": DEPTHWISE in counted,
-        "schemes": {name: _costs(one, inference) for name, one in recipes.items()},
-        "refused_schemes": dict(refused),
-        "utilisation_is_given": utilisation is not None,
+        "schemes": {name: _costs(one, inference) for name, one in spec.recipes.items()},
+        "refused_schemes": dict(spec.refused),
+        "utilisation_is_given": spec.utilisation is not None,
         "input_cpu_seconds_per_image": input_seconds(recipe),
         "devices": planned,
     }
@@ -121,21 +108,20 @@ def _costs(recipe: Recipe, inference: int) -> dict[str, float]:
 
 
 def _on_machine(
-    scheme: str,
+    spec: PlanSpec,
     memories: Mapping[str, StepMemory],
     machine: tpu_utils.Machine,
     utilisation: float,
     operations: int,
-    micro_batches: int | None,
 ) -> dict[str, Any]:
     """The plan for one machine; `operations` are those of a forward pass of one image."""
-    device, own = machine.accelerator, memories[scheme]
+    device, own = machine.accelerator, memories[spec.scheme]
     operations_per_second = machine.num_replicas * device.peak_tflops * 1e12 * utilisation
     schemes: dict[str, dict[str, Any]] = {}
     for name, memory in memories.items():
         recipe = memory.recipe
         try:
-            setup = memory.setup(machine.num_replicas, micro_batches)
+            setup = memory.setup(machine.num_replicas, spec.micro_batches)
         except RecipeError as error:
             schemes[name] = {"hours": None, "reason": str(error)}
             continue
@@ -149,7 +135,7 @@ def _on_machine(
             "planned_bytes": setup.planned_bytes,
             "flags": setup.flags,
         }
-    rate, seconds = schemes[scheme].get("images_per_second"), input_seconds(own.recipe)
+    rate, seconds = schemes[spec.scheme].get("images_per_second"), input_seconds(own.recipe)
     return {
         "name": machine.name,
         "accelerator": dataclasses.asdict(device),
@@ -162,35 +148,16 @@ def _on_machine(
     }
 
 
-def run_plan(
-    scheme: str,
-    recipes: Mapping[str, Recipe],
-    refused: Mapping[str, str],
-    devices: Sequence[str],
-    precision: str | None,
-    utilisation: float | None,
-    micro_batches: int | None,
-    as_json: bool,
-) -> str:
-    """The plan as text or as one JSON object.
-
-    Args:
-        scheme: of the run.
-        recipes: as in `make_plan`.
-        refused: as in `make_plan`.
-        devices: names of machines; empty for one of each kind that has the precision.
-        precision: as in `make_plan`.
-        utilisation: as in `make_plan`.
-        micro_batches: as in `make_plan`.
-        as_json: whether to give JSON.
+def run_plan(spec: PlanSpec, as_json: bool) -> str:
+    """The plan as text, or as one JSON object.
 
     Raises:
         DeviceError: for an unknown machine.
         RecipeError: for a precision that a named device does not have.
     """
-    machines = [tpu_utils.machine_named(name) for name in devices or tpu_utils.DEFAULT_MACHINES]
-    if not devices:
-        machines = [machine for machine in machines if machine.accelerator.computes_in(precision)]
+    machines = [tpu_utils.machine_named(name) for name in spec.devices or tpu_utils.DEFAULT_MACHINES]
+    if not spec.devices:
+        machines = [machine for machine in machines if machine.accelerator.computes_in(spec.precision)]
     tpu_utils.hide_gpus()
-    plan = make_plan(scheme, recipes, refused, machines, precision, utilisation, micro_batches)
-    return json.dumps(plan, indent=1) if as_json else describe_plan(plan, recipes[scheme])
+    plan = make_plan(spec, machines)
+    return json.dumps(plan, indent=1) if as_json else describe_plan(plan, spec.recipes[spec.scheme])

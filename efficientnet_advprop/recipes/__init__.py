@@ -51,6 +51,7 @@ from efficientnet_advprop.recipes.networks import (
     NetworkSpec as NetworkSpec,
 )
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec as OptimizerSpec
+from efficientnet_advprop.recipes.plan_spec import PlanSpec as PlanSpec
 from efficientnet_advprop.recipes.recipe import (
     Cadence as Cadence,
     Provenance as Provenance,
