@@ -39,12 +39,12 @@ from efficientnet_advprop.modes.check_data import check_data
 from efficientnet_advprop.modes.compare import run_comparison
 from efficientnet_advprop.modes.evaluate import evaluate
 from efficientnet_advprop.modes.export import export
+from efficientnet_advprop.modes.loaded_network import has_other_classes
 from efficientnet_advprop.modes.plan import run_plan
 from efficientnet_advprop.modes.predict import predict
 from efficientnet_advprop.modes.recorded import (
     labelled_as_run,
     labelled_as_study,
-    with_generator_of_run,
     with_generator_of_study,
 )
 from efficientnet_advprop.modes.study import run_study
@@ -72,15 +72,19 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     elif values.init_checkpoint:
         weights = open_given(values)
         facts = weights.facts
-    request = flags.data_request(values, facts)
+    folder = flags.model_dir_of(values, facts)
+    recorded = run_folder.recorded_recipe(folder) if run_folder.has_results(folder) else None
+    request = flags.data_request(values, facts, recorded)
     source = find(request)
-    recipe, options = flags.settings_from_flags(values, source.facts, facts)
+    if weights is not None:
+        facts = dataclasses.replace(facts, of_other_classes=has_other_classes(weights, source))
+    recipe, options = flags.settings_from_flags(values, source.facts, facts, recorded)
     check_options(source, options.input)
-    if not values["generator"].present:
-        recipe = with_generator_of_run(recipe, options.model_dir)
     run_folder.check(options.model_dir, recipe)
     source = labelled_as_run(source, options.model_dir, weights)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
+    if recorded is None and (choice := flags.describe_choice(recipe)):
+        print(choice)
     run(recipe, options, source, weights)
 
 

@@ -13,12 +13,14 @@ from flags.given_weights import (
 )
 from flags.parsing import parse_flags as parse_flags
 from flags.plan import plan_from_flags as plan_from_flags
+from flags.printed_recipe import describe_choice as describe_choice
 from flags.recipe_flags import RECIPE_FLAGS as RECIPE_FLAGS
 from flags.settings import (
     DataRequest as DataRequest,
     Settings as Settings,
     comparison_from_flags as comparison_from_flags,
     data_request as data_request,
+    model_dir_of as model_dir_of,
     settings_from_flags as settings_from_flags,
 )
 from flags.study import study_from_flags as study_from_flags

@@ -115,7 +115,7 @@ def refuse_unread(recipes: Sequence[Recipe], changes: Mapping[str, Any]) -> None
         RecipeError: naming the flag and why it has no effect.
     """
     names = {flag.path: flag.name for flag in RECIPE_FLAGS}
-    unread = [_unread(recipe, changes) for recipe in recipes]
+    unread = [unread_by(recipe, changes) for recipe in recipes]
     for path in unread[0]:
         if all(path in reasons for reasons in unread):
             reasons = dict.fromkeys(reasons[path] for reasons in unread)
@@ -144,7 +144,7 @@ def refuse_unsuited(values: absl_flags.FlagValues, recipes: Iterable[Recipe]) ->
             raise RecipeError(f"--remat recomputes blocks, which {recipe.network.name} does not have")
 
 
-def _unread(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, str]:
+def unread_by(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, str]:
     """The changes that this recipe does not read: path -> reason."""
     terms = {term.name for phase in recipe.phases for term in phase.terms}
     attacked, scheme = "adversarial" in terms, f"scheme is {recipe.scheme}"

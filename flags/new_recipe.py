@@ -13,10 +13,11 @@ from efficientnet_advprop.recipes import (
     RecipeError,
     WeightsFacts,
     differences,
-    named_recipe,
     override,
+    recipe_for,
     validate_network,
 )
+from efficientnet_advprop.recipes.data_spec import IMAGENET
 from flags.checks import refuse_unread, refuse_unsuited
 from flags.flag import TRAINING
 from flags.recipe_flags import RECIPE_FLAGS
@@ -44,21 +45,30 @@ def dataset_of(values: absl_flags.FlagValues) -> str:
     return values.dataset or ("imagenet" if values.data_dir or values.mode == "plan" else "digits")
 
 
-def new_recipe(values: absl_flags.FlagValues, data: DataFacts | None, weights: WeightsFacts | None) -> Recipe:
-    """The recipe of a new run, which may start from given weights.
+def new_recipe(
+    values: absl_flags.FlagValues,
+    data: DataFacts | None,
+    weights: WeightsFacts | None,
+    recorded: Recipe | None = None,
+) -> Recipe:
+    """The recipe of a run, which may start from given weights, or go on.
 
     Args:
         values: the flags.
         data: the numbers found in the data.
         weights: what --init_checkpoint holds.
+        recorded: the recipe of the run that goes on; it has the values that no flag gives.
 
     Raises:
         RecipeError: for invalid values, flags without effect, or values that the data contradict.
     """
     changes, settings = changes_of(values), known_settings(weights.settings) if weights else {}
-    model = changes.get("network.name") or settings.get("network.name") or DEFAULT_MODEL
-    base = named_recipe(model, dataset_of(values), changes.get("scheme", DEFAULT_SCHEME))
-    recipe = recipe_on_data(base, data, {**settings, **changes})
+    if recorded is None:
+        model = changes.get("network.name") or settings.get("network.name") or DEFAULT_MODEL
+        base = chosen_recipe(model, dataset_of(values), changes.get("scheme", DEFAULT_SCHEME), data, changes, weights)
+        recipe = recipe_on_data(base, data, {**settings, **changes})
+    else:
+        base, recipe = recorded, recipe_on_data(recorded, data, changes)
     if values.mode == "check_data":
         validate_network(recipe.network)
         recipe.data.validate()  # nothing is trained: other values do not matter
@@ -68,6 +78,32 @@ def new_recipe(values: absl_flags.FlagValues, data: DataFacts | None, weights: W
     if values.mode in (*TRAINING, "check_data"):
         refuse_unread([recipe], changes)
     return with_own_provenance(base, recipe)
+
+
+def chosen_recipe(
+    model: str,
+    dataset: str,
+    scheme: str,
+    data: DataFacts | None,
+    changes: Mapping[str, Any],
+    weights: WeightsFacts | None = None,
+) -> Recipe:
+    """The recipe of a model on a data set under a scheme, as `recipe_for`, with the numbers of the data.
+
+    Args:
+        model: the network.
+        dataset: the data set.
+        scheme: the scheme.
+        data: the numbers found in the data.
+        changes: recipe values that flags give, by path.
+        weights: what --init_checkpoint holds.
+    """
+    given = {**numbers_found(data), **changes}
+    if weights is None and changes.get("keras_weights") is not None:
+        theirs = IMAGENET.num_label_classes
+        is_other = given.get("data.num_label_classes") not in (None, theirs)
+        weights = WeightsFacts(changes["keras_weights"], {}, theirs, of_other_classes=is_other)
+    return recipe_for(model, dataset, scheme, given.get("data.num_train_images"), weights)
 
 
 def recipe_on_data(base: Recipe, data: DataFacts | None, changes: Mapping[str, Any]) -> Recipe:

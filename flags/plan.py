@@ -10,10 +10,9 @@ from efficientnet_advprop.recipes import (
     PlanSpec,
     Recipe,
     RecipeError,
-    named_recipe,
 )
 from flags.checks import precision_of, refuse_unread
-from flags.new_recipe import changes_of, dataset_of, recipe_on_data
+from flags.new_recipe import changes_of, chosen_recipe, dataset_of, recipe_on_data
 
 
 def plan_from_flags(values: absl_flags.FlagValues) -> PlanSpec:
@@ -36,7 +35,7 @@ def plan_from_flags(values: absl_flags.FlagValues) -> PlanSpec:
     recipes: dict[str, Recipe] = {}
     refused: dict[str, str] = {}
     for name in SCHEMES:
-        base = named_recipe(changes.get("network.name", DEFAULT_MODEL), dataset, name)
+        base = chosen_recipe(changes.get("network.name", DEFAULT_MODEL), dataset, name, None, changes)
         recipe = recipe_on_data(base, None, {**changes, "scheme": name})
         try:
             recipe.validate()

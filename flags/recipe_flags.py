@@ -155,6 +155,7 @@ RECIPE_FLAGS = (
         instead_in_study="seeds",
         **_ATTACKED,
     ),
+    RecipeFlag("freeze_epochs", float, "Epochs in which only the classifier learns; for given weights.", RUNS_OR_PLAN),
     RecipeFlag("generator", GENERATORS, "Generator of attack starts and dropout; philox: that of older runs."),
     # Logging, checkpoints, evaluation.
     RecipeFlag("iterations_per_loop", int, "Steps on the device between two log lines.", LOOP, "cadence."),

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import DataFacts, InputOptions, Recipe, RunOptions, WeightsFacts
+from efficientnet_advprop.recipes import (
+    DEFAULT_MODEL,
+    DEFAULT_SCHEME,
+    DataFacts,
+    InputOptions,
+    Recipe,
+    RunOptions,
+    WeightsFacts,
+)
 from flags.benchmarks import benchmarks_from_flags
 from flags.checks import precision_of
 from flags.command import command_of, given_flags
@@ -47,12 +55,30 @@ class ComparisonSettings(NamedTuple):
     command: str
 
 
-def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = None) -> DataRequest | None:
+def model_dir_of(values: absl_flags.FlagValues, weights: WeightsFacts | None = None) -> str:
+    """The folder of a training run: --model_dir, or the one named after data set, network and scheme.
+
+    Args:
+        values: the flags.
+        weights: what --init_checkpoint holds.
+
+    Raises:
+        RecipeError: for two different schemes.
+    """
+    changes, settings = changes_of(values), weights.settings if weights else {}
+    model = changes.get("network.name") or settings.get("network.name") or DEFAULT_MODEL
+    return values.model_dir or _folder_named(dataset_of(values), model, changes.get("scheme", DEFAULT_SCHEME))
+
+
+def data_request(
+    values: absl_flags.FlagValues, weights: WeightsFacts | None = None, recorded: Recipe | None = None
+) -> DataRequest | None:
     """The data to open before `settings_from_flags`; None if a recorded recipe names the data, or none are read.
 
     Args:
         values: the flags.
         weights: what --init_checkpoint holds; weights of a run are evaluated on the data set of the run by default.
+        recorded: the recipe of the training run that goes on; its data set is read by default.
 
     Raises:
         RecipeError: for invalid benchmarks.
@@ -62,16 +88,21 @@ def data_request(values: absl_flags.FlagValues, weights: WeightsFacts | None = N
     evaluates_given = values.mode == "eval" and weights is not None and needs_own_images
     if values.mode in READING and not evaluates_given:
         return None
-    dataset = dataset_of(values)
+    dataset, holdout_shards, per_class = dataset_of(values), values.holdout_shards, values.train_images_per_class
     if evaluates_given and values.dataset is None and weights.dataset is not None:
         dataset = weights.dataset
-    return DataRequest(
-        dataset, values.data_dir, values.holdout_shards or 0, evaluates_given, values.train_images_per_class
-    )
+    if recorded is not None:
+        dataset = values.dataset or recorded.data.dataset
+        holdout_shards = recorded.data.holdout_shards if holdout_shards is None else holdout_shards
+        per_class = recorded.data.train_images_per_class if per_class is None else per_class
+    return DataRequest(dataset, values.data_dir, holdout_shards or 0, evaluates_given, per_class)
 
 
 def settings_from_flags(
-    values: absl_flags.FlagValues, data: DataFacts | None = None, weights: WeightsFacts | None = None
+    values: absl_flags.FlagValues,
+    data: DataFacts | None = None,
+    weights: WeightsFacts | None = None,
+    recorded: Recipe | None = None,
 ) -> Settings:
     """Read the flags; `refuse_contradictions` has checked them.
 
@@ -79,6 +110,7 @@ def settings_from_flags(
         values: the flags.
         data: the numbers found in the data of `data_request`; they replace those of the named recipe.
         weights: what --init_checkpoint holds, if given.
+        recorded: the recipe of the training run in `model_dir_of`, if it goes on; it has the values that no flag gives.
 
     Raises:
         RecipeError: for invalid values, flags without effect, or values that data or weights contradict.
@@ -88,11 +120,14 @@ def settings_from_flags(
     if weights is not None and values.mode in READING:
         recipe, kind = recipe_of_weights(values, weights, data), "pretrained"
     else:
-        recipe = new_recipe(values, data, weights)
+        recipe = new_recipe(values, data, weights, recorded)
         kind = recipe.scheme
-    run = f"{recipe.data.dataset}-{recipe.network.name}-{kind}".replace(":", "-")
-    model_dir = values.model_dir or os.path.join("runs", run)
+    model_dir = values.model_dir or _folder_named(recipe.data.dataset, recipe.network.name, kind)
     return Settings(recipe, run_options(values, model_dir))
+
+
+def _folder_named(dataset: str, model: str, kind: str) -> str:
+    return os.path.join("runs", f"{dataset}-{model}-{kind}".replace(":", "-"))
 
 
 def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:

@@ -16,11 +16,10 @@ from efficientnet_advprop.recipes import (
     RunOptions,
     StudySpec,
     Trial,
-    named_recipe,
     plan,
 )
 from flags.checks import NO_BALL, refuse_unread, refuse_unsuited
-from flags.new_recipe import changes_of, dataset_of, recipe_on_data, with_own_provenance
+from flags.new_recipe import changes_of, chosen_recipe, dataset_of, recipe_on_data, with_own_provenance
 from flags.settings import run_options
 
 _DEFAULT_SEEDS = 3  # the fewest for a meaningful standard error
@@ -47,7 +46,7 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
     changes, dataset = changes_of(values), dataset_of(values)
 
     def make_recipe(model: str, scheme: str, own_changes: Mapping[str, Any]) -> Recipe:
-        base = named_recipe(model, dataset, scheme)
+        base = chosen_recipe(model, dataset, scheme, data, changes)
         recipe = recipe_on_data(base, data, {**changes, **own_changes})
         recipe.validate()
         return with_own_provenance(base, recipe)

@@ -1,6 +1,6 @@
 """A network with weights from a file, to evaluate, predict or export."""
 
-from efficientnet_advprop.data import Source, named_synsets
+from efficientnet_advprop.data import Source, labelled_as, named_synsets
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.modes.session import Session, scheme_and_dataset
 from efficientnet_advprop.recipes import Recipe, RunOptions, refuse_other_classes
@@ -50,6 +50,15 @@ def _trained_with(recipe: Recipe, weights: Weights) -> tuple[str | None, str | N
         return weights.facts.scheme, weights.facts.dataset
     is_advprop = recipe.network.preprocessing == "advprop"  # only the AdvProp checkpoints use it
     return ("advprop" if is_advprop else None), None
+
+
+def has_other_classes(weights: Weights, source: Source) -> bool:
+    """Whether data have other classes than weights were trained on: other names, or, without names, more or fewer."""
+    theirs = weights.class_names
+    ours = labelled_as(source, theirs, weights.facts.path).class_names
+    if ours and theirs:
+        return named_synsets(ours) != named_synsets(theirs)
+    return source.facts.num_label_classes not in (None, weights.facts.num_classes)
 
 
 def _require_same_classes(weights: Weights, source: Source | None) -> None:

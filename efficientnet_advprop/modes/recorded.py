@@ -10,7 +10,7 @@ from efficientnet_advprop.data import Source, labelled_as
 from efficientnet_advprop.evaluation import ResultsFile, began_with_philox
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.modes.study import trial_folder
-from efficientnet_advprop.recipes import Recipe, RecipeError, Trial, override
+from efficientnet_advprop.recipes import RecipeError, Trial, override
 from efficientnet_advprop.training import checkpoints, run_folder
 
 
@@ -28,13 +28,6 @@ def labelled_as_study(source: Source, folder: str, trials: Sequence[Trial]) -> S
     started = (_names_of_run(trial_folder(folder, trial)) for trial in trials)
     names = next((names for some in (finished, started) for names in some if names is not None), None)
     return labelled_as(source, names, f"the study in {folder}")
-
-
-def with_generator_of_run(recipe: Recipe, model_dir: str) -> Recipe:
-    """The recipe with the random generator of the run in this folder, if it holds one with results."""
-    if not run_folder.has_results(model_dir):
-        return recipe
-    return override(recipe, {"generator": run_folder.recorded_recipe(model_dir).generator})
 
 
 def with_generator_of_study(trials: Sequence[Trial], folder: str) -> list[Trial]:

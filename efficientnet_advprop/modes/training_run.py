@@ -12,6 +12,7 @@ import tpu_utils
 from efficientnet_advprop.data import train_dataset
 from efficientnet_advprop.evaluation import adversarial_examples
 from efficientnet_advprop.models.weights import load_keras_weights
+from efficientnet_advprop.modes.loaded_network import has_other_classes
 from efficientnet_advprop.modes.session import Session, scheme_and_dataset
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, RecipeError, WeightsRecord
 from efficientnet_advprop.reporting import (
@@ -140,16 +141,24 @@ class TrainingRun(Session):
             self.say(f"resuming at step {step} of {self.recipe.total_steps}")
         elif self.weights is not None:
             self.describe_weights(self.recipe.init_ema)
-            notes = self.weights.load(
-                self.state.model, self.recipe.init_ema, self.options.allow_extra_variables, skip_other_classifier=True
-            )
-            self.say_notes(notes)
+            self._load_weights()
             self.state.moving_average.reset()
         elif self.recipe.keras_weights is not None:
             load_keras_weights(self.state.model, self.recipe.keras_weights)
             self.say(f"weights: {self.recipe.keras_weights}, of tf.keras.applications")
             self.state.moving_average.reset()
         return step
+
+    def _load_weights(self) -> None:
+        """Load the given weights; the classifier keeps its initial values where the classes are others."""
+        model = self.state.model
+        initial = [variable.numpy() for variable in model.classifier.weights]
+        notes = self.weights.load(
+            model, self.recipe.init_ema, self.options.allow_extra_variables, skip_other_classifier=True
+        )
+        self.say_notes(notes)
+        if has_other_classes(self.weights, self.source):
+            model.classifier.set_weights(initial)
 
     def _train_iterator(self, start_step: int) -> Iterator[Batch]:
         return iter(

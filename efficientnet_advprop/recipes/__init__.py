@@ -73,6 +73,7 @@ from efficientnet_advprop.recipes.registry import (
     DEFAULT_SCHEME as DEFAULT_SCHEME,
     EVALUATION_ATTACK as EVALUATION_ATTACK,
     named_recipe as named_recipe,
+    recipe_for as recipe_for,
 )
 from efficientnet_advprop.recipes.run_options import InputOptions as InputOptions, RunOptions as RunOptions
 from efficientnet_advprop.recipes.schemes import (

@@ -37,12 +37,12 @@ def imagenet_recipe(network: NamedNetwork, scheme: Scheme) -> Recipe:
     )
     if not training.averages_terms:
         return recipe
-    weights, note = _mean_of_terms(recipe, scheme)
+    weights, note = mean_of_terms(recipe, scheme)
     provenance = dataclasses.replace(recipe.provenance, source=f"{recipe.provenance.source}: {note}")
     return dataclasses.replace(recipe, term_weights=weights, provenance=provenance)
 
 
-def _mean_of_terms(recipe: Recipe, scheme: Scheme) -> tuple[TermWeights, str]:
+def mean_of_terms(recipe: Recipe, scheme: Scheme) -> tuple[TermWeights, str]:
     """Term weights that make the recipe's loss a mean over terms, and a note on them for the provenance.
 
     The sum of two cross-entropies would double the updates of the shared weights. A scheme that was published with its

@@ -13,7 +13,14 @@ from efficientnet_advprop.recipes.networks import MAIN_BRANCH, NetworkSpec
 from efficientnet_advprop.recipes.optimizer_spec import OptimizerSpec
 from efficientnet_advprop.recipes.schemes import scheme_named
 from efficientnet_advprop.recipes.stored import added
-from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW, Phase, SchemeSettings, Term, TermWeights
+from efficientnet_advprop.recipes.terms import (
+    AUGMENTED_VIEW,
+    Phase,
+    SchemeSettings,
+    Term,
+    TermWeights,
+    with_frozen_start,
+)
 
 GENERATORS = ("threefry", "philox")
 
@@ -85,6 +92,7 @@ class Recipe(Bounded):
         seed: of initial weights, order of images, augmentation, attack starts and dropout.
         generator: of attack starts, dropout and drop connect: "threefry", whose bits are the same on all devices,
             or "philox", TensorFlow's, of runs that began with it.
+        freeze_epochs: epochs at the start in which the classifier alone is trained; for given weights.
         cadence: logging, saving and evaluation.
         provenance: origin and expected result; stored as `receipt`.
     """
@@ -109,6 +117,7 @@ class Recipe(Bounded):
     seed: Annotated[int, Bounds("[0, 2147483647]")] = 0
     keras_weights: str | None = added(since=3, neutral=None)
     generator: str = added(since=4, neutral="philox")
+    freeze_epochs: Annotated[float, EPOCHS_OR_0] = added(since=5, neutral=0.0)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -135,8 +144,8 @@ class Recipe(Bounded):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The phases of the scheme, with this recipe's attack, weights and length."""
-        return scheme_named(self.scheme).phases(self.scheme_settings())
+        """The phases of the scheme, with this recipe's attack, weights, length and frozen epochs."""
+        return with_frozen_start(scheme_named(self.scheme).phases(self.scheme_settings()), self.freeze_epochs)
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -213,6 +222,15 @@ class Recipe(Bounded):
             raise RecipeError(
                 f"init_checkpoint {self.init_checkpoint} and keras_weights {self.keras_weights} both give the initial "
                 "weights: give one of them"
+            )
+        if self.freeze_epochs and self.init_checkpoint is None and self.keras_weights is None:
+            raise RecipeError(
+                f"freeze_epochs {self.freeze_epochs:g}: random weights are not worth freezing; give init_checkpoint"
+            )
+        if self.freeze_epochs and self.freeze_epochs * self.steps_per_epoch >= self.total_steps:
+            raise RecipeError(
+                f"freeze_epochs {self.freeze_epochs:g} is not below the run's "
+                f"{self.total_steps / self.steps_per_epoch:g} epochs"
             )
         if of_keras:
             scheme_named(self.scheme).require_running_statistics(self.attacking_terms, name)

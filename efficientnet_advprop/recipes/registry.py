@@ -6,11 +6,13 @@ from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.families import named_network
 from efficientnet_advprop.recipes.family import NamedNetwork
 from efficientnet_advprop.recipes.on_imagenet import imagenet_recipe
+from efficientnet_advprop.recipes.own_images import FEW_IMAGES, few_images_recipe, fine_tuning_recipe
 from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.record import override
 from efficientnet_advprop.recipes.schemes import Scheme, scheme_named
 from efficientnet_advprop.recipes.small_sets import cifar10_recipe, digits_recipe, fake_recipe
 from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW
+from efficientnet_advprop.recipes.weights_record import WeightsFacts
 
 DEFAULT_MODEL = "efficientnet-b0"  # the official trainer's
 DEFAULT_SCHEME = "vanilla"
@@ -42,3 +44,30 @@ def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
     if AUGMENTED_VIEW in recipe.views and recipe.data.augment_name == "none":
         recipe = override(recipe, {"data.augment_name": "autoaugment"})  # as in the paper
     return recipe
+
+
+def recipe_for(
+    model: str, dataset: str, scheme: str, num_train_images: int | None, weights: WeightsFacts | None = None
+) -> Recipe:
+    """The recipe that fits the number of images and the initial weights.
+
+    Given weights are fine-tuned on other classes, and on few images. Few images without weights, and without a recipe
+    of their own, get a shorter recipe than ImageNet's.
+
+    Args:
+        model: the network.
+        dataset: the data set.
+        scheme: the scheme.
+        num_train_images: None if unknown; the recipe is the named one then.
+        weights: trained weights to start from.
+
+    Raises:
+        RecipeError: as `named_recipe`.
+    """
+    named = named_recipe(model, dataset, scheme)
+    if num_train_images is None:
+        return named
+    is_few = _RECIPES.get(dataset, imagenet_recipe) is imagenet_recipe and num_train_images < FEW_IMAGES
+    if weights is not None and (weights.of_other_classes or is_few):
+        return fine_tuning_recipe(named, num_train_images, weights.recipe)
+    return few_images_recipe(named, num_train_images) if is_few else named

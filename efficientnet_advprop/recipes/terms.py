@@ -1,6 +1,7 @@
 """The parts of a training scheme: terms of the loss, phases of terms, and their settings."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
@@ -59,10 +60,26 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Terms that are trained up to an epoch; `until_epoch=None` is the end of the run."""
+    """Terms that are trained up to an epoch.
+
+    Attributes:
+        until_epoch: its end; None is the end of the run.
+        terms: of its loss.
+        classifier_only: whether all weights but the classifier's stay as they are.
+    """
 
     until_epoch: float | None
     terms: tuple[Term, ...]
+    classifier_only: bool = False
+
+
+def with_frozen_start(phases: Sequence[Phase], until_epoch: float) -> tuple[Phase, ...]:
+    """The phases, with the classifier alone trained up to this epoch; 0 trains all weights from the start."""
+    whole = [phase for phase in phases if phase.until_epoch is None or phase.until_epoch > until_epoch]
+    if not until_epoch:
+        return tuple(phases)
+    frozen = [*phases[: len(phases) - len(whole)], dataclasses.replace(whole[0], until_epoch=until_epoch)]
+    return (*(dataclasses.replace(phase, classifier_only=True) for phase in frozen), *whole)
 
 
 @dataclasses.dataclass(frozen=True)

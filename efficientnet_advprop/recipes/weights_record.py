@@ -78,6 +78,7 @@ class WeightsFacts:
         dataset: the training data set; None if unknown.
         scheme: the training scheme; None if unknown.
         is_graph: whether the file contains the network as a graph, like a SavedModel.
+        of_other_classes: whether the run that starts from them has other classes.
     """
 
     path: str
@@ -88,6 +89,7 @@ class WeightsFacts:
     dataset: str | None = None
     scheme: str | None = None
     is_graph: bool = False
+    of_other_classes: bool = False
 
     @classmethod
     def of_run(cls, path: str, recipe: Recipe) -> "WeightsFacts":

@@ -1,9 +1,10 @@
-"""The network that the objectives and the training loop ask for."""
+"""The network that the objectives and the training loop ask for, and one whose backbone is frozen."""
 
 from typing import Protocol
 
 import tensorflow as tf
 
+from efficientnet_advprop.batch_norm import resolve_statistics
 from efficientnet_advprop.recipes import NetworkSpec
 
 
@@ -105,3 +106,41 @@ class TrainableNetwork(BranchedNetwork, Protocol):
 
     def count_params(self) -> int:
         """Number of values in all variables."""
+
+
+class FrozenBackbone:
+    """A network of which steps train the classifier alone.
+
+    Calls in training compute as in inference: batch norms use their moving statistics and do not update them, and
+    nothing is dropped.
+
+    Args:
+        network: whose variables it uses.
+    """
+
+    def __init__(self, network: TrainableNetwork) -> None:
+        self._network = network
+        self.branches, self.compute_dtype = network.branches, network.compute_dtype
+        self.trainable_variables: list[tf.Variable] = network.classifier.trainable_variables
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        branch: str = "main",
+        statistics: str | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """As the network's, but no call changes a variable."""
+        if resolve_statistics(training, statistics) == "update":
+            training, statistics = False, "running"
+        return self._network(images, training=training, branch=branch, statistics=statistics, seed=seed)
+
+    def branch_variables(self, branch: str) -> list[tf.Variable]:
+        """The network's."""
+        return self._network.branch_variables(branch)
+
+    def decayed_variables(self, decay_batch_norm: bool = False) -> list[tf.Variable]:
+        """Kernel and bias of the classifier."""
+        del decay_batch_norm  # the norms are frozen
+        return self.trainable_variables

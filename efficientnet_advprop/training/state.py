@@ -9,7 +9,7 @@ from efficientnet_advprop.recipes import Recipe, RecipeError
 from efficientnet_advprop.training.learning_rate import learning_rate_schedule
 from efficientnet_advprop.training.loss_scale import LossScale
 from efficientnet_advprop.training.moving_average import MovingAverage
-from efficientnet_advprop.training.network import TrainableNetwork
+from efficientnet_advprop.training.network import FrozenBackbone, TrainableNetwork
 from efficientnet_advprop.training.optimizers import build_optimizer
 
 
@@ -26,7 +26,7 @@ class TrainState:
         jit_compile: whether the gradients of each pass are compiled with XLA.
     """
 
-    model: TrainableNetwork
+    model: TrainableNetwork | FrozenBackbone
     average_model: TrainableNetwork
     optimizer: tf.keras.optimizers.Optimizer
     moving_average: MovingAverage
@@ -37,6 +37,10 @@ class TrainState:
     def step(self) -> int:
         """Number of steps so far, those that were skipped included."""
         return int(self.optimizer.iterations.numpy())
+
+    def with_frozen_backbone(self) -> "TrainState":
+        """This state, of which steps train the classifier alone."""
+        return dataclasses.replace(self, model=FrozenBackbone(self.model))
 
     def learning_rate(self) -> float:
         """The rate of the last update; before any update, that of the first."""

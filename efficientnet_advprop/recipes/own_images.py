@@ -1,0 +1,105 @@
+"""Recipes for images of a user's own: fine-tuning of given weights, and training on few images from scratch.
+
+ImageNet's recipes are for a million images and a TPU. On a few hundred they would not start (a batch of 2048 images),
+and their averages over ten thousand steps would keep the initial values.
+"""
+
+import dataclasses
+from typing import Any
+
+from efficientnet_advprop.recipes.families import named_network
+from efficientnet_advprop.recipes.networks import NetworkSpec
+from efficientnet_advprop.recipes.on_imagenet import mean_of_terms
+from efficientnet_advprop.recipes.recipe import Recipe
+from efficientnet_advprop.recipes.record import override
+from efficientnet_advprop.recipes.schemes import scheme_named
+
+FEW_IMAGES = 100_000  # below it, ImageNet's recipe does not fit
+
+_FINE_TUNING = (
+    "fine-tuning: optimizer, cosine, crops and flips alone, and batch norm momentum of Kornblith et al., CVPR 2019 "
+    "(arXiv 1805.08974), as EfficientNet was transferred; number of steps of BiT (Kolesnikov et al., ECCV 2020, arXiv "
+    "1912.11370); rate, batch size and averages: trials of this project"
+)
+_FROM_SCRATCH = (
+    f"fewer than {FEW_IMAGES:,} images: optimizer and augmentation of ImageNet's recipe; length, batch size, averages "
+    "and initial values: trials of this project"
+)
+_CROPS = ("train_crop", "eval_crop", "flip", "resize")
+
+
+def fine_tuning_recipe(named: Recipe, num_train_images: int, trained: Recipe | None = None) -> Recipe:
+    """The recipe for training given weights on other classes.
+
+    Args:
+        named: the named recipe of network, data set and scheme.
+        num_train_images: number of training images.
+        trained: the recipe of the run that the weights are of: its network is used as it is, and its crops for data
+            without a recipe of their own. None for weights of another origin.
+    """
+    network, crops = named.network, {}
+    if trained is not None:
+        network = trained.network
+        if named.data.dataset == "imagenet":
+            crops = {f"data.{field}": getattr(trained.data, field) for field in _CROPS}
+    steps = 500 if num_train_images < 20_000 else 10_000 if num_train_images < 500_000 else 20_000
+    changes = {
+        "optimizer.optimizer": "momentum",
+        "optimizer.base_learning_rate": 0.03,
+        "optimizer.momentum": 0.9,
+        "data.augment_name": "none",
+        "data.mixup_alpha": 0.0,
+        "data.cutmix_alpha": 0.0,
+        "provenance.source": _FINE_TUNING,
+    }
+    network = _adjusted(network, classifier_init_scale=0.1)
+    weights, _ = mean_of_terms(named, scheme_named(named.scheme))  # the rate is that of a single cross-entropy
+    recipe = dataclasses.replace(named, network=network, term_weights=weights)
+    return override(_of_length(recipe, num_train_images, steps), {**crops, **changes})
+
+
+def few_images_recipe(named: Recipe, num_train_images: int) -> Recipe:
+    """The recipe for training on few images from random weights.
+
+    Args:
+        named: ImageNet's recipe of network and scheme.
+        num_train_images: number of training images.
+    """
+    network = _adjusted(named.network, classifier_init_scale=0.1, zero_init_residual=True)
+    steps = max(2000, 100 * num_train_images // batch_size_for(num_train_images))
+    recipe = _of_length(dataclasses.replace(named, network=network), num_train_images, steps)
+    return override(recipe, {"provenance.source": _FROM_SCRATCH})
+
+
+def batch_size_for(num_train_images: int) -> int:
+    """The largest power of two, from 8 to 256, with which an epoch has eight steps or more."""
+    fitting = max(1, num_train_images // 8)
+    return min(256, max(8, 2 ** (fitting.bit_length() - 1)))
+
+
+def _of_length(recipe: Recipe, num_train_images: int, steps: int) -> Recipe:
+    """The recipe with this many steps, a cosine over them, and averages that follow within them."""
+    batch_size = batch_size_for(num_train_images)
+    steps_per_epoch = num_train_images / batch_size
+    momentum = round(max(0.9, 1 - 10 / steps_per_epoch), 4)  # Kornblith et al.'s
+    changes = {
+        "train_batch_size": batch_size,
+        "train_steps": steps,
+        "train_epochs": round(steps / steps_per_epoch, 2),
+        "optimizer.lr_schedule": "cosine",
+        "optimizer.lr_warmup_epochs": round(steps / steps_per_epoch / 20, 2),
+        "optimizer.moving_average_decay": round(1 - 10 / steps, 4),
+        "cadence.iterations_per_loop": 10,
+        "cadence.steps_per_eval": max(1, steps // 5),
+        "cadence.steps_per_checkpoint": max(1, steps // 5),
+        "provenance.hardware": "any",
+        "provenance.expected": "not known",
+    }
+    recipe = dataclasses.replace(recipe, network=_adjusted(recipe.network, batch_norm_momentum=momentum))
+    return override(recipe, changes)
+
+
+def _adjusted(network: NetworkSpec, **changes: Any) -> NetworkSpec:
+    """The network with those of the changes that its builder can make."""
+    fixed = named_network(network.name).fixed
+    return dataclasses.replace(network, **{field: value for field, value in changes.items() if field not in fixed})

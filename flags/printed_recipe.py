@@ -1,0 +1,41 @@
+"""A recipe as the flags that give it."""
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from efficientnet_advprop.recipes import Recipe, flatten, named_recipe
+from flags.checks import unread_by
+from flags.recipe_flags import RECIPE_FLAGS
+
+_WIDTH = 120  # columns
+
+
+def describe_choice(recipe: Recipe) -> str:
+    """The recipe in full, where it is not the named one of its data set: why it was chosen, and its flags; else ""."""
+    named = named_recipe(recipe.network.name, recipe.data.dataset, recipe.scheme)
+    if recipe.provenance.source == named.provenance.source:
+        return ""
+    lines = textwrap.wrap(" ".join(as_flags(recipe)), _WIDTH - 2, break_on_hyphens=False)
+    return "\n".join((f"recipe: {recipe.provenance.source}; each value is a flag:", *(f"  {line}" for line in lines)))
+
+
+def as_flags(recipe: Recipe) -> Iterable[str]:
+    """The flags of all values that the recipe reads."""
+    values = flatten(recipe)
+    values["train_epochs" if values["train_steps"] else "train_steps"] = None
+    if values["init_checkpoint"] is None:
+        values["init_ema"] = None
+    unread = unread_by(recipe, values)
+    for flag in RECIPE_FLAGS:
+        value = values[flag.path]
+        if value is not None and flag.path not in unread:
+            yield _as_flag(flag.name, value)
+
+
+def _as_flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    if isinstance(value, tuple):
+        return f"--{name}={','.join(f'{number:g}' for number in value)}"
+    return f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}"
