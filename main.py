@@ -43,6 +43,7 @@ from efficientnet_advprop.modes.loaded_network import has_other_classes
 from efficientnet_advprop.modes.plan import run_plan
 from efficientnet_advprop.modes.predict import predict
 from efficientnet_advprop.modes.recorded import (
+    began_with_named_recipes,
     labelled_as_run,
     labelled_as_study,
     with_generator_of_study,
@@ -119,6 +120,8 @@ def study(values: absl_flags.FlagValues) -> None:
     request = flags.data_request(values)
     source = find(request)
     settings = flags.study_from_flags(values, source.facts)
+    if began_with_named_recipes(settings.trials, settings.options.model_dir):
+        settings = flags.study_from_flags(values, source.facts, named=True)
     trials, options = settings.trials, settings.options
     if not values["generator"].present:
         trials = with_generator_of_study(trials, options.model_dir)

@@ -1,6 +1,7 @@
 """Flags to the trials of a study."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from efficientnet_advprop.recipes import (
     RunOptions,
     StudySpec,
     Trial,
+    named_recipe,
     plan,
 )
 from flags.checks import NO_BALL, refuse_unread, refuse_unsuited
@@ -33,12 +35,13 @@ class StudySettings:
     options: RunOptions
 
 
-def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySettings:
+def study_from_flags(values: absl_flags.FlagValues, data: DataFacts, named: bool = False) -> StudySettings:
     """Read the flags of `--mode=study`. Flags of the recipe apply to every run that reads them.
 
     Args:
         values: the flags.
         data: facts about the data set.
+        named: take the named recipes, as older versions did for any number of images.
 
     Raises:
         RecipeError: for invalid values, or values that no run reads.
@@ -46,7 +49,8 @@ def study_from_flags(values: absl_flags.FlagValues, data: DataFacts) -> StudySet
     changes, dataset = changes_of(values), dataset_of(values)
 
     def make_recipe(model: str, scheme: str, own_changes: Mapping[str, Any]) -> Recipe:
-        base = chosen_recipe(model, dataset, scheme, data, changes)
+        make_base = named_recipe if named else functools.partial(chosen_recipe, data=data, changes=changes)
+        base = make_base(model, dataset, scheme)
         recipe = recipe_on_data(base, data, {**changes, **own_changes})
         recipe.validate()
         return with_own_provenance(base, recipe)

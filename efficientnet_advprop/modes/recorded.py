@@ -1,6 +1,7 @@
 """What a run or study goes on with as it was recorded, where this version would begin with something else.
 
 The order of class folders once was that of their names as text, also for numbers. Random numbers once were Philox's.
+Studies of few images once had ImageNet's recipe.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ from efficientnet_advprop.data import Source, labelled_as
 from efficientnet_advprop.evaluation import ResultsFile, began_with_philox
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.modes.study import trial_folder
-from efficientnet_advprop.recipes import RecipeError, Trial, override
+from efficientnet_advprop.recipes import RecipeError, Trial, named_recipe, override
 from efficientnet_advprop.training import checkpoints, run_folder
 
 
@@ -28,6 +29,16 @@ def labelled_as_study(source: Source, folder: str, trials: Sequence[Trial]) -> S
     started = (_names_of_run(trial_folder(folder, trial)) for trial in trials)
     names = next((names for some in (finished, started) for names in some if names is not None), None)
     return labelled_as(source, names, f"the study in {folder}")
+
+
+def began_with_named_recipes(trials: Sequence[Trial], folder: str) -> bool:
+    """Whether runs of the study in this folder have the named recipe of their data set, where another one fits now."""
+    for trial in trials:
+        recipe, run = trial.recipe, trial_folder(folder, trial)
+        named = named_recipe(trial.model, recipe.data.dataset, recipe.scheme).provenance.source
+        if recipe.provenance.source != named and run_folder.has_results(run):
+            return run_folder.recorded_recipe(run).provenance.source == named
+    return False
 
 
 def with_generator_of_study(trials: Sequence[Trial], folder: str) -> list[Trial]:

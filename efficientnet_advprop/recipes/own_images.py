@@ -13,6 +13,7 @@ from efficientnet_advprop.recipes.on_imagenet import mean_of_terms
 from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.record import override
 from efficientnet_advprop.recipes.schemes import scheme_named
+from efficientnet_advprop.recipes.terms import AUGMENTED_VIEW
 
 FEW_IMAGES = 100_000  # below it, ImageNet's recipe does not fit
 
@@ -47,10 +48,12 @@ def fine_tuning_recipe(named: Recipe, num_train_images: int, trained: Recipe | N
         "optimizer.optimizer": "momentum",
         "optimizer.base_learning_rate": 0.03,
         "optimizer.momentum": 0.9,
-        "data.augment_name": "none",
+        # The fine-grained scheme has a branch for it.
+        "data.augment_name": named.data.augment_name if AUGMENTED_VIEW in named.views else "none",
         "data.mixup_alpha": 0.0,
         "data.cutmix_alpha": 0.0,
         "provenance.source": _FINE_TUNING,
+        "provenance.command": f"{_command(named)} --init_checkpoint=WEIGHTS",
     }
     network = _adjusted(network, classifier_init_scale=0.1)
     weights, _ = mean_of_terms(named, scheme_named(named.scheme))  # the rate is that of a single cross-entropy
@@ -68,7 +71,7 @@ def few_images_recipe(named: Recipe, num_train_images: int) -> Recipe:
     network = _adjusted(named.network, classifier_init_scale=0.1, zero_init_residual=True)
     steps = max(2000, 100 * num_train_images // batch_size_for(num_train_images))
     recipe = _of_length(dataclasses.replace(named, network=network), num_train_images, steps)
-    return override(recipe, {"provenance.source": _FROM_SCRATCH})
+    return override(recipe, {"provenance.source": _FROM_SCRATCH, "provenance.command": _command(named)})
 
 
 def batch_size_for(num_train_images: int) -> int:
@@ -97,6 +100,10 @@ def _of_length(recipe: Recipe, num_train_images: int, steps: int) -> Recipe:
     }
     recipe = dataclasses.replace(recipe, network=_adjusted(recipe.network, batch_norm_momentum=momentum))
     return override(recipe, changes)
+
+
+def _command(recipe: Recipe) -> str:
+    return f"python main.py --model={recipe.network.name} --scheme={recipe.scheme} --data_dir=FOLDER"
 
 
 def _adjusted(network: NetworkSpec, **changes: Any) -> NetworkSpec:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from efficientnet_advprop.recipes import Phase, Recipe, Term
+from efficientnet_advprop.recipes import Recipe, Term
 from efficientnet_advprop.training.checkpoints import Checkpoints
 from efficientnet_advprop.training.interruption import Interrupted
 from efficientnet_advprop.training.objective import Batch
@@ -129,9 +129,7 @@ def train(
         if step >= total_steps:
             return
         if loop is None or step >= loop.until_step:
-            phase, until_step = _phase_at(recipe, step)
-            trained = state.with_frozen_backbone() if phase.classifier_only else state
-            loop = make_step_loop(trained, recipe, strategy, phase.terms, until_step)
+            loop = _step_loop_at(state, recipe, strategy, step)
             with at_once(step) if step == saved_step else contextlib.nullcontext():
                 loop.trace(iterator)
         next_eval = (step // cadence.steps_per_eval + 1) * cadence.steps_per_eval
@@ -142,13 +140,14 @@ def train(
             callback.train_values(step, {**values, "learning_rate": state.learning_rate()})
 
 
-def _phase_at(recipe: Recipe, step: int) -> tuple[Phase, int]:
-    """The phase that a step belongs to, and the step at which it ends."""
+def _step_loop_at(state: TrainState, recipe: Recipe, strategy: tf.distribute.Strategy, step: int) -> StepLoop:
+    """The steps of the phase that a step belongs to."""
     for phase in recipe.phases:
         until = recipe.total_steps
         if phase.until_epoch is not None:
             # Rounded first: the product may be 2.0000000001, and its ceiling 3 instead of 2.
             until = min(until, math.ceil(round(phase.until_epoch * recipe.steps_per_epoch, 6)))
         if step < until:
-            return phase, until
+            trained = state.with_frozen_backbone() if phase.classifier_only else state
+            return make_step_loop(trained, recipe, strategy, phase.terms, until)
     raise ValueError(f"no phase of scheme {recipe.scheme} covers step {step}")

@@ -4,7 +4,6 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from efficientnet_advprop.batch_norm import resolve_statistics
 from efficientnet_advprop.recipes import NetworkSpec
 
 
@@ -132,7 +131,7 @@ class FrozenBackbone:
         seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """As the network's, but no call changes a variable."""
-        if resolve_statistics(training, statistics) == "update":
+        if training and statistics in (None, "update"):
             training, statistics = False, "running"
         return self._network(images, training=training, branch=branch, statistics=statistics, seed=seed)
 
