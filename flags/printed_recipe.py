@@ -11,17 +11,17 @@ from flags.recipe_flags import RECIPE_FLAGS
 _WIDTH = 120  # columns
 
 
-def describe_choice(recipe: Recipe) -> str:
+def describe_choice(recipe: Recipe, mode: str) -> str:
     """The recipe in full, where it is not the named one of its data set: why it was chosen, and its flags; else ""."""
     named = named_recipe(recipe.network.name, recipe.data.dataset, recipe.scheme)
     if recipe.provenance.source == named.provenance.source:
         return ""
-    lines = textwrap.wrap(" ".join(as_flags(recipe)), _WIDTH - 2, break_on_hyphens=False)
+    lines = textwrap.wrap(" ".join(as_flags(recipe, mode)), _WIDTH - 2, break_on_hyphens=False)
     return "\n".join((f"recipe: {recipe.provenance.source}; each value is a flag:", *(f"  {line}" for line in lines)))
 
 
-def as_flags(recipe: Recipe) -> Iterable[str]:
-    """The flags of all values that the recipe reads."""
+def as_flags(recipe: Recipe, mode: str) -> Iterable[str]:
+    """The flags of this mode that give the recipe, without those of values that it does not read."""
     values = flatten(recipe)
     values["train_epochs" if values["train_steps"] else "train_steps"] = None
     if values["init_checkpoint"] is None:
@@ -29,7 +29,7 @@ def as_flags(recipe: Recipe) -> Iterable[str]:
     unread = unread_by(recipe, values)
     for flag in RECIPE_FLAGS:
         value = values[flag.path]
-        if value is not None and flag.path not in unread:
+        if mode in flag.modes and value is not None and flag.path not in unread:
             yield _as_flag(flag.name, value)
 
 

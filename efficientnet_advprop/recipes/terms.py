@@ -75,10 +75,12 @@ class Phase:
 
 def with_frozen_start(phases: Sequence[Phase], until_epoch: float) -> tuple[Phase, ...]:
     """The phases, with the classifier alone trained up to this epoch; 0 trains all weights from the start."""
-    whole = [phase for phase in phases if phase.until_epoch is None or phase.until_epoch > until_epoch]
     if not until_epoch:
         return tuple(phases)
-    frozen = [*phases[: len(phases) - len(whole)], dataclasses.replace(whole[0], until_epoch=until_epoch)]
+    frozen = [phase for phase in phases if phase.until_epoch is not None and phase.until_epoch <= until_epoch]
+    whole = phases[len(frozen) :]
+    if not frozen or frozen[-1].until_epoch < until_epoch:
+        frozen.append(dataclasses.replace(whole[0], until_epoch=until_epoch))
     return (*(dataclasses.replace(phase, classifier_only=True) for phase in frozen), *whole)
 
 
