@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 
 import flags
 from efficientnet_advprop.models.weights import open_weights
@@ -91,6 +91,7 @@ def test_weights_of_a_run_bring_their_network_and_crops():
     assert recipe.data.flip is trained.data.flip
 
 
+@settings(deadline=None)
 @given(strategies.integers(1, 10_000_000))
 def test_a_batch_is_a_power_of_two_and_an_epoch_has_eight_steps(images):
     batch = batch_size_for(images)
@@ -112,6 +113,7 @@ PHASES = strategies.lists(strategies.floats(0.5, 20), max_size=3, unique=True).m
 )
 
 
+@settings(deadline=None)
 @given(PHASES, strategies.floats(0.25, 25))
 def test_a_frozen_start_covers_its_epochs_and_changes_no_other(phases, until):
     def at(phases, epoch):
