@@ -22,6 +22,7 @@ _SMALL = {
         "batch_norm_momentum": 0.9,
     },
     "resnet-50": {"width_coefficient": 0.125, "depth_coefficient": 0.25},
+    "resnext-50-32x4d": {"width_coefficient": 0.125, "depth_coefficient": 0.25},
 }
 
 

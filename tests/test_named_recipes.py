@@ -73,6 +73,7 @@ def test_imagenet_recipe_of_resnets(scheme, weights):
 def test_deep_networks_have_a_short_run_on_digits(model):
     deep = {f"efficientnet-{suffix}" for suffix in ("b5", "b6", "b7", "b8", "l2")}
     deep |= {"resnet-101", "resnet-152", "resnet-200", "keras:ResNetRS200"}
+    deep |= {name for name in MODELS if name.startswith("resnext-101")}
     assert (named_recipe(model, "digits", "advprop").train_epochs == 2) == (model in deep)
 
 

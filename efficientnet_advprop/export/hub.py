@@ -26,6 +26,7 @@ CLASSIFICATION, FEATURE_VECTOR = "classification", "feature_vector"
 
 _IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 _FEATURE_TOLERANCE = 1e-4  # of the largest feature
+_SPELLINGS = {"efficientnet": "EfficientNet", "resnet": "ResNet", "resnext": "ResNeXt"}
 
 
 class HubModule(tf.Module):
@@ -125,7 +126,9 @@ def _write_archive(folder: str) -> None:
 def _documentation(kind: str, description: Description, num_features: int) -> str:
     """The module's page: the header of TF Hub's documentation format, then its model card."""
     model = description.model.removeprefix(KERAS_PREFIX)
-    architecture = model.replace("efficientnet", "EfficientNet").replace("resnet", "ResNet")
+    architecture = model
+    for lower, spelled in _SPELLINGS.items():
+        architecture = architecture.replace(lower, spelled)
     name = f"{model.replace('-', '_')}_{kind}"
     task = f"image {kind.replace('_', ' ')}"
     outputs = (

@@ -44,17 +44,9 @@ class ServingModule(tf.Module):
         self.network_variables = served.model.weights_by_path()
         description = served.description
         num_classes = len(description.class_names)
-        self.labels = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                labels_path,
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-                vocab_size=num_classes,
-            ),
-            default_value="",
-        )
+        self.labels_file = tf.saved_model.Asset(labels_path)
+        with tf.io.gfile.GFile(labels_path) as file:
+            labels = file.read().splitlines()
         # Traced once, and called by all signatures.
         network = tf.function(served.outputs, input_signature=[_FLOAT_IMAGES], autograph=False)
 
@@ -69,7 +61,8 @@ class ServingModule(tf.Module):
                 "classes": tf.argmax(logits, axis=-1),
                 "top_classes": top_classes,
                 "top_scores": top_scores,
-                "top_labels": self.labels.lookup(top_classes),
+                # A constant and no table of the file: a table is a resource, which OpenVINO does not read.
+                "top_labels": tf.gather(tf.constant(labels), top_classes),
             }
 
         def decoded(images: tf.Tensor) -> tf.Tensor:

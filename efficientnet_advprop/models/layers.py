@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.batch_norm import AuxBatchNormalization, resolve_statistics
+from efficientnet_advprop.models.grouped import Padding, grouped_conv2d, has_grouped_gradients
 from efficientnet_advprop.models.units import Activation, Unit
 from efficientnet_advprop.randomness import drawn_seed, uniform
 
@@ -62,6 +63,7 @@ class ConvNorm(tf.keras.layers.Layer):
         norm_options: arguments of `AuxBatchNormalization`.
         symmetric_padding: pad each side by half the kernel, as PyTorch and TF's ResNets do. "SAME" pads a strided
             convolution of an image of even size more at the bottom and right: the same output size, other pixels.
+        groups: of channels that are convolved on their own; it divides the channels of input and output.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ConvNorm(tf.keras.layers.Layer):
         activation: Callable[[tf.Tensor], tf.Tensor] | None,
         norm_options: dict[str, Any],
         symmetric_padding: bool = False,
+        groups: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,7 +82,8 @@ class ConvNorm(tf.keras.layers.Layer):
         self.kernel_size = kernel_size
         self.strides = strides
         self.activation = activation
-        self.padding: str | list[list[int]] = "SAME"
+        self.groups = groups
+        self.padding: Padding = "SAME"
         if symmetric_padding and strides > 1:
             side = [(kernel_size - 1) // 2] * 2
             self.padding = [[0, 0], side, side, [0, 0]]
@@ -89,7 +93,7 @@ class ConvNorm(tf.keras.layers.Layer):
         """Create the kernel and the batch norms."""
         channels = input_shape[-1]
         self.output_filters = self.filters or channels
-        shape = (self.kernel_size, self.kernel_size, channels, self.filters or 1)
+        shape = (self.kernel_size, self.kernel_size, channels // self.groups, self.filters or 1)
         # No autocast: folding multiplies the kernel in float32 under every precision policy.
         self.kernel = self.add_weight("kernel", shape, initializer=kernel_initializer(), experimental_autocast=False)
         build_inner(self.norm, tf.TensorShape([None, None, None, self.output_filters]))
@@ -114,6 +118,8 @@ class ConvNorm(tf.keras.layers.Layer):
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         kernel = tf.cast(kernel, inputs.dtype)
+        if self.groups > 1:
+            return grouped_conv2d(inputs, kernel, self.strides, self.padding)
         if self.filters:
             return tf.nn.conv2d(inputs, kernel, self.strides, self.padding)
         return tf.nn.depthwise_conv2d(inputs, kernel, [1, self.strides, self.strides, 1], self.padding)
@@ -123,6 +129,12 @@ class ConvNorm(tf.keras.layers.Layer):
         convolved = Activation(-(-size // self.strides), self.output_filters)
         after = convolved._replace(is_recomputed=True)
         return [convolved, after] if self.activation in (None, tf.nn.relu) else [convolved, after, after]
+
+
+def gradients_are_by_group(network: tf.keras.Model) -> bool:
+    """Whether the network's layers compute gradients group by group outside of XLA, as `models.grouped` describes."""
+    layers = (module for module in network.submodules if isinstance(module, ConvNorm))
+    return any(layer.groups > 1 for layer in layers) and not has_grouped_gradients()
 
 
 def chained(units: Iterable[Unit], size: int) -> list[Activation]:

@@ -1,6 +1,7 @@
-"""ResNet-50, 101, 152 and 200 with a batch norm per branch.
+"""ResNet-50, 101, 152 and 200, and ResNeXt-50 and 101, with a batch norm per branch.
 
-Source: He et al., arXiv 1512.03385, table 1, and 1603.05027 for the depth of ResNet-200. This is "v1.5": as in
+Sources: He et al., arXiv 1512.03385, table 1, and 1603.05027 for the depth of ResNet-200; Saining Xie et al.,
+1611.05431, table 1, for ResNeXt, whose bottlenecks are wider and have a grouped convolution. This is "v1.5": as in
 torchvision and TensorFlow's official ResNet, the stride of a bottleneck is in its 3x3 convolution, not in its first 1x1
 one, which gains about half a point of top-1. Strided layers pad symmetrically, as these two do, so that their published
 weights would fit.
@@ -8,8 +9,8 @@ weights would fit.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -22,41 +23,62 @@ _STEM_FILTERS = 64
 _STAGE_FILTERS = (64, 128, 256, 512)
 _EXPANSION = 4
 
-# The number of bottlenecks in each stage.
-_STAGE_REPEATS = {
-    "resnet-50": (3, 4, 6, 3),
-    "resnet-101": (3, 4, 23, 3),
-    "resnet-152": (3, 8, 36, 3),
-    "resnet-200": (3, 24, 36, 3),
+
+class Architecture(NamedTuple):
+    """What the network's name stands for.
+
+    Attributes:
+        repeats: the number of bottlenecks in each stage.
+        groups: of the 3x3 convolutions; ResNeXt's cardinality.
+        base_width: channels of each group in a stage of 64 filters.
+    """
+
+    repeats: tuple[int, ...]
+    groups: int = 1
+    base_width: int = 64
+
+    def bottleneck_width(self, filters: int) -> int:
+        """Channels of the 3x3 convolution in a stage of so many filters: rounded down in each group, but at least 1."""
+        return max(1, filters * self.base_width // 64) * self.groups
+
+
+_ARCHITECTURES = {
+    "resnet-50": Architecture((3, 4, 6, 3)),
+    "resnet-101": Architecture((3, 4, 23, 3)),
+    "resnet-152": Architecture((3, 8, 36, 3)),
+    "resnet-200": Architecture((3, 24, 36, 3)),
+    "resnext-50-32x4d": Architecture((3, 4, 6, 3), 32, 4),
+    "resnext-101-32x8d": Architecture((3, 4, 23, 3), 32, 8),
+    "resnext-101-32x16d": Architecture((3, 4, 23, 3), 32, 16),
+    "resnext-101-32x32d": Architecture((3, 4, 23, 3), 32, 32),
+    "resnext-101-32x48d": Architecture((3, 4, 23, 3), 32, 48),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class BottleneckSpec:
-    """A bottleneck: 1x1 reduction, 3x3 convolution, 1x1 expansion."""
+    """A bottleneck: 1x1 reduction, 3x3 convolution of `width` channels in groups, 1x1 expansion."""
 
     strides: int
     input_filters: int
-    filters: int
-
-    @property
-    def output_filters(self) -> int:
-        """Channels after the expansion."""
-        return self.filters * _EXPANSION
+    width: int
+    output_filters: int
+    groups: int
 
 
 def bottleneck_specs(
-    repeats: Sequence[int], width_coefficient: float, depth_coefficient: float
+    architecture: Architecture, width_coefficient: float, depth_coefficient: float
 ) -> Iterator[BottleneckSpec]:
     """The bottlenecks of a scaled network, in order. Channels are rounded, numbers of bottlenecks rounded up."""
     input_filters = scaled_filters(_STEM_FILTERS, width_coefficient)
-    for stage, (stage_repeats, stage_filters) in enumerate(zip(repeats, _STAGE_FILTERS, strict=True)):
+    for stage, (stage_repeats, stage_filters) in enumerate(zip(architecture.repeats, _STAGE_FILTERS, strict=True)):
         filters = scaled_filters(stage_filters, width_coefficient)
         for repeat in range(math.ceil(depth_coefficient * stage_repeats)):
             # The first stage follows the max pool, which has stride 2.
-            spec = BottleneckSpec(2 if stage > 0 and repeat == 0 else 1, input_filters, filters)
-            yield spec
-            input_filters = spec.output_filters
+            strides = 2 if stage > 0 and repeat == 0 else 1
+            width, output_filters = architecture.bottleneck_width(filters), filters * _EXPANSION
+            yield BottleneckSpec(strides, input_filters, width, output_filters, architecture.groups)
+            input_filters = output_filters
 
 
 class PooledStem(ConvNorm):
@@ -109,8 +131,10 @@ class Bottleneck(tf.keras.layers.Layer):
         self.survival_prob = survival_prob
         self.drops = survival_prob < 1
         relu = tf.nn.relu
-        self.reduce = ConvNorm(spec.filters, 1, 1, relu, norm_options, name="reduce")
-        self.filter = ConvNorm(spec.filters, 3, spec.strides, relu, norm_options, symmetric_padding=True, name="filter")
+        self.reduce = ConvNorm(spec.width, 1, 1, relu, norm_options, name="reduce")
+        self.filter = ConvNorm(
+            spec.width, 3, spec.strides, relu, norm_options, symmetric_padding=True, groups=spec.groups, name="filter"
+        )
         last_options = {**norm_options, "gamma_initializer": "zeros" if zero_init_residual else "ones"}
         self.expand = ConvNorm(spec.output_filters, 1, 1, None, last_options, name="expand")
         self.shortcut = None
@@ -119,7 +143,7 @@ class Bottleneck(tf.keras.layers.Layer):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create the variables of all layers."""
-        reduced = tf.TensorShape([None, None, None, self.spec.filters])
+        reduced = tf.TensorShape([None, None, None, self.spec.width])
         build_inner(self.reduce, input_shape)
         build_inner(self.filter, reduced)
         build_inner(self.expand, reduced)
@@ -155,11 +179,11 @@ class Bottleneck(tf.keras.layers.Layer):
 
 
 class ResNet(Network):
-    """ResNet: a pooled stem and bottlenecks, without a head; arguments as for `Network`."""
+    """ResNet and ResNeXt: a pooled stem and bottlenecks, without a head; arguments as for `Network`."""
 
     def make_layers(self, spec: NetworkSpec, norm_options: dict[str, Any]) -> tuple[PooledStem, list[Block], None]:
-        """Stem and blocks; the network's name gives the numbers of bottlenecks."""
-        sizes = list(bottleneck_specs(_STAGE_REPEATS[spec.name], spec.width_coefficient, spec.depth_coefficient))
+        """Stem and blocks; the network's name gives the architecture."""
+        sizes = list(bottleneck_specs(_ARCHITECTURES[spec.name], spec.width_coefficient, spec.depth_coefficient))
         stem_filters = scaled_filters(_STEM_FILTERS, spec.width_coefficient)
         stem = PooledStem(stem_filters, spec.stem_strides, norm_options, name="stem")
         return stem, residual_blocks(Bottleneck, sizes, spec, norm_options), None

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tpu_utils
 from efficientnet_advprop.data import train_dataset
 from efficientnet_advprop.evaluation import adversarial_examples
+from efficientnet_advprop.models.layers import gradients_are_by_group
 from efficientnet_advprop.models.weights import load_keras_weights
 from efficientnet_advprop.modes.loaded_network import has_other_classes
 from efficientnet_advprop.modes.session import Session, scheme_and_dataset
@@ -33,6 +34,7 @@ from efficientnet_advprop.training.objective import Batch
 from efficientnet_advprop.training.state import TrainState, create_train_state
 
 _STRIP_IMAGES = 8
+_BY_GROUP = "grouped convolutions: their gradients are computed group by group, as TensorFlow has none on a CPU"
 
 
 class TrainingRun(Session):
@@ -102,6 +104,8 @@ class TrainingRun(Session):
         self.say(describe_recipe(self.recipe))
         self.say(f"memory, estimated: {self._estimated_memory()}")
         self.say(describe_variables(self.state.model.partition()))
+        if gradients_are_by_group(self.state.model) and not self.options.jit_compile:
+            self.say(_BY_GROUP)
         step = self._restore()
         if self.is_chief:
             self.log = MetricsLog(self.options.model_dir, step, self.recipe.steps_per_epoch)
