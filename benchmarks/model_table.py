@@ -32,6 +32,10 @@ size. Other counts include two operations for each value that passes a batch nor
 ResNet-50. No result of AdvProp with a ResNeXt was published. The paper's talk compares B8 to a ResNeXt-101 32x48d of
 85.4 % top-1 (Mahajan et al., arXiv 1805.00932). That one was trained on 940 million images of Instagram with their
 hashtags before ImageNet, so this is not what training on ImageNet alone gives.
+
+TensorFlow has no gradients of grouped convolutions on a CPU: there those of ResNeXts are computed group by group, and a
+run says so. On GPUs and TPUs, and under XLA, they are one operation. XLA's code for them is over 100 times slower on a
+CPU, so leave --jit_compile off there.
 """
 
 _MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")

@@ -2,9 +2,9 @@
 
 TensorFlow computes a grouped convolution on every device, but its gradients on GPUs, on TPUs and under XLA alone: on a
 CPU oneDNN's kernels have them for float32 and bfloat16 without explicit padding, the others have none. So on a CPU the
-gradients are computed group by group, by the same sums. Of a ResNeXt's 3x3 convolutions that takes 0.9 to 1.7 times as
-long as oneDNN's grouped gradients where these exist; one dense kernel with zeros outside of the groups takes 8 to 40
-times as long.
+gradients are computed group by group, by the same sums. A ResNeXt's 3x3 convolution with its gradients takes 1.2 to 1.5
+times as long as by oneDNN's grouped kernels where these exist (float32, 128 to 1024 channels, two cores), one dense
+kernel with zeros outside of the groups 7 to 27 times, and what XLA compiles for a CPU over 100 times.
 
 The forward operation is always the grouped one. A SavedModel therefore serves on any device, wherever it was written.
 """
