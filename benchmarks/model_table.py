@@ -7,6 +7,7 @@ whole table some minutes.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterable
 
 import tabulate
@@ -32,7 +33,7 @@ size. Other counts include two operations for each value that passes a batch nor
 ResNet-50.
 """
 
-_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
+_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file for the table; its sections after it stay.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +127,18 @@ def main(argv: list[str]) -> None:
     text = report(rows)
     print(text)
     if _MARKDOWN.value:
+        sections = sections_after_table(_MARKDOWN.value)
         with open(_MARKDOWN.value, "w") as file:
-            file.write(f"{_HEADER}\n{text}\n")
+            file.write(f"{_HEADER}\n{text}\n{sections}")
+
+
+def sections_after_table(path: str) -> str:
+    """What follows the table in the file, from the first section's heading on."""
+    if not os.path.exists(path):
+        return ""
+    with open(path) as file:
+        _, heading, rest = file.read().partition("\n## ")
+    return heading + rest
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ class WeightsFacts:
         dataset: the training data set; None if unknown.
         scheme: the training scheme; None if unknown.
         is_graph: whether the file contains the network as a graph, like a SavedModel.
+        has_averages: whether a checkpoint may hold moving averages beside the raw values.
     """
 
     path: str
@@ -88,6 +89,15 @@ class WeightsFacts:
     dataset: str | None = None
     scheme: str | None = None
     is_graph: bool = False
+    has_averages: bool = True
+
+    def kind(self, ema: bool) -> str:
+        """Which of the weights in the file are used, in words."""
+        if self.is_graph:
+            return "as exported"
+        if not self.has_averages:
+            return "as stored"
+        return "averaged" if ema else "raw"
 
     @classmethod
     def of_run(cls, path: str, recipe: Recipe) -> "WeightsFacts":
