@@ -7,6 +7,7 @@ whole table some minutes.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterable
 
 import tabulate
@@ -38,7 +39,7 @@ run says so. On GPUs and TPUs, and under XLA, they are one operation. XLA's code
 CPU, so leave --jit_compile off there.
 """
 
-_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file to write the table to.")
+_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file for the table; its sections after it stay.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +133,18 @@ def main(argv: list[str]) -> None:
     text = report(rows)
     print(text)
     if _MARKDOWN.value:
+        sections = sections_after_table(_MARKDOWN.value)
         with open(_MARKDOWN.value, "w") as file:
-            file.write(f"{_HEADER}\n{text}\n")
+            file.write(f"{_HEADER}\n{text}\n{sections}")
+
+
+def sections_after_table(path: str) -> str:
+    """What follows the table in the file, from the first section's heading on."""
+    if not os.path.exists(path):
+        return ""
+    with open(path) as file:
+        _, heading, rest = file.read().partition("\n## ")
+    return heading + rest
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ _PUBLIC = {
     "build_model": "models",
     "fold_batch_norms": "models.folding",
     "load_official_checkpoint": "models.weights",
+    "load_weights": "models.weights",
     "perturb": "attacks",
     "with_plain_norms": "models.plain_norms",
 }

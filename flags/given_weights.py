@@ -86,13 +86,15 @@ def refuse_other_settings(weights: WeightsFacts, changes: Mapping[str, Any]) -> 
     Raises:
         RecipeError: naming the flag.
     """
+    if changes.get("init_ema") is False and not weights.has_averages:
+        raise RecipeError(f"--noema: {weights.path} holds one set of weights, and no averaged ones beside it")
     flag_of = {flag.path: flag.name for flag in RECIPE_FLAGS}
     for path, value in weights.settings.items():
         flag = flag_of[path]
         if value is None and path not in changes:
             raise RecipeError(
-                f"give --{flag}: neither {weights.path} nor a folder in its path gives the {flag} of its weights "
-                "(advprop for those trained with AdvProp, imagenet for all other official ones)"
+                f"give --{flag}: neither {weights.path} nor its folder gives the {flag} of its weights (advprop for "
+                "those trained with AdvProp, imagenet for all others that are published)"
             )
         if value is not None and path in changes and changes[path] != value and path not in weights.hinted:
             raise RecipeError(f"--{flag}={changes[path]} contradicts {weights.path}, whose weights are for {value}")

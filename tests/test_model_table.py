@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.model_table import OUR_NETWORKS, numbers, report
+from benchmarks.model_table import OUR_NETWORKS, numbers, report, sections_after_table
 
 TABLE = Path(__file__).parents[1] / "docs" / "models.md"
 
@@ -27,3 +27,9 @@ def test_the_committed_table_has_every_network():
     assert [
         line.split()[1] for line in text.splitlines() if line.startswith(("| efficient", "| resnet", "| resnext"))
     ] == OUR_NETWORKS
+
+
+def test_a_new_table_keeps_the_sections_after_it(tmp_path):
+    assert sections_after_table(str(TABLE)).startswith("\n## Weights of timm and torchvision\n")
+    assert TABLE.read_text().endswith(sections_after_table(str(TABLE)))
+    assert sections_after_table(str(tmp_path / "new.md")) == ""

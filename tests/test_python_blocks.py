@@ -14,6 +14,7 @@ from tests.exports import SIZE, served, trained_network
 from tests.official_checkpoint import tensors_of_averages, write_tf1
 from tests.small import values
 from tests.small_keras import images_and_labels, small_network
+from tests.timm_files import advprop_config, tensors_of, write
 
 tensorflow_hub = pytest.importorskip("tensorflow_hub")
 
@@ -40,6 +41,7 @@ def files(tmp_path_factory):
     model = build_model("efficientnet-b0", preprocessing="advprop")
     averages = {name: values(model)[path] for path, name in official_names(model).items()}
     write_tf1(folder / "advprop/efficientnet-b0", tensors_of_averages(averages))
+    write(folder / "tf_efficientnet_b0.ap_in1k", tensors_of(model), advprop_config(model))
     return folder
 
 
@@ -69,11 +71,21 @@ def check_library(names: dict[str, object]) -> None:
     assert names["finetuned"].predict(names["images"] / 255, verbose=0).shape == (64, 5)
 
 
+def check_models(names: dict[str, object]) -> None:
+    assert names["logits"].shape == (64, 1000)
+    assert "auxiliary branch: starts from the main branch's values" in names["notes"][0]
+
+
 def check_serving(names: dict[str, object]) -> None:
     assert names["model"](tf.zeros([2, SIZE, SIZE, 3])).shape == (2, 5)
 
 
-CHECKS = {"README.md": check_readme, "library.md": check_library, "serving.md": check_serving}
+CHECKS = {
+    "README.md": check_readme,
+    "library.md": check_library,
+    "models.md": check_models,
+    "serving.md": check_serving,
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

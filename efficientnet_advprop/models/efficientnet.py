@@ -50,16 +50,21 @@ _B0_STAGES = (
 )
 
 
+def stage_repeats(depth_coefficient: float) -> list[int]:
+    """The number of blocks in each stage of a scaled network, rounded up."""
+    return [math.ceil(depth_coefficient * repeats) for repeats, _ in _B0_STAGES]
+
+
 def block_specs(width_coefficient: float, depth_coefficient: float) -> Iterator[BlockSpec]:
-    """The blocks of a scaled network, in order. Channels are rounded, numbers of blocks rounded up."""
-    for repeats, first in _B0_STAGES:
+    """The blocks of a scaled network, in order. Channels are rounded."""
+    for repeats, (_, first) in zip(stage_repeats(depth_coefficient), _B0_STAGES, strict=True):
         output_filters = scaled_filters(first.output_filters, width_coefficient)
         yield dataclasses.replace(
             first,
             input_filters=scaled_filters(first.input_filters, width_coefficient),
             output_filters=output_filters,
         )
-        for _ in range(math.ceil(depth_coefficient * repeats) - 1):
+        for _ in range(repeats - 1):
             yield dataclasses.replace(first, strides=1, input_filters=output_filters, output_filters=output_filters)
 
 

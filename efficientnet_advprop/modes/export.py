@@ -86,7 +86,8 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
     if comparison:
         run.say(comparison_table(comparison))
     place, name = os.path.split(run.checkpoint_path)
-    checkpoint_bytes = sum(tf.io.gfile.stat(path).length for path in named_like(place, f"{name}.*"))
+    files = [*named_like(place, name), *named_like(place, f"{name}.*")]
+    checkpoint_bytes = sum(tf.io.gfile.stat(path).length for path in files)
     run.say(
         f"{options.export_format}: {folder}, {bytes_of(folder) / _BYTES_PER_MB:.1f} MB "
         f"(the checkpoint: {checkpoint_bytes / _BYTES_PER_MB:.1f} MB)"

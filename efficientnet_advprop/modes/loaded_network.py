@@ -7,7 +7,7 @@ from efficientnet_advprop.recipes import Recipe, RunOptions, refuse_other_classe
 
 
 class LoadedNetwork(Session):
-    """Weights of a run's checkpoint, of an official one or of a SavedModel, on the options' devices.
+    """Weights of a run's checkpoint, of an official one, of timm's or of a SavedModel, on the options' devices.
 
     Args:
         recipe: of the network and its evaluation.
@@ -26,7 +26,7 @@ class LoadedNetwork(Session):
         self.trained_with = _trained_with(recipe, weights)
         self.weights_in_words = weights.origin
         if not weights.facts.is_graph:
-            self.weights_in_words = f"{'averaged' if options.ema else 'raw'}, {weights.origin}"
+            self.weights_in_words = f"{weights.facts.kind(options.ema)}, {weights.origin}"
 
     def read_weights(self) -> None:
         """Build the network and read its weights.

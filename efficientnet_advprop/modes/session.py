@@ -187,8 +187,7 @@ class Session:
     def describe_weights(self, ema: bool) -> None:
         """Print which weights are used, and what determines their preprocessing."""
         facts = self.weights.facts
-        kind = "as exported" if facts.is_graph else "averaged" if ema else "raw"
-        self.say(f"weights: {kind}, {self.weights.origin}, {facts.path}")
+        self.say(f"weights: {facts.kind(ema)}, {self.weights.origin}, {facts.path}")
         origin = "recorded with them"
         if "network.preprocessing" in facts.hinted:
             origin = "by the folder's name, --preprocessing overrides it"

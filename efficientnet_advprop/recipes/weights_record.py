@@ -79,6 +79,7 @@ class WeightsFacts:
         scheme: the training scheme; None if unknown.
         is_graph: whether the file contains the network as a graph, like a SavedModel.
         of_other_classes: whether the run that starts from them has other classes.
+        has_averages: whether a checkpoint may hold moving averages beside the raw values.
     """
 
     path: str
@@ -90,6 +91,15 @@ class WeightsFacts:
     scheme: str | None = None
     is_graph: bool = False
     of_other_classes: bool = False
+    has_averages: bool = True
+
+    def kind(self, ema: bool) -> str:
+        """Which of the weights in the file are used, in words."""
+        if self.is_graph:
+            return "as exported"
+        if not self.has_averages:
+            return "as stored"
+        return "averaged" if ema else "raw"
 
     @classmethod
     def of_run(cls, path: str, recipe: Recipe) -> "WeightsFacts":

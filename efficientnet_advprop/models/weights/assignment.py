@@ -1,17 +1,34 @@
 """Assigning a checkpoint's values to a network: all of them with the right shapes, or none."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile, listed
+from efficientnet_advprop.models.weights.checkpoint_file import listed
 from efficientnet_advprop.recipes import MAIN_BRANCH, RecipeError
 
 _CLASSIFIER = "classifier."
 
 
+class TensorFile(Protocol):
+    """A file of named tensors in TensorFlow's order of dimensions.
+
+    Attributes:
+        path: for messages.
+        shapes: shape of every tensor by name.
+    """
+
+    path: str
+    shapes: dict[str, list[int]]
+
+    def read(self, name: str) -> np.ndarray:
+        """A tensor's value."""
+
+
 def assign_weights(
-    model: tf.keras.Model, file: CheckpointFile, names: Mapping[str, str], skip_other_classifier: bool
+    model: tf.keras.Model, file: TensorFile, names: Mapping[str, str], skip_other_classifier: bool
 ) -> list[str]:
     """Assign a checkpoint's tensors to a network's variables.
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from efficientnet_advprop.checkpoint_names import recorded
 from efficientnet_advprop.files import read_or_refuse
+from efficientnet_advprop.models.weights.safetensors_file import SUFFIX
 from efficientnet_advprop.paths import named_like, plain_path
 from efficientnet_advprop.recipes import RecipeError, first_line
 
@@ -57,14 +58,15 @@ class CheckpointFile:
 
 
 def digest_of(prefix: str) -> str:
-    """A digest of the values in a checkpoint, or in a SavedModel's `variables/variables`.
+    """A digest of the values in a checkpoint, in a SavedModel's `variables/variables` or in a safetensors file.
 
-    It is that of the index, which holds a checksum of every variable.
+    It is that of the index, which holds a checksum of every variable, or of the safetensors file.
 
     Raises:
-        RecipeError: when there is no index.
+        RecipeError: when there is no index or file.
     """
-    return read_or_refuse(prefix + _INDEX, hashlib.sha256, "restore it").hexdigest()[:16]
+    path = prefix if prefix.endswith(SUFFIX) else prefix + _INDEX
+    return read_or_refuse(path, hashlib.sha256, "restore it").hexdigest()[:16]
 
 
 def find_checkpoint(path: str) -> str:
@@ -82,7 +84,10 @@ def find_checkpoint(path: str) -> str:
             return path
         if not tf.io.gfile.isdir(path):
             if tf.io.gfile.exists(path):
-                raise RecipeError(f"{path} is a single file, not a checkpoint; if it is an archive, unpack it first")
+                raise RecipeError(
+                    f"{path} is a single file, not a checkpoint; if it is an archive, unpack it first; if it is "
+                    f"PyTorch's, save its state dict as {SUFFIX}"
+                )
             raise RecipeError(f"no checkpoint {path}: neither a folder nor a file {path}{_INDEX}")
         if prefix := recorded(path):
             return prefix
@@ -92,7 +97,7 @@ def find_checkpoint(path: str) -> str:
     if len(found) == 1:
         return found[0].removesuffix(_INDEX)
     if not found:
-        raise RecipeError(f"no checkpoint in {path}: no file *{_INDEX}")
+        raise RecipeError(f"no checkpoint in {path}: no file *{_INDEX} or model{SUFFIX}")
     names = [os.path.basename(name).removesuffix(_INDEX) for name in found]
     raise RecipeError(
         f"{path} holds several checkpoints ({listed(names)}): name one of them, such as {path}/{names[-1]}"

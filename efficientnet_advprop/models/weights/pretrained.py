@@ -1,4 +1,4 @@
-"""Weights from a checkpoint of either kind, official or of a run: the facts about them, and loading.
+"""Weights from files of every kind, official, of timm or of a run: the facts about them, and loading.
 
 `training/checkpoints.py` writes those of runs.
 """
@@ -13,6 +13,8 @@ from absl import logging
 from efficientnet_advprop.models.weights import official
 from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
+from efficientnet_advprop.models.weights.safetensors_file import find_safetensors
+from efficientnet_advprop.models.weights.timm_weights import TimmContent, load_timm
 from efficientnet_advprop.paths import named_like
 from efficientnet_advprop.recipes import RecipeError, WeightsFacts, WeightsRecord
 
@@ -87,6 +89,32 @@ class OfficialWeights(CheckpointWeights):
         return official.load_official_checkpoint(model, self._file, ema, allow_extra_variables, skip_other_classifier)
 
 
+class TimmWeights(CheckpointWeights):
+    """A safetensors file of timm's or torchvision's tensors; see `Weights`."""
+
+    step = None
+    class_names = None
+
+    def __init__(self, content: TimmContent) -> None:
+        self._content = content
+        self.origin = f"timm's {content.network}"
+        preprocessing = None if content.config is None else content.config.preprocessing
+        settings = {"network.name": content.network, "network.preprocessing": preprocessing}
+        self.facts = WeightsFacts(content.file.path, settings, content.num_classes, has_averages=False)
+
+    def load(
+        self,
+        model: tf.keras.Model,
+        ema: bool = True,
+        allow_extra_variables: bool = False,
+        skip_other_classifier: bool = False,
+    ) -> list[str]:
+        """As `load_weights`; `ema=False` is refused, because the file holds one set of weights."""
+        if not ema:
+            raise RecipeError(f"--noema: {self.facts.path} holds one set of weights, and no averaged ones beside it")
+        return load_timm(model, self._content, allow_extra_variables, skip_other_classifier)
+
+
 class RunWeights(CheckpointWeights):
     """A checkpoint of a run of this project; see `Weights`."""
 
@@ -120,7 +148,9 @@ class RunWeights(CheckpointWeights):
             RecipeError: when variables are missing or of another shape; the message lists their names.
         """
         if allow_extra_variables:
-            raise RecipeError(f"--allow_extra_variables is for official checkpoints; {self.facts.path} is a run's")
+            raise RecipeError(
+                f"--allow_extra_variables is for official checkpoints and timm's weights; {self.facts.path} is a run's"
+            )
         root, shapes = "average_model" if ema else "model", self._file.shapes
         keys = {path: f"{root}/{path.replace('.', '/')}/{_VALUE}" for path in model.weights_by_path()}
         # Variables of other branches can start from the main branch's; all others must be in the file.
@@ -133,14 +163,17 @@ class RunWeights(CheckpointWeights):
 
 
 def open_weights(path: str) -> CheckpointWeights:
-    """Open a checkpoint; its content shows whether it is an official one or a run's.
+    """Open weights; their content shows whether they are official ones, timm's or a run's.
 
     Args:
-        path: a checkpoint's prefix, or a folder that holds one; of a run's folder the newest is opened.
+        path: a checkpoint's prefix, or a folder that holds one; of a run's folder the newest is opened. Or a
+            safetensors file, or a folder with `model.safetensors`.
 
     Raises:
-        RecipeError: when there is none, it cannot be read, or it is of neither kind.
+        RecipeError: when there are none, they cannot be read, or are of no kind.
     """
+    if safetensors := find_safetensors(path):
+        return TimmWeights(TimmContent(safetensors))
     run_checkpoints = os.path.join(path, "checkpoints")
     is_run = tf.io.gfile.isdir(run_checkpoints) and not named_like(path, "*.index")
     file = CheckpointFile(run_checkpoints if is_run else path)
@@ -153,3 +186,36 @@ def open_weights(path: str) -> CheckpointWeights:
         f"checkpoint {file.path} is neither an official EfficientNet's (efficientnet-*/...) nor a run's: "
         f"it holds {', '.join(sorted(file.shapes)[:3])}"
     )
+
+
+def load_weights(
+    model: tf.keras.Model,
+    path: str,
+    ema: bool = True,
+    allow_extra_variables: bool = False,
+    skip_other_classifier: bool = False,
+) -> list[str]:
+    """Load weights of any kind into a network made by `build_model`: official ones, timm's and torchvision's, a run's.
+
+    Neither official checkpoints nor safetensors files say which preprocessing their weights need; timm's `config.json`
+    beside a file does, and then another one is refused.
+
+    Branches that have no weights in the file start from the main branch's values.
+
+    Args:
+        model: the network that the file holds, with the same or other branches.
+        path: a checkpoint's prefix, the folder of a checkpoint or of a run, local or remote; or a safetensors file, or
+            a folder with `model.safetensors`, local.
+        ema: load the moving averages of a checkpoint, not the raw values; a safetensors file holds one set.
+        allow_extra_variables: ignore variables that the network does not have.
+        skip_other_classifier: keep the classifier's initialisation when the file has another number of classes.
+
+    Returns:
+        Notes for the user, one per line; they are logged too.
+
+    Raises:
+        RecipeError: (a ValueError) when there are none, they cannot be read or are of another network, or when
+            variables are missing, of another shape or not the network's; the message lists their names. The model is
+            unchanged then.
+    """
+    return open_weights(path).load(model, ema, allow_extra_variables, skip_other_classifier)
