@@ -7,6 +7,7 @@ whole table some minutes.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterable
 
 import tabulate
@@ -126,8 +127,18 @@ def main(argv: list[str]) -> None:
     text = report(rows)
     print(text)
     if _MARKDOWN.value:
-        with open(_MARKDOWN.value, "w") as file:
-            file.write(f"{_HEADER}\n{text}\n")
+        write_page(_MARKDOWN.value, f"{_HEADER}\n{text}\n")
+
+
+def write_page(path: str, text: str) -> None:
+    """Write the text, and keep the sections that stand after it in the file."""
+    sections = ""
+    if os.path.exists(path):
+        with open(path) as file:
+            _, found, after = file.read().partition("\n## ")
+        sections = found + after
+    with open(path, "w") as file:
+        file.write(text + sections)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("export_branch", str, "Branch whose batch norms are exported; main if absent.", _EXPORT),
     Flag("checkpoint", ("last", "best"), "Which checkpoint of a run to read; last if absent.", READING),
     Flag("allow_extra_variables", bool, "Accept unknown variables of an official checkpoint.", RUN, saved_model=False),
+    Flag(
+        "cache_dir",
+        Path,
+        "Cache of weights; ~/.cache/efficientnet_advprop if absent.",
+        RUN,
+        saved_model=False,
+    ),
+    Flag("offline", bool, "Download no weights.", RUN, saved_model=False),
     Flag("images", Path, "Pattern of the images to predict or to compare an export on.", ("predict", "export")),
     Flag("output", Path, "File for the raw logits of predict, in NumPy's format.", ("predict",)),
     # Devices.

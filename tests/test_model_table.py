@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.model_table import OUR_NETWORKS, numbers, report
+from benchmarks.model_table import OUR_NETWORKS, numbers, report, write_page
 
 TABLE = Path(__file__).parents[1] / "docs" / "models.md"
 
@@ -27,3 +27,13 @@ def test_the_committed_table_has_every_network():
     assert [
         line.split()[1] for line in text.splitlines() if line.startswith(("| efficient", "| resnet"))
     ] == OUR_NETWORKS
+
+
+def test_a_new_table_keeps_the_sections_after_it(tmp_path):
+    page = tmp_path / "models.md"
+    for table in ("one\n", "two\n"):
+        write_page(str(page), table)
+        assert page.read_text().startswith(table)
+        page.write_text(page.read_text().partition("\n## ")[0] + "\n## More\n\ntext\n")
+    write_page(str(page), "three\n")
+    assert page.read_text() == "three\n\n## More\n\ntext\n"
