@@ -34,7 +34,7 @@ import tpu_utils
 from efficientnet_advprop.data import Source, bad_image_in, check_options, find_source, reason_without_ops
 from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model
 from efficientnet_advprop.files import require_reachable, without_space
-from efficientnet_advprop.models.weights import Weights, open_weights
+from efficientnet_advprop.models.weights import CACHE_DIR, Weights, open_weights
 from efficientnet_advprop.modes.check_data import check_data
 from efficientnet_advprop.modes.compare import run_comparison
 from efficientnet_advprop.modes.evaluate import evaluate
@@ -50,6 +50,7 @@ from efficientnet_advprop.modes.recorded import (
 )
 from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.modes.train import train_and_evaluate, train_only
+from efficientnet_advprop.paths import is_address
 from efficientnet_advprop.recipes import RecipeError, WeightsFacts, first_line, one_line
 from efficientnet_advprop.reporting import describe_data, keep_printing
 from efficientnet_advprop.training import checkpoints, run_folder
@@ -168,10 +169,10 @@ def find(request: flags.DataRequest) -> Source:
 
 def open_given(values: absl_flags.FlagValues) -> Weights:
     """Open the weights of --init_checkpoint."""
-    if is_saved_model(values.init_checkpoint):
+    if not is_address(values.init_checkpoint) and is_saved_model(values.init_checkpoint):
         flags.refuse_unread_of_saved_model(values)
         return ExportedWeights(values.init_checkpoint)
-    return open_weights(values.init_checkpoint)
+    return open_weights(values.init_checkpoint, values.cache_dir or CACHE_DIR, bool(values.offline))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -184,7 +185,8 @@ def main(argv: Sequence[str]) -> None:
         with interruptible():
             flags.refuse_contradictions(values)
             for name, path in flags.remote_paths(values):
-                require_reachable(name, path)
+                if name != "init_checkpoint" or not is_address(path):
+                    require_reachable(name, path)
             for name in _OUTPUT_FOLDERS:
                 if values[name].value:
                     run_folder.require_place(name, values[name].value)

@@ -133,18 +133,18 @@ def main(argv: list[str]) -> None:
     text = report(rows)
     print(text)
     if _MARKDOWN.value:
-        sections = sections_after_table(_MARKDOWN.value)
-        with open(_MARKDOWN.value, "w") as file:
-            file.write(f"{_HEADER}\n{text}\n{sections}")
+        write_page(_MARKDOWN.value, f"{_HEADER}\n{text}\n")
 
 
-def sections_after_table(path: str) -> str:
-    """What follows the table in the file, from the first section's heading on."""
-    if not os.path.exists(path):
-        return ""
-    with open(path) as file:
-        _, heading, rest = file.read().partition("\n## ")
-    return heading + rest
+def write_page(path: str, text: str) -> None:
+    """Write the text, and keep the sections that stand after it in the file."""
+    sections = ""
+    if os.path.exists(path):
+        with open(path) as file:
+            _, found, after = file.read().partition("\n## ")
+        sections = found + after
+    with open(path, "w") as file:
+        file.write(text + sections)
 
 
 if __name__ == "__main__":

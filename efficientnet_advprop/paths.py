@@ -24,6 +24,11 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def is_address(path: str) -> bool:
+    """Whether a path is a web address. TensorFlow reads none; weights are downloaded from them."""
+    return path.startswith(("https://", "http://"))
+
+
 def names_in(folder: str) -> list[str]:
     """The sorted names of what is in a folder; none where there is no such folder.
 

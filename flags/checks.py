@@ -73,9 +73,11 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
             )
         if values["checkpoint"].present:
             raise RecipeError("--checkpoint chooses a checkpoint of a run; --init_checkpoint already names one")
-    elif values.allow_extra_variables:
-        raise RecipeError("--allow_extra_variables would have no effect without --init_checkpoint")
-    elif values["ema"].present and values.mode in TRAINING:
+        return
+    for name in ("allow_extra_variables", "cache_dir", "offline"):
+        if values[name].present:
+            raise RecipeError(f"--{name} would have no effect without --init_checkpoint")
+    if values["ema"].present and values.mode in TRAINING:
         raise RecipeError("--ema would have no effect: training without --init_checkpoint reads no weights")
 
 

@@ -21,6 +21,7 @@ from flags.flag import (
     is_cropped,
     is_made,
     is_own,
+    is_tuned,
 )
 from flags.recipe_flags import RECIPE_FLAGS
 
@@ -30,7 +31,8 @@ _IMAGES = (*LOOP, "eval", "check_data")
 _MODEL_DIR = "runs/DATASET-MODEL-SCHEME, runs/study-DATASET or runs/comparison"
 # Flags of benchmarks: evaluations and studies measure these, and only evaluations those on other images.
 _MEASURED = {"modes": (*_EVAL, *_STUDY), "needs_benchmarks": True}
-_PGD = {**_MEASURED, "read_by": is_attacked}
+_BALL = {**_MEASURED, "read_by": is_attacked}
+_PGD = {**_MEASURED, "read_by": is_tuned}
 _OTHER_IMAGES = {"modes": _EVAL, "needs_benchmarks": True}
 
 FLAGS: tuple[Flag, ...] = (
@@ -71,8 +73,14 @@ FLAGS: tuple[Flag, ...] = (
         read_by=is_cropped,
         benchmark_field="resize",
     ),
-    Flag("pgd_norm", NORMS, "Norm of the pgd benchmark; linf if absent.", **_PGD, benchmark_field="norm"),
-    Flag("pgd_epsilons", tuple[float, ...], "Radii of pgd in pixels.", **_PGD, benchmark_field="epsilons_px"),
+    Flag("pgd_norm", NORMS, "Norm of the balls of attacks; linf if absent.", **_BALL, benchmark_field="norm"),
+    Flag(
+        "pgd_epsilons",
+        tuple[float, ...],
+        "Radii of the balls of attacks in pixels.",
+        **_BALL,
+        benchmark_field="epsilons_px",
+    ),
     Flag("pgd_steps", int, "Steps of the pgd benchmark; 10 if absent.", **_PGD, benchmark_field="num_steps"),
     Flag("pgd_restarts", int, "Starts of the pgd benchmark; 1 if absent.", **_PGD, benchmark_field="restarts"),
     Flag("pgd_success", SUCCESSES, "Point that counts: any, or one attack's last.", **_PGD, benchmark_field="success"),
@@ -101,6 +109,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("export_branch", str, "Branch whose batch norms are exported; main if absent.", _EXPORT),
     Flag("checkpoint", ("last", "best"), "Which checkpoint of a run to read; last if absent.", READING),
     Flag("allow_extra_variables", bool, "Accept unknown variables in published weights.", RUN, saved_model=False),
+    Flag(
+        "cache_dir",
+        Path,
+        "Cache of weights; ~/.cache/efficientnet_advprop if absent.",
+        RUN,
+        saved_model=False,
+    ),
+    Flag("offline", bool, "Download no weights.", RUN, saved_model=False),
     Flag("images", Path, "Pattern of the images to predict or to compare an export on.", ("predict", "export")),
     Flag("output", Path, "File for the raw logits of predict, in NumPy's format.", ("predict",)),
     # Devices.

@@ -31,6 +31,11 @@ def is_attacked(benchmark: Benchmark) -> bool:
     return benchmark.kind == ATTACKED
 
 
+def is_tuned(benchmark: Benchmark) -> bool:
+    """Whether a benchmark attacks the images with an attack that has parameters."""
+    return is_attacked(benchmark) and not benchmark.parameter_free
+
+
 def is_made(benchmark: Benchmark) -> bool:
     """Whether a benchmark corrupts the images on the fly."""
     return benchmark.is_made_on_the_fly

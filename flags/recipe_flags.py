@@ -142,7 +142,7 @@ RECIPE_FLAGS = (
     RecipeFlag("train_batch_size", int, "Clean images per step, over all replicas.", RUNS_OR_PLAN),
     RecipeFlag("train_epochs", float, "Length of the run in epochs.", RUNS_OR_PLAN),
     RecipeFlag("train_steps", int, "Length of the run in steps, instead of epochs.", RUNS_OR_PLAN),
-    RecipeFlag("init_checkpoint", Path, "Weights to start from or to read.", RUN, **_GIVEN),
+    RecipeFlag("init_checkpoint", Path, "Weights to start from or to read: path, name or address.", RUN, **_GIVEN),
     RecipeFlag("ema", bool, "Read averaged weights; --noema: the raw ones.", RUN, "init_ema", **_OF_CHECKPOINTS),
     RecipeFlag("keras_weights", Path, "Weights to start keras:NAME from: imagenet, or an .h5 file.", LOOP),
     RecipeFlag("label_smoothing", float, "Label smoothing of every term's cross-entropy."),

@@ -33,7 +33,9 @@ def beside(flag, mode) -> list[str]:
     if flag.needs_benchmarks:
         read_by = flag.read_by or (lambda benchmark: True)
         others.append(f"--benchmarks={next(name for name, one in BENCHMARKS.items() if read_by(one))}")
-    if flag.name == "allow_extra_variables" or (flag.name == "ema" and mode in flags.TRAINING):
+    if flag.name in ("allow_extra_variables", "cache_dir", "offline") or (
+        flag.name == "ema" and mode in flags.TRAINING
+    ):
         others.append("--init_checkpoint=a")
     return others
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.model_table import OUR_NETWORKS, numbers, report, sections_after_table
+from benchmarks.model_table import OUR_NETWORKS, numbers, report, write_page
 
 TABLE = Path(__file__).parents[1] / "docs" / "models.md"
 
@@ -30,6 +30,10 @@ def test_the_committed_table_has_every_network():
 
 
 def test_a_new_table_keeps_the_sections_after_it(tmp_path):
-    assert sections_after_table(str(TABLE)).startswith("\n## Weights of timm and torchvision\n")
-    assert TABLE.read_text().endswith(sections_after_table(str(TABLE)))
-    assert sections_after_table(str(tmp_path / "new.md")) == ""
+    page = tmp_path / "models.md"
+    for table in ("one\n", "two\n"):
+        write_page(str(page), table)
+        assert page.read_text().startswith(table)
+        page.write_text(page.read_text().partition("\n## ")[0] + "\n## More\n\ntext\n")
+    write_page(str(page), "three\n")
+    assert page.read_text() == "three\n\n## More\n\ntext\n"

@@ -16,7 +16,8 @@ from efficientnet_advprop.models.weights import (
     load_official_checkpoint,
     open_weights,
 )
-from efficientnet_advprop.models.weights.official import official_names, preprocessing_of_path
+from efficientnet_advprop.models.weights.official import official_names
+from efficientnet_advprop.models.weights.releases import preprocessing_of_path
 from efficientnet_advprop.recipes import RecipeError, WeightsRecord
 from efficientnet_advprop.training.checkpoints import Checkpoints
 from tests.official_checkpoint import (

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from efficientnet_advprop.evaluation.part_keys import CLEAN_IMAGES, attack_of
 from efficientnet_advprop.evaluation.results import Part, RunResults
-from efficientnet_advprop.recipes import ATTACKED, MAIN_BRANCH, benchmark_of
+from efficientnet_advprop.recipes import MAIN_BRANCH
 
 _MEANING = (
     "gradients may be masked or vanish, or there are too few steps; accuracy under this attack then overstates how "
@@ -45,19 +45,19 @@ class AttackPoint:
         """Accuracy on one kind of image; None where it was not measured.
 
         Args:
-            kind: `CLEAN_IMAGES`; "noise", a uniformly random point of the ball; "one_step", one step of length epsilon
-                from the clean image (FGSM); "pgd", PGD with the success criterion of the part's settings.
+            kind: `CLEAN_IMAGES`; the benchmark's name, under the whole attack; beside "pgd", "noise", a uniformly
+                random point of the ball, and "one_step", one step of length epsilon from the clean image (FGSM);
+                beside "autoattack", `STAGES`, after the first ones of its attacks.
         """
         return self.part.scores.get(kind, {}).get("top1")
 
 
-def attack_curves(results: RunResults) -> dict[str, list[AttackPoint]]:
-    """The attacks of a run by curve, each curve in ascending order of epsilon."""
+def attack_curves(results: RunResults, benchmark: str) -> dict[str, list[AttackPoint]]:
+    """The attacks of a benchmark by curve, each curve in ascending order of epsilon."""
     curves: dict[str, list[AttackPoint]] = {}
-    for key, part in results.parts.items():
-        if benchmark_of(key).kind == ATTACKED:
-            point = AttackPoint(key, *attack_of(key), part)
-            curves.setdefault(point.curve, []).append(point)
+    for key, part in results.parts_of(benchmark).items():
+        point = AttackPoint(key, *attack_of(key), part)
+        curves.setdefault(point.curve, []).append(point)
     return {curve: sorted(points, key=lambda point: point.epsilon_px) for curve, points in curves.items()}
 
 
@@ -68,7 +68,7 @@ def masked_gradient_warnings(results: RunResults) -> list[str]:
     lowered the accuracy significantly, and PGD did not reach 0.
     """
     warnings = []
-    for curve, points in attack_curves(results).items():
+    for curve, points in attack_curves(results, "pgd").items():
         for point in points:
             if signs := _signs(point, points):
                 warnings.append(f"{curve}, epsilon {point.epsilon_px:g} px: {' and '.join(signs)}: {_MEANING}.")

@@ -196,9 +196,9 @@ def _add_attacked(found: Found, results: RunResults, benchmark: Benchmark) -> li
         *_, branch = attack_of(key)
         if branch != MAIN_BRANCH:
             notes.append(f"{key} went through the {branch} branch: it is not compared")
-        elif "pgd" in part.scores:
+        elif benchmark.name in part.scores:
             settings = _compared_settings(results, {key: part})
-            found[Column(key, MAIN_BRANCH, "top1")] = Measurement(part.scores["pgd"]["top1"], settings)
+            found[Column(key, MAIN_BRANCH, "top1")] = Measurement(part.scores[benchmark.name]["top1"], settings)
     return notes
 
 

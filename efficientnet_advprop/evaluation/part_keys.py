@@ -1,6 +1,6 @@
 """Keys of the parts of an evaluation.
 
-BENCHMARK, BENCHMARK/CORRUPTION/SEVERITY, pgd/NORM/EPSILON; pgd/NORM/EPSILON/BRANCH if the branch is not the main one.
+BENCHMARK, BENCHMARK/CORRUPTION/SEVERITY, ATTACK/NORM/EPSILON; ATTACK/NORM/EPSILON/BRANCH if that is not the main one.
 """
 
 from efficientnet_advprop.recipes import (

@@ -16,6 +16,7 @@ from efficientnet_advprop.data import (
     named_synsets,
     open_imagenet_variant,
 )
+from efficientnet_advprop.evaluation.autoattack import AutoAttackCollector, require_autoattack
 from efficientnet_advprop.evaluation.corruptions import require_libraries
 from efficientnet_advprop.evaluation.imagenet_c import chosen_in_settings
 from efficientnet_advprop.evaluation.part_keys import SEVERITIES, attack_key, corruption_key
@@ -75,6 +76,8 @@ def collector_for(strategy: tf.distribute.Strategy, model: tf.keras.Model, one: 
     if one.attack is None:
         predict = through_branches(model, one.branches or model.branches)
         return PredictionCollector(strategy, predict, one.benchmark.classes)
+    if one.benchmark.parameter_free:
+        return AutoAttackCollector(strategy, model, one.settings["branch"], one.attack.norm, one.recipe.seed)
     branch, success, restarts = (one.settings[name] for name in ("branch", "success", "restarts"))
     return PredictionCollector(strategy, under_attack(model, branch, one.attack, success, restarts, one.recipe.seed))
 
@@ -95,6 +98,8 @@ def find_sets(spec: BenchmarkSpec, classes: Sequence[str]) -> dict[str, Any]:
     benchmarks = [BENCHMARKS[name] for name in spec.names]
     if any(benchmark.is_made_on_the_fly for benchmark in benchmarks):
         require_libraries(spec.made_corruptions)
+    if any(benchmark.parameter_free for benchmark in benchmarks):
+        require_autoattack(len(classes))
     with_sets = [benchmark for benchmark in benchmarks if not benchmark.takes_own_images]
     if with_sets:
         _require_imagenet_classes(with_sets[0].name, classes)
@@ -168,8 +173,11 @@ def _passes_of(
             yield one_pass(corruption_key(name, corruption, severity), opened)
     elif benchmark.kind == ATTACKED:
         branch = recipe.cadence.eval_branch
-        settings |= {"branch": branch, "attack": spec.attack_in_words(), "restarts": spec.restarts}
-        settings |= {"success": spec.success, "seed": recipe.seed}
+        settings |= {"branch": branch, "attack": spec.attack_in_words(benchmark)}
+        if benchmark.parameter_free:
+            settings |= {"success": "any", "seed": recipe.seed}
+        else:
+            settings |= {"restarts": spec.restarts, "success": spec.success, "seed": recipe.seed}
         for attack in spec.attacks():
             yield one_pass(attack_key(name, attack.norm, attack.epsilon_px, branch), lambda: own, attack=attack)
     else:

@@ -8,7 +8,7 @@ from efficientnet_advprop.evaluation.old_results import WEIGHTS_OF_TRIALS
 from efficientnet_advprop.evaluation.part_keys import MEAN, corruption_key
 from efficientnet_advprop.evaluation.passes import BenchmarkPass
 from efficientnet_advprop.evaluation.results import Evaluated, Part, ResultsFile, RunResults, digest_over_seeds
-from efficientnet_advprop.recipes import ATTACKED, RecipeError, Trial, benchmark_of, override
+from efficientnet_advprop.recipes import RecipeError, Trial, benchmark_of, override
 
 
 def evaluated_trial(trial: Trial, scheme_and_dataset: tuple[str, str], class_names: tuple[str, ...]) -> Evaluated:
@@ -38,9 +38,9 @@ def began_with_philox(file: ResultsFile, trials: Sequence[Trial]) -> bool:
 
 
 def recorded_success(file: ResultsFile) -> str | None:
-    """The success criterion of the attacks in a study's results; None without attacks."""
+    """The success criterion of PGD in a study's results; None without PGD."""
     parts = (item for run in file.runs.values() for item in run.parts.items())
-    return next((part.settings["success"] for key, part in parts if benchmark_of(key).kind == ATTACKED), None)
+    return next((part.settings["success"] for key, part in parts if benchmark_of(key).name == "pgd"), None)
 
 
 def completed(file: ResultsFile, trial: Trial, evaluated: Evaluated, passes: Sequence[BenchmarkPass]) -> RunResults:

@@ -19,11 +19,23 @@ from efficientnet_advprop.evaluation import (
     strength,
 )
 from efficientnet_advprop.modes.session import Session
-from efficientnet_advprop.recipes import override
+from efficientnet_advprop.recipes import BENCHMARKS, BenchmarkSpec, RecipeError, override
 from efficientnet_advprop.reporting import progress_bar
 
 _CONFUSIONS = 15
 _MOST_KEPT_IMAGES = 2000  # in memory, a byte a value: 2 GB at 600 px
+
+
+def refuse_replicas(strategy: tf.distribute.Strategy, spec: BenchmarkSpec) -> None:
+    """Refuse several replicas for attacks that Python drives, batch by batch.
+
+    Raises:
+        RecipeError: naming the benchmark and their number.
+    """
+    replicas = strategy.num_replicas_in_sync
+    for name in spec.names:
+        if BENCHMARKS[name].parameter_free and replicas > 1:
+            raise RecipeError(f"benchmark {name} runs on one device, not on {replicas}: give --strategy=one_device")
 
 
 class PassMaker:

@@ -21,7 +21,7 @@ from efficientnet_advprop.evaluation import (
     series_of,
 )
 from efficientnet_advprop.models.weights import Weights, digest_of
-from efficientnet_advprop.modes.benchmarks import PassMaker
+from efficientnet_advprop.modes.benchmarks import PassMaker, refuse_replicas
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
 from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, override
 from efficientnet_advprop.reporting import (
@@ -74,6 +74,7 @@ def run_benchmarks(run: LoadedNetwork, sets: Mapping[str, Any]) -> str:
     spec, folder = run.options.benchmarks, run.options.evaluation_dir
     if "corruptions" in spec.names:
         tpu_utils.refuse_other_hosts(run.strategy, "corruptions")
+    refuse_replicas(run.strategy, spec)
     file = ResultsFile(folder)
     results = file.start(_evaluated(run))
     recipe = override(run.recipe, {"cadence.eval_branch": run.attacked_branch})

@@ -32,7 +32,7 @@ from efficientnet_advprop.evaluation import (
     write_observation,
 )
 from efficientnet_advprop.locks import hold
-from efficientnet_advprop.modes.benchmarks import PassMaker
+from efficientnet_advprop.modes.benchmarks import PassMaker, refuse_replicas
 from efficientnet_advprop.modes.session import check_batches, class_names_of, connect, scheme_and_dataset
 from efficientnet_advprop.modes.training_run import TrainingRun
 from efficientnet_advprop.recipes import RecipeError, RunOptions, Trial
@@ -90,6 +90,7 @@ def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise RecipeError("--mode=study runs in one process: unset TF_CONFIG")
     tpu_utils.refuse_other_hosts(strategy, "the corruptions of a study")
+    refuse_replicas(strategy, options.benchmarks)
     for plan in missing:
         check_batches(plan.trial.recipe, strategy, training=True, evaluation=True)
     _require_precision(file, trials, tpu_utils.set_precision(options.precision, strategy))

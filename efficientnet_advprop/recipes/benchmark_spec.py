@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
-from efficientnet_advprop.recipes.benchmarks import BENCHMARKS, IMAGENET_C_CORRUPTIONS, MADE_CORRUPTIONS, benchmark_of
+from efficientnet_advprop.recipes.benchmarks import (
+    BENCHMARKS,
+    IMAGENET_C_CORRUPTIONS,
+    MADE_CORRUPTIONS,
+    Benchmark,
+    benchmark_of,
+)
 from efficientnet_advprop.recipes.bounds import ATTACK_STEPS, IMAGES, LENGTH_PX, Bounded, Bounds
 from efficientnet_advprop.recipes.errors import RecipeError, require_known
 
@@ -75,8 +81,10 @@ class BenchmarkSpec(Bounded, of="benchmark"):
             for epsilon in sorted(self.epsilons_px or _EPSILONS_PX[self.norm])
         ]
 
-    def attack_in_words(self) -> str:
-        """The settings that all attacks share, in a few words."""
+    def attack_in_words(self, benchmark: Benchmark = BENCHMARKS["pgd"]) -> str:
+        """The settings that all attacks of a benchmark share, in a few words."""
+        if benchmark.parameter_free:
+            return f"{benchmark.title} {self.norm}, standard version, running statistics"
         return (
             f"PGD-{self.num_steps} {self.norm}, steps of {_STEPS_REACH:g} epsilon / {self.num_steps}, random start, "
             "untargeted, running statistics"

@@ -67,6 +67,7 @@ class Benchmark:
         cropped_px: side of its images, if they are distributed as squares; they are not cropped again.
         tfds_name: in TensorFlow Datasets; None if it is not there.
         folders: names of the folders with class folders in its authors' archives; their paths can be given too.
+        parameter_free: of an attack, whether nothing but the ball is chosen.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Benchmark:
     cropped_px: int | None = None
     tfds_name: str | None = None
     folders: tuple[str, ...] = ()
+    parameter_free: bool = False
 
     @property
     def takes_own_images(self) -> bool:
@@ -134,6 +136,7 @@ BENCHMARKS = {
         ),
         Benchmark("corruptions", "corruptions on the fly", CORRUPTED),
         Benchmark("pgd", "PGD", ATTACKED),
+        Benchmark("autoattack", "AutoAttack", ATTACKED, parameter_free=True),
     )
 }
 

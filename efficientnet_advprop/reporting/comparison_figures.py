@@ -19,14 +19,14 @@ def write_comparison_figures(folder: str, comparison: Comparison, name: str = "c
     """Draw a comparison as `NAME-*.png`; returns (path inside the report's folder, caption) of each figure."""
     figures = ReportFigures(folder)
     columns = [column for column in comparison.columns if not column.corruption]
-    norms = [column.strength[0] for column in columns if column.strength]
-    curves = [column for column in columns if column.strength and norms.count(column.strength[0]) > 1]
+    attacks = [_attack_of(column) for column in columns if column.strength]
+    curves = [column for column in columns if column.strength and attacks.count(_attack_of(column)) > 1]
     if bars := [column for column in columns if column not in curves]:
         caption = f"Networks on benchmarks. {_ERRORS} Hatched bars {_OTHER_TASK}"
         figures.add(f"{name}-benchmarks", caption, _benchmark_bars, comparison, bars)
     if curves:
         caption = (
-            f"Networks under PGD, main branch: top-1 against the radius of the ball. {_ERRORS} Crosses {_OTHER_TASK}"
+            f"Networks under attack, main branch: top-1 against the radius of the ball. {_ERRORS} Crosses {_OTHER_TASK}"
         )
         figures.add(f"{name}-attacks", caption, _attack_lines, comparison, curves)
     return figures.captions
@@ -74,24 +74,28 @@ def _draw_groups(axis: Any, comparison: Comparison, columns: Sequence[Column]) -
 
 
 def _attack_lines(comparison: Comparison, columns: Sequence[Column]) -> matplotlib.figure.Figure:
-    """Top-1 under PGD against epsilon: a line for each network, a panel for each norm."""
+    """Top-1 against epsilon: a line for each network, a panel for each attack and norm."""
     rows = comparison.rows
-    norms = list(dict.fromkeys(column.strength[0] for column in columns))
-    figure, axes = panels(1, len(norms), "networks under PGD", height=4.0, sharey=True)
-    for axis, norm in zip(axes[0], norms, strict=True):
-        of_norm = [column for column in columns if column.strength[0] == norm]
+    attacks = list(dict.fromkeys(map(_attack_of, columns)))
+    figure, axes = panels(1, len(attacks), "networks under attack", height=4.0, sharey=True)
+    for axis, attack in zip(axes[0], attacks, strict=True):
+        of_attack = [column for column in columns if _attack_of(column) == attack]
         for row, color in _colored(rows):
-            of_row = [column for column in of_norm if column in row.values]
+            of_row = [column for column in of_attack if column in row.values]
             others = [column for column in of_row if _is_other_task(row, column, comparison)]
             of_row = [column for column in of_row if column not in others]
             for drawn, style in ((of_row, {"marker": "o"}), (others, {"marker": "x", "linestyle": "none"})):
                 epsilons = [column.strength[1] for column in drawn]
                 axis.errorbar(epsilons, *in_percent([row.values[column] for column in drawn]), color=color, **style)
-        axis.set_title(norm, fontsize=9)
+        axis.set_title(attack, fontsize=9)
         axis.set_xlabel("epsilon, px")
     axes[0][0].set(ylabel="top-1, %", ylim=(0, 100))
     legend_below(figure, _patches(rows))
     return figure
+
+
+def _attack_of(column: Column) -> str:
+    return f"{column.benchmark.title} {column.strength[0]}"
 
 
 def _is_other_task(row: NetworkRow, column: Column, comparison: Comparison) -> bool:

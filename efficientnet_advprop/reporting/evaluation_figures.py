@@ -29,7 +29,9 @@ from efficientnet_advprop.reporting.evaluation_tables import (
 from efficientnet_advprop.reporting.figures import ReportFigures, legend_below, panels
 
 _GROUP_COLORS = dict(zip((*GROUPS, EXTRA), ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:grey"), strict=True))
-_ATTACK_COLORS = {"noise": "tab:green", "one_step": "tab:orange", "pgd": "tab:red"}
+_ATTACK_COLORS = dict(
+    zip(ATTACKS, ("tab:green", "tab:orange", "tab:red", "tab:olive", "tab:cyan", "tab:blue", "black"), strict=True)
+)
 _PAIRS_SHOWN = 15
 _LONGEST_NAME = 32
 
@@ -46,13 +48,13 @@ def write_evaluation_figures(folder: str, results: RunResults) -> list[tuple[str
             figures.add(f"{name}-errors", caption, _corruption_bars, scores, title)
         caption = f"{title}: top-1 error against severity."
         figures.add(f"{name}-severities", caption, _severity_curves, scores, title)
-    curves = attack_curves(results)
-    if curves:
-        caption = f"{model}: top-1 of attacked images against the radius of the ball; dashed: unattacked."
-        figures.add("attacks", caption, _attack_curves, curves, f"{model} under attack")
     for benchmark in measured:
         series = {"": results.parts_of(benchmark.name).values()}
         if benchmark.kind == ATTACKED:
+            curves = attack_curves(results, benchmark.name)
+            name = "autoattack" if benchmark.parameter_free else "attacks"
+            caption = f"{model}, {benchmark.title}: top-1 against the radius of the ball; dashed: unattacked."
+            figures.add(name, caption, _attack_curves, curves, f"{model} under attack")
             series = {f" {curve}": [point.part for point in points] for curve, points in curves.items()}
         for curve, parts in series.items():
             if confusions := most_frequent_confusions(parts, _PAIRS_SHOWN):
@@ -107,13 +109,14 @@ def _draw_group(axis: Any, rows: Sequence[CorruptionError]) -> None:
 
 
 def _attack_curves(curves: Mapping[str, Sequence[AttackPoint]], title: str) -> matplotlib.figure.Figure:
-    """Top-1 against epsilon under noise, one step and PGD: a panel for each curve."""
+    """Top-1 against epsilon, a line for each kind of image: a panel for each curve."""
     figure, axes = panels(1, len(curves), title, height=3.6, sharey=True)
     for axis, (name_of_curve, points) in zip(axes[0], curves.items(), strict=True):
-        for kind, name in ATTACKS.items():
+        kinds = [kind for kind in ATTACKS if any(kind in point.part.scores for point in points)]
+        for kind in kinds:
             percents = [math.nan if point.top1(kind) is None else 100 * point.top1(kind) for point in points]
             epsilons = [point.epsilon_px for point in points]
-            axis.plot(epsilons, percents, marker="o", color=_ATTACK_COLORS[kind], label=name)
+            axis.plot(epsilons, percents, marker="o", color=_ATTACK_COLORS[kind], label=ATTACKS[kind])
         if (clean := points[0].top1(CLEAN_IMAGES)) is not None:
             axis.axhline(100 * clean, color="grey", linestyle="--", label="clean")
         axis.set_title(name_of_curve, fontsize=9)

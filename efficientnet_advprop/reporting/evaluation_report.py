@@ -30,6 +30,14 @@ from efficientnet_advprop.reporting.markdown import bullets, percent, write_repo
 
 REPORT_FILE = "report.md"
 _IMAGES = "images"  # header of confusions under attack, which are counted by kind of image
+_ATTACKS_IN_WORDS = {
+    "pgd": "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean image (FGSM). "
+    "PGD: with `success` any, at the worst iterate of all restarts; with last, at the last point of one attack. "
+    "clean: the same images without an attack.",
+    "autoattack": "Four attacks in turn, each on the images that the earlier ones left correct: APGD on the "
+    "cross-entropy, APGD on the targeted DLR loss and FAB with up to nine targets each, Square with 5,000 queries. "
+    "AutoAttack: what all four leave. clean: the same images without an attack.",
+}
 _MOST_PARTS_LISTED = 8
 
 
@@ -52,7 +60,7 @@ def write_evaluation_report(folder: str, results: RunResults, command: str, figu
         if benchmark.kind == CORRUPTED:
             parts += _about_corruptions(results, benchmark)
         if benchmark.kind == ATTACKED:
-            parts += _about_attacks(results)
+            parts += _about_attacks(results, benchmark)
         else:
             parts += _about_confusions(results.parts_of(benchmark.name).values(), "branch")
     return write_report(os.path.join(folder, REPORT_FILE), parts, figures)
@@ -156,17 +164,13 @@ def _about_made_corruptions(results: RunResults, benchmark: Benchmark) -> str:
     )
 
 
-def _about_attacks(results: RunResults) -> list[str]:
-    """Tables of every curve, and warnings about masked gradients."""
-    texts = [
-        "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean image (FGSM). "
-        "PGD: with `success` any, at the worst iterate of all restarts; with last, at the last point of one attack. "
-        "clean: the same images without an attack."
-    ]
-    for name, points in attack_curves(results).items():
+def _about_attacks(results: RunResults, benchmark: Benchmark) -> list[str]:
+    """Tables of every curve; under PGD, warnings about masked gradients."""
+    texts = [_ATTACKS_IN_WORDS[benchmark.name]]
+    for name, points in attack_curves(results, benchmark.name).items():
         parts = [point.part for point in points]
         texts += [f"### {name}", attack_table(points), *_about_confusions(parts, _IMAGES)]
-    warnings = masked_gradient_warnings(results)
+    warnings = [] if benchmark.parameter_free else masked_gradient_warnings(results)
     return [*texts, bullets([f"**Warning** {warning}" for warning in warnings])]
 
 

@@ -24,11 +24,18 @@ from efficientnet_advprop.recipes import (
     CORRUPTED,
     MAIN_BRANCH,
     Benchmark,
-    benchmark_of,
 )
 from efficientnet_advprop.reporting.markdown import MARKDOWN, PLAIN, percent, table
 
-ATTACKS = {"noise": "noise", "one_step": "one step", "pgd": "PGD"}
+ATTACKS = {
+    "noise": "noise",
+    "one_step": "one step",
+    "pgd": "PGD",
+    "apgd_ce": "after APGD-CE",
+    "apgd_t": "after APGD-T",
+    "fab_t": "after FAB-T",
+    "autoattack": "AutoAttack",
+}
 # Kinds of images in the scores of a part under attack.
 KINDS = {CLEAN_IMAGES: "clean", **ATTACKS}
 _CONFUSIONS_SHOWN = 10
@@ -57,7 +64,8 @@ def benchmark_table(results: RunResults, style: str = MARKDOWN) -> str:
             for branch, score in scores_by_branch(results, benchmark).items():
                 rows.append(_corrupted_row(results, benchmark, branch, score))
         elif benchmark.kind == ATTACKED:
-            rows += [_attacked_row(point) for points in attack_curves(results).values() for point in points]
+            curves = attack_curves(results, benchmark.name)
+            rows += [_attacked_row(benchmark, point) for points in curves.values() for point in points]
         else:
             rows += _plain_rows(benchmark, results.parts[benchmark.name])
     return table([list(row.values()) for row in rows], list(rows[0]), style)
@@ -126,7 +134,8 @@ def group_table(score: CorruptionScore) -> str:
 
 def attack_table(points: Sequence[AttackPoint]) -> str:
     """Top-1 in percent and loss under the attacks of one curve: a column for each epsilon."""
-    rows = [(f"{title}, top-1 %", *(percent(point.top1(kind)) for point in points)) for kind, title in KINDS.items()]
+    measured = [kind for kind in KINDS if any(kind in point.part.scores for point in points)]
+    rows = [(f"{KINDS[kind]}, top-1 %", *(percent(point.top1(kind)) for point in points)) for kind in measured]
     for kind, title in ATTACKS.items():
         losses = [point.part.scores.get(kind, {}).get("loss") for point in points]
         if losses != [None] * len(points):
@@ -180,10 +189,10 @@ def _corrupted_row(results: RunResults, benchmark: Benchmark, branch: str, score
     return _row(f"{benchmark.title}, {extent}", branch, parts, *means, mce=mce)
 
 
-def _attacked_row(point: AttackPoint) -> dict[str, str]:
-    title = f"{benchmark_of(point.key).title} {point.norm}, epsilon {point.epsilon_px:g} px"
-    loss = point.part.scores.get("pgd", {}).get("loss")
-    return _row(title, point.branch, [point.part], point.top1("pgd"), None, loss)
+def _attacked_row(benchmark: Benchmark, point: AttackPoint) -> dict[str, str]:
+    title = f"{benchmark.title} {point.norm}, epsilon {point.epsilon_px:g} px"
+    loss = point.part.scores.get(benchmark.name, {}).get("loss")
+    return _row(title, point.branch, [point.part], point.top1(benchmark.name), None, loss)
 
 
 def _row(

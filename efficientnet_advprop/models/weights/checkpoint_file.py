@@ -23,9 +23,11 @@ class CheckpointFile:
 
     Args:
         path: a checkpoint's prefix (without `.index` or `.data-...`), or a folder that holds one, local or remote.
+        given: what the user named it by, if that is not its path.
 
     Attributes:
         path: the prefix.
+        given: what the user named it by.
         shapes: shape of every tensor by name.
 
     Raises:
@@ -33,8 +35,9 @@ class CheckpointFile:
             be read.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, given: str | None = None) -> None:
         self.path = find_checkpoint(path)
+        self.given = self.path if given is None or given == path else given
         try:
             self._reader = tf.train.load_checkpoint(plain_path(self.path))
             self.shapes: dict[str, list[int]] = self._reader.get_variable_to_shape_map()

@@ -11,30 +11,17 @@ import tensorflow as tf
 from absl import logging
 
 from efficientnet_advprop.models.weights.assignment import assign_weights
+from efficientnet_advprop.models.weights.cache import local_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile, listed
+from efficientnet_advprop.models.weights.releases import official_network_name, preprocessing_of_path
 from efficientnet_advprop.recipes import AUXILIARY_BRANCH, MAIN_BRANCH, RecipeError
 
 _AVERAGE = "/ExponentialMovingAverage"
-_NETWORK = re.compile(r"(efficientnet-[a-z0-9]+)/")
 _CLASSIFIER_BIAS = "head/dense/bias"
 _NORM = "tpu_batch_normalization"
 _NORM_LEAVES = ("gamma", "beta", "moving_mean", "moving_variance")
 # Optimizer slots and counters in a TF1 checkpoint.
 _OPTIMIZER = re.compile(r"/(RMSProp|Momentum|Adam|LARSOptimizer)(_\d+)?$|^beta[12]_power$|^global_step$")
-# Folders of gs://cloud-tpu-checkpoints/efficientnet, and the preprocessing that their networks were trained with.
-_PREPROCESSING_OF_FOLDER = {
-    "advprop": "advprop",
-    "ckpts": "imagenet",
-    "ckptsaug": "imagenet",
-    "randaug": "imagenet",
-    "noisystudent": "imagenet",
-}
-
-
-def official_network_name(file: CheckpointFile) -> str | None:
-    """The name of the network in an official checkpoint; None for any other checkpoint."""
-    names = {match.group(1) for name in file.shapes if (match := _NETWORK.match(name))}
-    return names.pop() if len(names) == 1 else None
 
 
 def official_num_classes(file: CheckpointFile, network_name: str) -> int:
@@ -47,19 +34,6 @@ def official_num_classes(file: CheckpointFile, network_name: str) -> int:
     if name not in file.shapes:
         raise RecipeError(f"checkpoint {file.path} lacks {name}, which {network_name} needs")
     return file.shapes[name][0]
-
-
-def preprocessing_of_path(path: str) -> str | None:
-    """The preprocessing of an official checkpoint, by the folders in its path; None if none of them is known.
-
-    The checkpoint itself does not record it. The innermost known folder counts:
-    `ckpts/advprop/efficientnet-b0/model.ckpt` is a checkpoint of AdvProp.
-
-    Args:
-        path: of the checkpoint, as the user gave it, without the working directory.
-    """
-    folders = [part for part in re.split(r"[/\\]", path)[:-1] if part in _PREPROCESSING_OF_FOLDER]
-    return _PREPROCESSING_OF_FOLDER[folders[-1]] if folders else None
 
 
 def load_official_checkpoint(
@@ -79,7 +53,8 @@ def load_official_checkpoint(
 
     Args:
         model: an EfficientNet of the checkpoint's name.
-        path: the checkpoint's prefix, or the folder that holds it, local or remote; or the opened file.
+        path: the checkpoint's prefix, or the folder that holds it, local or remote; a name or an address, as
+            `open_weights` takes them; or the opened file.
         ema: load the moving averages, for which accuracies were published, not the raw values.
         allow_extra_variables: ignore variables that the network does not have.
         skip_other_classifier: keep the classifier's initialisation when the checkpoint has another number of classes.
@@ -93,7 +68,7 @@ def load_official_checkpoint(
             is unchanged then.
     """
     held, suffix = model.spec.name, _AVERAGE if ema else ""
-    file = path if isinstance(path, CheckpointFile) else CheckpointFile(path)
+    file = path if isinstance(path, CheckpointFile) else CheckpointFile(local_weights(path, CheckpointFile), path)
     _require_network(file, held, ema)
     names = official_names(model)
     extra = _left_over(file, set(names.values()))
@@ -135,7 +110,7 @@ def _require_network(file: CheckpointFile, wanted: str, ema: bool) -> None:
 
 
 def _notes_on_preprocessing(model: tf.keras.Model, file: CheckpointFile) -> list[str]:
-    used, needed = model.spec.preprocessing, preprocessing_of_path(file.path)
+    used, needed = model.spec.preprocessing, preprocessing_of_path(file.given)
     if needed in (None, used):
         return []
     return [

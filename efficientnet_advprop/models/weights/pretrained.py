@@ -12,7 +12,9 @@ from absl import logging
 
 from efficientnet_advprop.models.weights import official
 from efficientnet_advprop.models.weights.assignment import assign_weights
+from efficientnet_advprop.models.weights.cache import CACHE_DIR, local_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
+from efficientnet_advprop.models.weights.releases import official_network_name, preprocessing_of_path
 from efficientnet_advprop.models.weights.safetensors_file import find_safetensors
 from efficientnet_advprop.models.weights.timm_weights import TimmContent, load_timm
 from efficientnet_advprop.paths import named_like
@@ -74,7 +76,7 @@ class OfficialWeights(CheckpointWeights):
     def __init__(self, file: CheckpointFile, network_name: str) -> None:
         self._file = file
         self.origin = f"official {network_name}"
-        settings = {"network.name": network_name, "network.preprocessing": official.preprocessing_of_path(file.path)}
+        settings = {"network.name": network_name, "network.preprocessing": preprocessing_of_path(file.given)}
         num_classes = official.official_num_classes(file, network_name)
         self.facts = WeightsFacts(file.path, settings, num_classes, hinted=("network.preprocessing",))
 
@@ -162,24 +164,31 @@ class RunWeights(CheckpointWeights):
         return notes
 
 
-def open_weights(path: str) -> CheckpointWeights:
+def open_weights(path: str, cache_dir: str = CACHE_DIR, offline: bool = False) -> CheckpointWeights:
     """Open weights; their content shows whether they are official ones, timm's or a run's.
 
     Args:
         path: a checkpoint's prefix, or a folder that holds one; of a run's folder the newest is opened. Or a
-            safetensors file, or a folder with `model.safetensors`.
+            safetensors file, or a folder with `model.safetensors`. Where there is none of them: a name of Google's
+            releases, such as `advprop/efficientnet-b7`, or the https address of an archive or a safetensors file.
+        cache_dir: the folder that keeps what was downloaded.
+        offline: download nothing.
 
     Raises:
-        RecipeError: when there are none, they cannot be read, or are of no kind.
+        RecipeError: when there are none, they cannot be downloaded or read, or are of no kind.
     """
+    return _open(local_weights(path, _open, cache_dir, offline), path)
+
+
+def _open(path: str, given: str | None = None) -> CheckpointWeights:
     if safetensors := find_safetensors(path):
         return TimmWeights(TimmContent(safetensors))
     run_checkpoints = os.path.join(path, "checkpoints")
     is_run = tf.io.gfile.isdir(run_checkpoints) and not named_like(path, "*.index")
-    file = CheckpointFile(run_checkpoints if is_run else path)
+    file = CheckpointFile(run_checkpoints) if is_run else CheckpointFile(path, given)
     if _RECORD in file.shapes and _STEP in file.shapes:
         return RunWeights(file)
-    network_name = official.official_network_name(file)
+    network_name = official_network_name(file)
     if network_name is not None:
         return OfficialWeights(file, network_name)
     raise RecipeError(
@@ -205,7 +214,7 @@ def load_weights(
     Args:
         model: the network that the file holds, with the same or other branches.
         path: a checkpoint's prefix, the folder of a checkpoint or of a run, local or remote; or a safetensors file, or
-            a folder with `model.safetensors`, local.
+            a folder with `model.safetensors`, local; or a name or an address, as for `open_weights`.
         ema: load the moving averages of a checkpoint, not the raw values; a safetensors file holds one set.
         allow_extra_variables: ignore variables that the network does not have.
         skip_other_classifier: keep the classifier's initialisation when the file has another number of classes.

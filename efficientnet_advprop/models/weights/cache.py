@@ -1,0 +1,153 @@
+"""Weights by name or address: downloaded once, checked, and kept in a folder.
+
+Each host of several has its own folder, or they share one and take turns.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from efficientnet_advprop.files import without_space
+from efficientnet_advprop.locks import hold
+from efficientnet_advprop.models.weights import releases
+from efficientnet_advprop.models.weights.archives import unpack
+from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
+from efficientnet_advprop.models.weights.downloads import download, require_trusted
+from efficientnet_advprop.paths import is_address, is_remote
+from efficientnet_advprop.recipes import RecipeError, first_line
+
+CACHE_DIR = "~/.cache/efficientnet_advprop"
+_ARCHIVES = (".tar.gz", ".tgz")
+_SINGLE_FILES = (".safetensors",)
+_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:\d+)?", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Remote:
+    """Weights to download.
+
+    Attributes:
+        name: as the user gave it.
+        address: of their archive or file.
+        place: path in the cache of what is kept: the unpacked folder, or the file. A release's ends as its name.
+        network: the network that they have to be of; None for any.
+    """
+
+    name: str
+    address: str
+    place: str
+    network: str | None = None
+
+
+def local_weights(path: str, check: Callable[[str], object], cache_dir: str = CACHE_DIR, offline: bool = False) -> str:
+    """The path of weights that may be a path, a name of Google's releases, or an address.
+
+    Args:
+        path: as the user gave it. What is at this path comes before a release of this name.
+        check: opens what was downloaded, and raises a RecipeError for what cannot be used.
+        cache_dir: the folder that keeps what was downloaded.
+        offline: download nothing.
+
+    Returns:
+        The path itself, or that in the cache.
+
+    Raises:
+        RecipeError: for an unknown name, or weights that cannot be downloaded, kept or used. Nothing of them is left
+            then but what the next call completes.
+    """
+    remote = _remote(path)
+    if remote is None:
+        return path
+    if is_remote(cache_dir):
+        raise RecipeError(f"cache_dir {cache_dir} is not on this machine: a local folder is needed")
+    kept = os.path.join(os.path.expanduser(cache_dir), remote.place)
+    if os.path.exists(kept):
+        try:
+            check(kept)
+        except RecipeError as error:
+            raise RecipeError(f"{error}; remove {kept} to download it again") from error
+        return kept
+    if offline:
+        raise RecipeError(f"{path} is not in the cache {cache_dir}, and --offline downloads nothing")
+    with hold("cache_dir", os.path.dirname(kept), wait=True):
+        try:
+            if not os.path.exists(kept):  # another process may have been first
+                _fetch(remote, kept, check)
+        except OSError as error:
+            problem = "has no space left" if without_space(error) else f"cannot be written: {first_line(error)}"
+            raise RecipeError(f"cache_dir {cache_dir} {problem}") from error
+    return kept
+
+
+def _fetch(remote: _Remote, kept: str, check: Callable[[str], object]) -> None:
+    """Download, unpack, check and rename to `kept`, in its folder, which this process holds."""
+    downloaded = f"{kept}.download"
+    if not os.path.exists(downloaded):
+        download(remote.address, downloaded)
+    work = tempfile.mkdtemp(prefix=".unfinished-", dir=os.path.dirname(kept))
+    try:
+        try:
+            if remote.address.endswith(_SINGLE_FILES):
+                weights = os.path.join(work, os.path.basename(kept))
+                os.rename(downloaded, weights)
+            else:
+                unpack(downloaded, work)
+                entries = os.listdir(work)
+                weights = os.path.join(work, *entries) if len(entries) == 1 else work
+            check(weights)
+            _require_network(weights, remote.network)
+        except RecipeError as error:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(downloaded)
+            reason = str(error).replace(work, "it")
+            raise RecipeError(f"{remote.address} was downloaded, but is of no use: {reason}") from error
+        os.rename(weights, kept)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(downloaded)
+
+
+def _require_network(weights: str, network: str | None) -> None:
+    if network is not None and (held := releases.official_network_name(CheckpointFile(weights))) != network:
+        raise RecipeError(f"it holds {held or 'no official EfficientNet'}, not {network}")
+
+
+def _remote(path: str) -> _Remote | None:
+    """What a path that is not here names."""
+    if is_address(path):
+        return _at(path)
+    name = releases.SPELLINGS.get(path.rstrip("/"), path.rstrip("/"))
+    if is_remote(path) or os.path.lexists(path) or os.path.exists(f"{path}.index"):
+        return None
+    if name in releases.ARCHIVES:
+        address = releases.BASE_ADDRESS + releases.ARCHIVES[name]
+        return _Remote(path, address, name, releases.network_of(name))
+    near = difflib.get_close_matches(name, releases.ARCHIVES, n=3, cutoff=0.75)
+    if near:
+        raise RecipeError(
+            f"no checkpoint {path}: neither a path here nor a name of Google's weights, such as {', '.join(near)}"
+        )
+    return None
+
+
+def _at(address: str) -> _Remote:
+    """What an address names. It ends in the name of an archive or of a file."""
+    require_trusted(address)
+    url = urlsplit(address)
+    parts = [part for part in url.path.split("/") if part]
+    if not url.path.endswith((*_ARCHIVES, *_SINGLE_FILES)) or not _HOST.fullmatch(url.netloc) or {".", ".."} & {*parts}:
+        raise RecipeError(
+            f"{address} is no address of weights: https://HOST/PATH is needed, which ends in "
+            f"{', '.join((*_ARCHIVES, *_SINGLE_FILES))}"
+        )
+    if url.query:  # it may select the version
+        parts.insert(-1, hashlib.sha256(url.query.encode()).hexdigest()[:8])
+    return _Remote(address, address, os.path.join("https", url.netloc, *parts))

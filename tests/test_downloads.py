@@ -1,0 +1,498 @@
+"""Weights by name or address: downloaded once, resumed, checked; nothing half-written stays."""
+
+import io
+import multiprocessing
+import os
+import re
+import stat
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import main
+from efficientnet_advprop.models import build_model
+from efficientnet_advprop.models.weights import (
+    archives,
+    cache,
+    downloads,
+    load_official_checkpoint,
+    open_weights,
+    releases,
+)
+from efficientnet_advprop.recipes import NETWORKS, RecipeError
+from efficientnet_advprop.training.run_folder import recorded_recipe
+from tests.command_line import refused, run, set_flags
+from tests.file_server import serving
+from tests.official_checkpoint import official_tensors, write_tf1
+from tests.small import randomize_norms, values
+from tests.two_blocks import two_block_networks
+
+NAME, ARCHIVE = "advprop/efficientnet-b0", "advprop/efficientnet-b0.tar.gz"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_networks():
+    with two_block_networks():
+        yield
+
+
+def narrow_b0() -> tf.keras.Model:
+    return build_model("efficientnet-b0", 10, width_coefficient=0.25, depth_coefficient=0.2)
+
+
+@pytest.fixture(scope="module")
+def model() -> tf.keras.Model:
+    tf.keras.utils.set_random_seed(0)
+    model = narrow_b0()
+    randomize_norms(model)
+    return model
+
+
+def packed(folder: Path, name: str) -> bytes:
+    """A .tar.gz of the folder, under this name."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        tar.add(folder, name)
+    return content.getvalue()
+
+
+def archive_of(*members: tuple[tarfile.TarInfo | str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for member, data in members:
+            info = tarfile.TarInfo(member) if isinstance(member, str) else member
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def archive(model, tmp_path_factory) -> bytes:
+    """Laid out as the official ones: a folder with the checkpoint, and a record of it on another machine."""
+    folder = tmp_path_factory.mktemp("official")
+    write_tf1(folder / "model.ckpt", official_tensors(model))
+    (folder / "noise").write_bytes(np.random.default_rng(0).bytes(2**20))  # a size that takes more than one read
+    (folder / "checkpoint").write_text('model_checkpoint_path: "/cns/elsewhere/model.ckpt"\n')
+    return packed(folder, "efficientnet-b0")
+
+
+@pytest.fixture
+def server(archive, monkeypatch):
+    with serving() as server:
+        monkeypatch.setattr(releases, "BASE_ADDRESS", server.address)
+        monkeypatch.setattr(downloads, "_WAIT_S", 0.0)
+        server.files[ARCHIVE] = archive
+        yield server
+
+
+@pytest.fixture
+def cache_dir(tmp_path) -> str:
+    return str(tmp_path / "cache")
+
+
+def left_in(folder: str) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+CHECKPOINT = [
+    f"{NAME}/{name}" for name in ("checkpoint", "model.ckpt.data-00000-of-00001", "model.ckpt.index", "noise")
+]
+
+
+def message(name: str, cache_dir: str, **options) -> str:
+    with pytest.raises(RecipeError) as error:
+        open_weights(name, cache_dir, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_released_archives():
+    """As tensorflow/tpu, models/official/efficientnet/README.md links them."""
+    advprop = ["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8"]
+    expected = {
+        **{f"advprop/efficientnet-{size}": f"advprop/efficientnet-{size}.tar.gz" for size in advprop},
+        "ckpts/efficientnet-b0": "ckpts/efficientnet-b0.tar.gz",
+        "ckpts/efficientnet-b1": "ckpts/efficientnet-b1.tar.gz",
+        "ckpts/efficientnet-b2": "ckpts/efficientnet-b2.tar.gz",
+        "ckpts/efficientnet-b3": "ckpts/efficientnet-b3.tar.gz",
+        "ckpts/efficientnet-b4": "ckpts/efficientnet-b4.tar.gz",
+        "ckpts/efficientnet-b5": "ckpts/efficientnet-b5.tar.gz",
+        **{f"ckptsaug/efficientnet-{size}": f"ckptsaug/efficientnet-{size}.tar.gz" for size in advprop[:8]},
+        "randaug/efficientnet-b5": "randaug/efficientnet-b5-randaug.tar.gz",
+        "randaug/efficientnet-b7": "randaug/efficientnet-b7-randaug.tar.gz",
+        "noisystudent/efficientnet-b0": "noisystudent/noisy_student_efficientnet-b0.tar.gz",
+        "noisystudent/efficientnet-b1": "noisystudent/noisy_student_efficientnet-b1.tar.gz",
+        "noisystudent/efficientnet-b2": "noisystudent/noisy_student_efficientnet-b2.tar.gz",
+        "noisystudent/efficientnet-b3": "noisystudent/noisy_student_efficientnet-b3.tar.gz",
+        "noisystudent/efficientnet-b4": "noisystudent/noisy_student_efficientnet-b4.tar.gz",
+        "noisystudent/efficientnet-b5": "noisystudent/noisy_student_efficientnet-b5.tar.gz",
+        "noisystudent/efficientnet-b6": "noisystudent/noisy_student_efficientnet-b6.tar.gz",
+        "noisystudent/efficientnet-b7": "noisystudent/noisy_student_efficientnet-b7.tar.gz",
+        "noisystudent/efficientnet-l2": "noisystudent/noisy_student_efficientnet-l2.tar.gz",
+        "noisystudent/efficientnet-l2_475": "noisystudent/noisy_student_efficientnet-l2_475.tar.gz",
+    }
+    assert expected == releases.ARCHIVES
+    assert releases.BASE_ADDRESS == "https://storage.googleapis.com/cloud-tpu-checkpoints/efficientnet/"
+    for name in releases.ARCHIVES:
+        assert releases.network_of(name) in NETWORKS
+        assert releases.preprocessing_of_path(name) == ("advprop" if name.startswith("advprop") else "imagenet")
+
+
+def test_a_name_is_downloaded_once(server, cache_dir, model, capsys):
+    weights = open_weights(NAME, cache_dir)
+    assert server.asked == [(ARCHIVE, None)]
+    assert left_in(cache_dir) == CHECKPOINT
+    assert weights.facts.settings == {"network.name": "efficientnet-b0", "network.preprocessing": "advprop"}
+    assert weights.facts.num_classes == 10
+    assert capsys.readouterr().err.startswith(f"downloading {server.address}{ARCHIVE} (")
+    loaded = narrow_b0()
+    weights.load(loaded)
+    np.testing.assert_equal(values(loaded), values(model))
+    open_weights(NAME, cache_dir)
+    open_weights(f"{NAME}/", cache_dir, offline=True)
+    assert len(server.asked) == 1
+
+
+def test_the_library_takes_names_too(server, cache_dir, model, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    loaded = narrow_b0()
+    assert load_official_checkpoint(loaded, NAME) == []
+    np.testing.assert_equal(values(loaded), values(model))
+    assert left_in(str(tmp_path / ".cache" / "efficientnet_advprop")) == CHECKPOINT
+
+
+def test_a_local_path_comes_first(server, cache_dir, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tf1(tmp_path / NAME / "model.ckpt", official_tensors(model))
+    write_tf1(tmp_path / "ckpts" / "efficientnet-b0", official_tensors(model))
+    assert open_weights(NAME, cache_dir).facts.path == f"{NAME}/model.ckpt"
+    assert open_weights("ckpts/efficientnet-b0", cache_dir).facts.settings["network.preprocessing"] == "imagenet"
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("advprop/efficientnet-b9", "advprop/efficientnet-b8"),
+        ("ckpts/efficientnet-b7", "ckpts/efficientnet-b5"),
+        ("advprob/efficientnet-b7", "advprop/efficientnet-b7"),
+        ("noisystudent/noisy_student_efficientnet-b7", "noisystudent/efficientnet-b7"),
+        ("efficientnet-b7", "advprop/efficientnet-b7"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_near_ones(name, near, server, cache_dir, capsys):
+    given = f"--init_checkpoint={name}"
+    assert near in refused("--mode=export", given, f"--cache_dir={cache_dir}", capsys=capsys)
+    assert server.asked == [] and not os.path.exists(cache_dir)
+
+
+def test_offline_refuses_what_is_not_in_the_cache(server, cache_dir, capsys):
+    given = ("--mode=export", f"--init_checkpoint={NAME}", f"--cache_dir={cache_dir}", "--offline")
+    assert "is not in the cache" in refused(*given, capsys=capsys)
+    assert server.asked == [] and not os.path.exists(cache_dir)
+
+
+@pytest.mark.parametrize("flag", ["--offline", "--cache_dir=a"])
+def test_flags_without_effect_are_refused(flag, tmp_path, capsys):
+    line = refused("--mode=train", f"--model_dir={tmp_path}", flag, capsys=capsys)
+    assert line.endswith("would have no effect without --init_checkpoint")
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"")
+    line = refused("--mode=eval", f"--init_checkpoint={tmp_path / '1'}", flag, capsys=capsys)
+    assert "would have no effect on a SavedModel" in line
+
+
+def test_a_cut_download_goes_on_in_the_same_call(server, cache_dir, archive):
+    server.cut_after = [1000, 2000]
+    open_weights(NAME, cache_dir)
+    assert [given for _, given in server.asked] == [None, "bytes=1000-", "bytes=3000-"]
+    assert left_in(cache_dir) == CHECKPOINT
+
+
+def test_a_download_that_is_cut_again_and_again_goes_on_in_the_next_call(server, cache_dir):
+    server.cut_after = [1000, 0, 0, 0]
+    assert "the next call goes on after 0.0 MB" in message(NAME, cache_dir)
+    assert left_in(cache_dir) == [f"{NAME}.download.part", f"{NAME}.download.part.version"]
+    open_weights(NAME, cache_dir)
+    assert server.asked[-1] == (ARCHIVE, "bytes=1000-")
+    assert left_in(cache_dir) == CHECKPOINT
+
+
+def test_a_file_that_has_changed_is_not_completed(server, cache_dir):
+    server.cut_after = [1000, 0, 0, 0]
+    message(NAME, cache_dir)
+    server.tag = '"2"'
+    open_weights(NAME, cache_dir)
+    assert left_in(cache_dir) == CHECKPOINT
+
+
+def test_a_server_that_cannot_resume_is_asked_for_all(server, cache_dir):
+    server.resumes, server.cut_after = False, [1000]
+    open_weights(NAME, cache_dir)
+    assert server.asked == [(ARCHIVE, None)] * 2
+    assert left_in(cache_dir) == CHECKPOINT
+
+
+@pytest.mark.parametrize("failure", ["cut", "404", "500", "length", "refused connection", "html"])
+def test_a_failed_download_leaves_nothing(failure, server, cache_dir, monkeypatch):
+    server.resumes = False
+    match failure:
+        case "cut":
+            server.cut_after, words = [1000] * 4, "cut after|Connection|IncompleteRead|more expected"
+        case "404":
+            server.files.clear()
+            words = "404 Not Found"
+        case "500":
+            server.statuses, words = [500] * 4, "500 Internal Server Error"
+        case "length":
+            server.declared, words = "999999999", "more expected|cut after"
+        case "refused connection":
+            monkeypatch.setattr(releases, "BASE_ADDRESS", "http://127.0.0.1:9/")
+            words = "Connection refused"
+        case "html":
+            server.files[ARCHIVE] = b"<!DOCTYPE html><html>Please log in</html>"
+            words = r"is no \.tar\.gz"
+    assert re.search(words, message(NAME, cache_dir))
+    assert not os.path.exists(cache_dir)
+
+
+def test_a_passing_failure_of_the_server_is_waited_for(server, cache_dir):
+    server.statuses = [503, 500]
+    open_weights(NAME, cache_dir)
+    assert len(server.asked) == 3
+
+
+def test_a_wrong_length_is_noticed(server, cache_dir, archive):
+    server.declared = str(len(archive) // 2)
+    assert "a damaged one" in message(NAME, cache_dir)
+    server.declared = ""
+    open_weights(NAME, cache_dir)
+
+
+def test_without_a_length_a_cut_is_noticed(server, cache_dir):
+    server.declared, server.cut_after = "", [5000]
+    assert "a damaged one" in message(NAME, cache_dir)
+    assert not os.path.exists(cache_dir)
+
+
+def test_a_damaged_piece_is_noticed(server, cache_dir, archive):
+    middle = len(archive) // 2
+    server.files[ARCHIVE] = archive[:middle] + bytes(100) + archive[middle + 100 :]
+    assert "a damaged one" in message(NAME, cache_dir)
+    assert not os.path.exists(cache_dir)
+
+
+def test_redirects_are_followed_but_not_to_where_anyone_may_answer(server, cache_dir):
+    server.files["moved"] = server.files[ARCHIVE]
+    server.files[ARCHIVE] = f"{server.address}moved"
+    open_weights(NAME, cache_dir)
+    server.files["ckpts/efficientnet-b0.tar.gz"] = server.address.replace("127.0.0.1", "127.0.0.2") + "moved"
+    assert "https:// is needed" in message("ckpts/efficientnet-b0", cache_dir)
+
+
+def evil(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (evil("../evil"), "outside of its own folder"),
+        (evil("efficientnet-b0/../../evil"), "outside of its own folder"),
+        (evil("/tmp/evil"), "outside of its own folder"),
+        (evil("evil", tarfile.SYMTYPE, "/etc/passwd"), "neither a file nor a folder"),
+        (evil("evil", tarfile.LNKTYPE, "../../evil"), "neither a file nor a folder"),
+        (evil("evil", tarfile.CHRTYPE), "neither a file nor a folder"),
+        (evil("evil", tarfile.FIFOTYPE), "neither a file nor a folder"),
+        (evil("a"), "cannot be unpacked"),  # a second file of this name
+        (evil("a/b"), "cannot be unpacked"),
+        (evil("b" * 300), "cannot be unpacked"),
+    ],
+)
+def test_a_member_that_leaves_its_folder_is_refused(member, words, server, cache_dir, tmp_path):
+    server.files[ARCHIVE] = archive_of(("a", b"1"), (member, b""))
+    assert words in message(NAME, cache_dir)
+    assert list(tmp_path.iterdir()) == [] and not Path("/tmp/evil").exists()
+
+
+def test_what_is_too_large_is_refused(server, cache_dir, monkeypatch):
+    content = os.urandom(5_000)
+    server.files[ARCHIVE] = archive_of(("a", content + bytes(100_000)))
+    monkeypatch.setattr(archives, "LARGEST_BYTES", 100_000)
+    assert "unpacks to more than 100,000 bytes" in message(NAME, cache_dir)
+    server.declared = ""
+    monkeypatch.setattr(downloads, "LARGEST_BYTES", 3_000)
+    assert "is larger than 0.0 MB" in message(NAME, cache_dir)
+    assert not os.path.exists(cache_dir)
+
+
+def test_unpacked_files_have_no_rights_of_the_archive(tmp_path):
+    info = tarfile.TarInfo("folder/a")
+    info.mode = 0o6777
+    (tmp_path / "archive").write_bytes(archive_of((info, b"1"), ("folder/._a", b"attributes"), ("./folder/b", b"2")))
+    (tmp_path / "to").mkdir()
+    archives.unpack(str(tmp_path / "archive"), str(tmp_path / "to"))
+    assert left_in(str(tmp_path / "to")) == ["folder/a", "folder/b"]
+    assert not (tmp_path / "to" / "folder" / "a").stat().st_mode & (stat.S_ISUID | stat.S_IXUSR)
+
+
+def test_an_archive_of_other_weights_is_refused(server, cache_dir, model, tmp_path):
+    server.files[ARCHIVE] = archive_of(("efficientnet-b0/readme", b"nothing"))
+    assert "no file *.index" in message(NAME, cache_dir)
+    write_tf1(tmp_path / "other" / "model.ckpt", {"kernel": np.ones(3)})
+    server.files[ARCHIVE] = packed(tmp_path / "other", "efficientnet-b0")
+    assert "neither an official" in message(NAME, cache_dir)
+    server.files["advprop/efficientnet-b1.tar.gz"] = packed_b0 = self_packed(model, tmp_path)
+    assert "holds efficientnet-b0, not efficientnet-b1" in message("advprop/efficientnet-b1", cache_dir)
+    assert not os.path.exists(cache_dir)
+    server.files[ARCHIVE] = packed_b0
+    open_weights(NAME, cache_dir)
+
+
+def self_packed(model, tmp_path) -> bytes:
+    """Without a folder around it."""
+    write_tf1(tmp_path / "flat" / "model.ckpt", official_tensors(model))
+    return packed(tmp_path / "flat", ".")
+
+
+def test_addresses_keep_their_place_in_the_cache(server, cache_dir, monkeypatch, tmp_path):
+    """A folder of the address tells the preprocessing, one of the cache does not."""
+    host = server.address.removeprefix("http://").rstrip("/")
+    cache_dir = str(tmp_path / "ckpts")
+    address = f"{server.address}{ARCHIVE}"
+    assert open_weights(address, cache_dir).facts.settings["network.preprocessing"] == "advprop"
+    server.files["b0.tar.gz"] = server.files[ARCHIVE]
+    other = open_weights(f"{server.address}b0.tar.gz?version=3", cache_dir)
+    assert other.facts.settings["network.preprocessing"] is None
+    folders = {os.path.dirname(path) for path in left_in(cache_dir)}
+    assert folders == {f"https/{host}/{ARCHIVE}", f"https/{host}/77e5b7a5/b0.tar.gz"} or len(folders) == 2
+    asked = len(server.asked)
+    assert open_weights(address, cache_dir, offline=True).origin == "official efficientnet-b0"
+    assert len(server.asked) == asked
+
+
+def test_a_single_file_is_kept_as_it_is(server, cache_dir):
+    server.files["a/model.safetensors"] = b"weights"
+    opened = []
+    path = cache.local_weights(f"{server.address}a/model.safetensors", opened.append, cache_dir)
+    assert Path(path).read_bytes() == b"weights" and path.endswith("/a/model.safetensors")
+    assert [os.path.basename(name) for name in opened] == ["model.safetensors"]
+    assert left_in(cache_dir) == [os.path.relpath(path, cache_dir)]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("http://example.org/b0.tar.gz", "begins with https://"),
+        ("https://example.org/b0.zip", "is no address of weights"),
+        ("https://example.org/../../b0.tar.gz", "is no address of weights"),
+        ("https://../b0.tar.gz", "is no address of weights"),
+        ("https://user:word@example.org/b0.tar.gz", "is no address of weights"),
+        ("https:///b0.tar.gz", "is no address of weights"),
+    ],
+)
+def test_addresses_that_name_no_weights_are_refused(address, words, cache_dir, capsys):
+    given = ("--mode=predict", "--images=a", f"--init_checkpoint={address}", f"--cache_dir={cache_dir}")
+    assert words in refused(*given, capsys=capsys)
+    assert not os.path.exists(cache_dir)
+
+
+def test_a_cache_that_cannot_be_written_is_refused(server, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    given = ("--mode=export", f"--init_checkpoint={NAME}")
+    where = tmp_path / "file" / "cache"
+    assert f"cache_dir {where}" in refused(*given, f"--cache_dir={where}", capsys=capsys)
+    assert "a local folder is needed" in message(NAME, "gs://bucket/cache")
+    full = OSError(28, "No space left on device")
+
+    def write(*arguments):
+        raise full
+
+    monkeypatch.setattr(downloads, "_write", write)
+    line = refused(*given, f"--cache_dir={tmp_path / 'full'}", capsys=capsys)
+    assert line == f"error: cache_dir {tmp_path / 'full'} has no space left"
+    assert not (tmp_path / "full").exists()
+
+
+def test_a_damaged_entry_names_the_folder_to_remove(server, cache_dir):
+    open_weights(NAME, cache_dir)
+    (Path(cache_dir) / NAME / "model.ckpt.index").unlink()
+    assert message(NAME, cache_dir).endswith(f"; remove {cache_dir}/{NAME} to download it again")
+
+
+def test_progress_is_said_now_and_then(server, cache_dir, monkeypatch, capsys):
+    monkeypatch.setattr(downloads, "_SECONDS_BETWEEN_LINES", 0.05)
+    server.pause_s = 0.2
+    open_weights(NAME, cache_dir)
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"efficientnet-b0\.tar\.gz: [\d.]+ MB of [\d.]+ MB", lines[1])
+
+
+def open_in_another_process(base: str, cache_dir: str, answers) -> None:
+    releases.BASE_ADDRESS = base
+    answers.put(cache.local_weights(NAME, cache.CheckpointFile, cache_dir))
+
+
+def test_of_two_processes_one_downloads_and_the_other_completes_what_a_killed_one_left(server, cache_dir):
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    server.pause_s = 60.0
+    processes = [
+        context.Process(target=open_in_another_process, args=(server.address, cache_dir, answers)) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    part, lock = Path(cache_dir) / f"{NAME}.download.part", Path(cache_dir) / "advprop" / ".lock"
+    deadline = time.monotonic() + 120
+    while not (part.exists() and part.stat().st_size > 0) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert server.asked == [(ARCHIVE, None)]
+    server.pause_s = 0.0
+    holder = int(re.match(r"process (\d+) on ", lock.read_text())[1])
+    for process in processes:
+        if process.pid == holder:
+            process.kill()
+    assert answers.get(timeout=120) == f"{cache_dir}/{NAME}"
+    for process in processes:
+        process.join()
+    assert sorted(process.exitcode for process in processes) == [-9, 0]
+    (_, _), (_, resumed_from) = server.asked
+    assert re.fullmatch(r"bytes=\d{5,}-", resumed_from)
+    assert left_in(cache_dir) == CHECKPOINT
+
+
+def test_a_run_from_a_name_resumes_without_it(server, cache_dir, tmp_path, capsys, monkeypatch):
+    run_folder = tmp_path / "run"
+    arguments = (
+        "--mode=train",
+        f"--init_checkpoint={NAME}",
+        f"--cache_dir={cache_dir}",
+        f"--model_dir={run_folder}",
+        "--width_coefficient=0.25",
+        "--depth_coefficient=0.2",
+        "--train_batch_size=8",
+        "--train_steps=1",
+        "--strategy=one_device",
+    )
+    run(*arguments, capsys=capsys)
+    assert recorded_recipe(str(run_folder)).init_checkpoint == NAME
+    monkeypatch.setattr(releases, "BASE_ADDRESS", "http://127.0.0.1:9/")
+    for path in Path(cache_dir).rglob("*.index"):
+        path.unlink()
+    run(*arguments, "--offline", capsys=capsys)
+    assert len(server.asked) == 1
+
+
+def test_main_opens_a_name(server, cache_dir):
+    values = set_flags("--mode=eval", f"--init_checkpoint={NAME}", f"--cache_dir={cache_dir}")
+    assert main.open_given(values).facts.num_classes == 10
+    started = time.monotonic()
+    values = set_flags("--mode=eval", f"--init_checkpoint={server.address}{ARCHIVE}", f"--cache_dir={cache_dir}")
+    assert main.open_given(values).facts.num_classes == 10
+    assert time.monotonic() - started < 20
