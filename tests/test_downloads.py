@@ -136,6 +136,8 @@ def test_the_released_archives():
         "noisystudent/efficientnet-l2_475": "noisystudent/noisy_student_efficientnet-l2_475.tar.gz",
     }
     assert expected == releases.ARCHIVES
+    assert releases.SPELLINGS["noisystudent/noisy_student_efficientnet-l2_475"] == "noisystudent/efficientnet-l2_475"
+    assert releases.SPELLINGS["randaug/efficientnet-b5-randaug"] == "randaug/efficientnet-b5"
     assert releases.BASE_ADDRESS == "https://storage.googleapis.com/cloud-tpu-checkpoints/efficientnet/"
     for name in releases.ARCHIVES:
         assert releases.network_of(name) in NETWORKS
@@ -180,7 +182,7 @@ def test_a_local_path_comes_first(server, cache_dir, model, tmp_path, monkeypatc
         ("advprop/efficientnet-b9", "advprop/efficientnet-b8"),
         ("ckpts/efficientnet-b7", "ckpts/efficientnet-b5"),
         ("advprob/efficientnet-b7", "advprop/efficientnet-b7"),
-        ("noisystudent/noisy_student_efficientnet-b7", "noisystudent/efficientnet-b7"),
+        ("noisystudent/noisy_student_efficientnet-b8", "noisystudent/efficientnet-b"),
         ("efficientnet-b7", "advprop/efficientnet-b7"),
     ],
 )
