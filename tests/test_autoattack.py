@@ -11,13 +11,13 @@ import flags
 from efficientnet_advprop.evaluation import autoattack, find_sets, plan_passes
 from efficientnet_advprop.evaluation.autoattack import STAGES, AutoAttackCollector, logits_under_autoattack
 from efficientnet_advprop.modes.benchmarks import refuse_replicas
-from efficientnet_advprop.recipes import BENCHMARKS, BenchmarkSpec, RecipeError, named_recipe
+from efficientnet_advprop.recipes import BENCHMARKS, BenchmarkSpec, RecipeError, named_recipe, override
 from efficientnet_advprop.reporting import evaluation_table, write_evaluation_figures, write_evaluation_report
 from tests.command_line import set_flags
 from tests.made_up_results import attacked, part, results_in
 
 SPEC = BenchmarkSpec(("pgd", "autoattack"))
-CLASSES, SIDE = 5, 12
+CLASSES, SIDE = 5, 25
 PIXELS = 3 * SIDE**2
 
 
@@ -50,7 +50,7 @@ def test_the_attacks_are_those_of_the_standard_version():
 
 
 class Linear:
-    """Logits W x + b of images [B, 12, 12, 3], and the distance of each image to the nearest other class."""
+    """Logits W x + b of images [B, 25, 25, 3], and the distance of each image to the nearest other class."""
 
     def __init__(self, weights: np.ndarray, bias: np.ndarray) -> None:
         self.weights, self.bias = weights, bias
@@ -105,7 +105,7 @@ def test_points_lie_in_the_ball_and_between_black_and_white():
     images = rng.uniform(60, 195, [6, SIDE, SIDE, 3]).astype(np.float32)
     images[0] = 3
     points = images + rng.normal(0, 9, images.shape).astype(np.float32)
-    for norm, epsilon in (("linf", 4.0), ("l2", 90.0)):
+    for norm, epsilon in (("linf", 4.0), ("l2", 180.0)):
         moved = autoattack._in_ball(points, images, norm, epsilon)
         change = (moved - images).reshape([6, -1]).astype(np.float64)
         lengths = np.abs(change).max(axis=1) if norm == "linf" else np.linalg.norm(change, axis=1)
@@ -178,6 +178,14 @@ def test_too_few_classes_and_missing_packages_are_refused(monkeypatch):
     with pytest.raises(RecipeError, match=r"pip install '\.\[autoattack\]'\): No module named 'torch'"):
         find_sets(SPEC, ["a", "b", "c", "d"])
     assert find_sets(dataclasses.replace(SPEC, names=("pgd",)), ["a", "b"]) == {}
+
+
+def test_images_too_small_for_square_in_l2_are_refused():
+    recipe = override(named_recipe("efficientnet-b0", "digits", "vanilla"), {"network.input_image_size": 24})
+    spec = dataclasses.replace(SPEC, norm="l2")
+    with pytest.raises(RecipeError, match="in l2 needs images of 25 px, these have 24"):
+        plan_passes(recipe, None, spec, {})
+    assert len(plan_passes(recipe, None, SPEC, {})) == 8
 
 
 def test_several_replicas_are_refused(two_replicas):

@@ -26,6 +26,7 @@ STAGES = ("apgd_ce", "apgd_t", "fab_t", "autoattack")
 _KINDS = (CLEAN_IMAGES, *STAGES)
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _MOST_TARGETS = 9
+_FEWEST_PX_OF_L2 = 25
 _FEWEST_CLASSES = 4  # the targeted DLR loss reads the fourth-largest logit
 
 
@@ -46,6 +47,18 @@ def require_autoattack(num_classes: int) -> None:
         raise RecipeError(
             f"benchmark autoattack needs the packages torch and pyautoattack (pip install '.[autoattack]'): {error}"
         ) from error
+
+
+def require_size(norm: str, size_px: int) -> None:
+    """Refuse images that Square cannot tile in five by five squares, as its version for L2 does.
+
+    Raises:
+        RecipeError: naming their size.
+    """
+    if norm == "l2" and size_px < _FEWEST_PX_OF_L2:
+        raise RecipeError(
+            f"benchmark autoattack in l2 needs images of {_FEWEST_PX_OF_L2} px, these have {size_px}: use linf, or pgd"
+        )
 
 
 class AutoAttackCollector(PredictionCollector):

@@ -16,7 +16,7 @@ from efficientnet_advprop.data import (
     named_synsets,
     open_imagenet_variant,
 )
-from efficientnet_advprop.evaluation.autoattack import AutoAttackCollector, require_autoattack
+from efficientnet_advprop.evaluation.autoattack import AutoAttackCollector, require_autoattack, require_size
 from efficientnet_advprop.evaluation.corruptions import require_libraries
 from efficientnet_advprop.evaluation.imagenet_c import chosen_in_settings
 from efficientnet_advprop.evaluation.part_keys import SEVERITIES, attack_key, corruption_key
@@ -175,6 +175,7 @@ def _passes_of(
         branch = recipe.cadence.eval_branch
         settings |= {"branch": branch, "attack": spec.attack_in_words(benchmark)}
         if benchmark.parameter_free:
+            require_size(spec.norm, recipe.network.input_image_size)
             settings |= {"success": "any", "seed": recipe.seed}
         else:
             settings |= {"restarts": spec.restarts, "success": spec.success, "seed": recipe.seed}
