@@ -50,6 +50,7 @@ from efficientnet_advprop.modes.recorded import (
 )
 from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.modes.train import train_and_evaluate, train_only
+from efficientnet_advprop.modes.visualize import visualize
 from efficientnet_advprop.paths import is_address
 from efficientnet_advprop.recipes import RecipeError, WeightsFacts, first_line, one_line
 from efficientnet_advprop.reporting import describe_data, keep_printing
@@ -91,7 +92,7 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
 
 
 def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
-    """Read the weights of --init_checkpoint or of the run in model_dir, to evaluate, predict or export."""
+    """Read the weights of --init_checkpoint or of the run in model_dir, to evaluate, predict, export or visualize."""
     weights = open_given(values) if values.init_checkpoint else None
     facts = None if weights is None else weights.facts
     request = flags.data_request(values, facts)
@@ -155,6 +156,7 @@ RUN_MODE: dict[str, Callable[[absl_flags.FlagValues], None]] = {
     "eval": functools.partial(read, evaluate),
     "predict": functools.partial(read, predict),
     "export": functools.partial(read, export),
+    "visualize": functools.partial(read, visualize),
     "check_data": check,
     "study": study,
     "compare": compare,

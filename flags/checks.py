@@ -53,8 +53,10 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
         raise RecipeError("--train_steps and --train_epochs both give the length of the run: give one of them")
     if values.mode == "study":
         _refuse_contradictions_of_a_study(values)
-    if values.mode == "compare":
-        _refuse_contradictions_of_a_comparison(values)
+    if values.mode == "compare" and not values.compare:
+        raise RecipeError("--mode=compare needs --compare, such as runs/a,runs/b")
+    if values.compare is not None:
+        _refuse_compared_folders(values.compare)
     if values.use_bfloat16 is not None and values.precision not in (None, precision_of(values)):
         raise RecipeError(f"{values['use_bfloat16'].serialize()} and --precision={values.precision}: give one of them")
     if values.remat and values.sync_batch_norm:
@@ -89,12 +91,10 @@ def _refuse_contradictions_of_a_study(values: absl_flags.FlagValues) -> None:
             raise RecipeError(f"--attack_epsilons gives each strength the paper's steps: --{name} contradicts it")
 
 
-def _refuse_contradictions_of_a_comparison(values: absl_flags.FlagValues) -> None:
-    if not values.compare:
-        raise RecipeError("--mode=compare needs --compare, such as runs/a,runs/b")
-    if not all(values.compare):
-        raise RecipeError(f"--compare={','.join(values.compare)} names an empty folder")
-    folders = [run.rstrip("/") for run in values.compare]
+def _refuse_compared_folders(compared: Sequence[str]) -> None:
+    if not compared or not all(compared):
+        raise RecipeError(f"--compare={','.join(compared)} names an empty folder")
+    folders = [run.rstrip("/") for run in compared]
     repeated = next((run for run in folders if folders.count(run) > 1), None)
     if repeated is not None:
         raise RecipeError(f"--compare names {repeated} twice")

@@ -5,7 +5,7 @@ Flags that the official trainer has too (models/official/efficientnet/main.py) h
 
 from pathlib import Path
 
-from efficientnet_advprop.recipes import BENCHMARKS, ROBUSTNESS_RESIZES, SUCCESSES
+from efficientnet_advprop.recipes import BENCHMARKS, ROBUSTNESS_RESIZES, SUCCESSES, VISUALIZATIONS
 from efficientnet_advprop.recipes.attack_spec import NORMS
 from efficientnet_advprop.recipes.run_options import BAD_IMAGES, EXPORT_FORMATS, PRECISIONS
 from flags.flag import (
@@ -26,8 +26,9 @@ from flags.flag import (
 from flags.recipe_flags import RECIPE_FLAGS
 
 _EVAL, _STUDY, _COMPARE, _PLAN, _EXPORT = ("eval",), ("study",), ("compare",), ("plan",), ("train_and_eval", "export")
+_VISUALIZE = ("visualize",)
 _WRITING = tuple(mode for mode in MODES if mode not in _PLAN)
-_IMAGES = (*LOOP, "eval", "check_data")
+_IMAGES = (*LOOP, "eval", "check_data", "visualize")
 _MODEL_DIR = "runs/DATASET-MODEL-SCHEME, runs/study-DATASET or runs/comparison"
 # Flags of benchmarks: evaluations and studies measure these, and only evaluations those on other images.
 _MEASURED = {"modes": (*_EVAL, *_STUDY), "needs_benchmarks": True}
@@ -43,8 +44,17 @@ FLAGS: tuple[Flag, ...] = (
     Flag("models", list[str], "Networks of a study; efficientnet-b0 if absent.", _STUDY),
     Flag("seeds", int, "Number of runs of each scheme in a study, with seeds 0, 1, ...; 3 if absent.", _STUDY),
     Flag("attack_epsilons", tuple[float, ...], "Strengths of the training attack in a study, in pixels.", _STUDY),
-    Flag("compare", list[Path], "Evaluated runs to compare: folders of runs, evaluations or studies.", _COMPARE),
+    Flag(
+        "compare",
+        list[Path],
+        "Evaluated runs to compare: folders of runs, evaluations or studies; runs to visualize beside the first.",
+        (*_COMPARE, *_VISUALIZE),
+    ),
     Flag("published", bool, "Add a table of the paper's results of the compared networks.", _COMPARE),
+    # Visualizations.
+    Flag("visualize", list[str], f"What to draw: {', '.join(VISUALIZATIONS)}; all if absent.", _VISUALIZE),
+    Flag("visualize_images", int, "Images in a row; 8 if absent.", _VISUALIZE),
+    Flag("visualize_classes", list[str], "Classes to generate; evenly spaced ones if absent.", _VISUALIZE),
     # Plans.
     Flag(
         "devices",
@@ -98,7 +108,7 @@ FLAGS: tuple[Flag, ...] = (
         "bad_images",
         BAD_IMAGES,
         "An image that cannot be read ends the run (error), or is counted and left out (skip); error if absent.",
-        (*LOOP, "eval"),
+        (*LOOP, "eval", "visualize"),
     ),
     Flag("deterministic", bool, "Resume on TFRecords at the exact image; slower.", LOOP),
     Flag("use_cache", bool, "Keep the undecoded training images of TFRecords in memory.", LOOP),
@@ -117,7 +127,12 @@ FLAGS: tuple[Flag, ...] = (
         saved_model=False,
     ),
     Flag("offline", bool, "Download no weights.", RUN, saved_model=False),
-    Flag("images", Path, "Pattern of the images to predict or to compare an export on.", ("predict", "export")),
+    Flag(
+        "images",
+        Path,
+        "Pattern of the images to predict, to visualize, or to compare an export on.",
+        ("predict", "export", "visualize"),
+    ),
     Flag("output", Path, "File for the raw logits of predict, in NumPy's format.", ("predict",)),
     # Devices.
     Flag("strategy", str, "Strategy: auto, tpu, multi_worker, mirrored or one_device; auto if absent.", RUNS),

@@ -7,7 +7,7 @@ from typing import Any
 from efficientnet_advprop.recipes import ATTACKED, Benchmark
 
 TRAINING = ("train_and_eval", "train")
-READING = ("eval", "predict", "export")  # of trained weights: a run's, or those of --init_checkpoint
+READING = ("eval", "predict", "export", "visualize")  # of trained weights: a run's, or those of --init_checkpoint
 MODES = (*TRAINING, *READING, "check_data", "study", "compare", "plan")
 # Groups of modes. Reading modes compare a value with the recorded one; check_data draws training images.
 LOOP = (*TRAINING, "study")

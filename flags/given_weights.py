@@ -73,7 +73,7 @@ def recipe_of_weights(values: absl_flags.FlagValues, weights: WeightsFacts, data
         raise RecipeError(f"--num_label_classes={num_classes}: {weights.path} has {weights.num_classes} classes")
     of_data = {"data.num_label_classes": weights.num_classes}
     of_data |= {path: number for path, number in numbers_found(data).items() if path == "data.num_eval_images"}
-    if values.mode == "eval":
+    if values.mode in ("eval", "visualize"):
         of_data["data.holdout_shards"] = 0  # the holdout of the run that wrote the weights concerns its own data
     recipe = with_changes(override(base, of_data), {**known_settings(weights.settings), **changes})
     recipe.validate()
@@ -106,10 +106,10 @@ def refuse_unread_of_saved_model(values: absl_flags.FlagValues) -> None:
     Raises:
         RecipeError: naming the flag.
     """
-    if values.mode != "eval":
+    if values.mode not in ("eval", "visualize"):
         raise RecipeError(
-            f"--init_checkpoint={values.init_checkpoint} is a SavedModel, which only --mode=eval reads; {values.mode} "
-            "needs a checkpoint"
+            f"--init_checkpoint={values.init_checkpoint} is a SavedModel, which only --mode=eval and visualize read; "
+            f"{values.mode} needs a checkpoint"
         )
     for flag in given_flags(values):
         if not flag.saved_model:

@@ -30,7 +30,7 @@ _DATASETS = f"{', '.join(DATASETS)}, or a name in TensorFlow Datasets; default: 
 # What reads a flag with weights of --init_checkpoint. A SavedModel is one finished network.
 _GIVEN = {"given": READING}
 _OF_CHECKPOINTS = {"given": READING, "saved_model": False}
-_OF_OWN = {"given": ("eval",), "read_by": is_own}
+_OF_OWN = {"given": ("eval", "visualize"), "read_by": is_own}
 _ATTACKED = {"given": ("eval",), "read_by": is_attacked}
 _PREDICTING = ("eval", "predict")
 
@@ -153,7 +153,8 @@ RECIPE_FLAGS = (
         "Seed of initial weights, order of images, augmentation, attacks and dropout.",
         RUN_OR_CHECK,
         instead_in_study="seeds",
-        **_ATTACKED,
+        given=("eval", "visualize"),
+        read_by=is_attacked,
     ),
     RecipeFlag("freeze_epochs", float, "Epochs in which only the classifier learns; for given weights.", RUNS_OR_PLAN),
     RecipeFlag("generator", GENERATORS, "Generator of attack starts and dropout; philox: that of older runs."),

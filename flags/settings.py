@@ -9,10 +9,13 @@ from absl import flags as absl_flags
 from efficientnet_advprop.recipes import (
     DEFAULT_MODEL,
     DEFAULT_SCHEME,
+    WITHOUT_FOLDER,
     DataFacts,
     InputOptions,
     Recipe,
+    RecipeError,
     RunOptions,
+    VisualizationSpec,
     WeightsFacts,
 )
 from flags.benchmarks import benchmarks_from_flags
@@ -85,7 +88,10 @@ def data_request(
     """
     benchmarks = benchmarks_from_flags(values)
     needs_own_images = benchmarks is None or benchmarks.needs_own_images
-    evaluates_given = values.mode == "eval" and weights is not None and needs_own_images
+    if values.mode == "visualize":
+        # Image files may take the place of a data set. That of a run needs no flag if it needs no folder.
+        needs_own_images = values.dataset or values.data_dir or weights is None or weights.dataset in WITHOUT_FOLDER
+    evaluates_given = values.mode in ("eval", "visualize") and weights is not None and needs_own_images
     if values.mode in READING and not evaluates_given:
         return None
     dataset, holdout_shards, per_class = dataset_of(values), values.holdout_shards, values.train_images_per_class
@@ -139,9 +145,29 @@ def run_options(values: absl_flags.FlagValues, model_dir: str) -> RunOptions:
         "input": InputOptions(**_given(values, InputOptions)),
         "benchmarks": benchmarks_from_flags(values),
         "evaluation_dir": values.evaluation_dir or os.path.join(model_dir, "evaluation"),
+        "visualization": visualization_from_flags(values),
         "command": command_of(values),
     }
     return RunOptions(**given)
+
+
+def visualization_from_flags(values: absl_flags.FlagValues) -> VisualizationSpec:
+    """What `--mode=visualize` draws; the default for other modes.
+
+    Raises:
+        RecipeError: for invalid values.
+    """
+    if values.mode != "visualize":
+        return VisualizationSpec()
+    for name in ("visualize", "visualize_classes"):
+        if values[name].value is not None and not all(values[name].value or [""]):
+            raise RecipeError(f"--{name}={','.join(values[name].value)} names nothing")
+    fields = {"parts": "visualize", "num_images": "visualize_images", "classes": "visualize_classes"}
+    given = {field: values[name].value for field, name in {**fields, "compared": "compare"}.items()}
+    given = {field: tuple(value) if isinstance(value, list) else value for field, value in given.items()}
+    spec = VisualizationSpec(**{field: value for field, value in given.items() if value is not None})
+    spec.validate()
+    return spec
 
 
 def comparison_from_flags(values: absl_flags.FlagValues) -> ComparisonSettings:

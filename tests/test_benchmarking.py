@@ -255,7 +255,7 @@ def test_imagenets_classes_are_not_those_of_digits(digits_run, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--mode=train",), "is a SavedModel, which only --mode=eval reads; train needs a checkpoint"),
+        (("--mode=train",), "is a SavedModel, which only --mode=eval and visualize read; train needs a checkpoint"),
         (("--mode=eval", "--noema"), "--ema would have no effect on a SavedModel"),
         (("--mode=eval", "--width_coefficient=0.5"), "--width_coefficient would have no effect"),
         (("--mode=eval", "--model=efficientnet-b1"), "--model=efficientnet-b1 contradicts"),

@@ -169,7 +169,7 @@ def test_all_runs_of_a_study_are_compared(tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments", [["--compare=a"], ["--published"], ["--nopublished"]])
 def test_flags_of_a_comparison_are_for_no_other_mode(arguments):
-    with pytest.raises(RecipeError, match="is read by --mode=compare, not by train"):
+    with pytest.raises(RecipeError, match=r"is read by --mode=compare( and visualize)?, not by train"):
         flags.refuse_contradictions(set_flags("--mode=train", *arguments))
 
 

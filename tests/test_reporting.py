@@ -11,6 +11,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import figure as figures, font_manager, patches, text
 
+from efficientnet_advprop.evaluation import AdversarialExamples
 from efficientnet_advprop.reporting import (
     MetricsLog,
     ProgressDisplay,
@@ -48,7 +49,7 @@ def test_metrics_after_the_resumed_step_are_removed(tmp_path):
 def test_scalars_and_images_reach_tensorboard(tmp_path):
     log = MetricsLog(str(tmp_path), 0, steps_per_epoch=4)
     log.train_values(2, {"loss/clean": 1.5})
-    write_image_strip(str(tmp_path / "strip.png"), *strip_images(), [("a", "b")] * 2, "title")
+    write_image_strip(str(tmp_path / "strip.png"), strip_examples(), NAMES, "title")
     log.image("adversarial_examples", 2, str(tmp_path / "strip.png"))
     tags = set()
     for file in (tmp_path / "tensorboard").glob("*/*"):
@@ -57,21 +58,22 @@ def test_scalars_and_images_reach_tensorboard(tmp_path):
     assert {"loss/clean", "adversarial_examples"} <= tags
 
 
-def strip_images():
+def strip_examples(change=4) -> AdversarialExamples:
     clean = np.full((2, 8, 8, 3), 100.0, np.float32)
     adversarial = clean.copy()
-    adversarial[0, 2, 3] += 4
-    return clean, adversarial
+    adversarial[0, 2, 3] += change
+    labels = np.array([0, 1])
+    return AdversarialExamples(clean, adversarial, labels, labels, labels[::-1], np.ones(2), np.ones(2) / 3)
 
 
 def test_the_strip_is_wide_enough_for_its_columns(tmp_path):
     path = tmp_path / "strip.png"
-    write_image_strip(str(path), *strip_images(), [("label 3, predicted 3", "predicted 8")] * 2, "PGD")
+    write_image_strip(str(path), strip_examples(), NAMES, "PGD")
     height, width, _ = tf.io.decode_png(path.read_bytes()).shape
     assert height > 300
     assert width > 300
     # The difference of identical images is 0 and cannot be amplified.
-    write_image_strip(str(path), strip_images()[0], strip_images()[0], [("", "")] * 2, "none")
+    assert write_image_strip(str(path), strip_examples(change=0), NAMES, "none")
 
 
 NAMES = ("$", "$$", "$x_1$", "_", "^", "\\", "\\frac{$", "a_b", "名前")
@@ -135,7 +137,7 @@ def test_a_drawing_that_fails_is_a_line_of_warning(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(figures.Figure, "savefig", fail)
     path = tmp_path / "strip.png"
-    assert not write_image_strip(str(path), *strip_images(), [("a", "b")] * 2, "title")
+    assert not write_image_strip(str(path), strip_examples(), NAMES, "title")
     assert capsys.readouterr().err == f"warning: {path} is not drawn: ValueError, no such glyph\n"
     assert os.listdir(tmp_path) == []
 

@@ -12,8 +12,8 @@ from efficientnet_advprop.evaluation import BRANCH_GAP, Column, Estimate
 from efficientnet_advprop.recipes import StudySpec, plan
 from efficientnet_advprop.reporting import write_study_figures, write_study_report
 from efficientnet_advprop.reporting.comparison_report import differences_tables, results_tables
+from efficientnet_advprop.reporting.image_sheets import rescaled
 from efficientnet_advprop.reporting.markdown import percent
-from efficientnet_advprop.reporting.study_figures import rescaled
 from efficientnet_advprop.reporting.study_report import comparison_of, cost_table
 from tests.made_up_results import CLEAN
 from tests.studies import finished, keyed, make_recipe, result

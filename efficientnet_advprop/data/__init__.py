@@ -13,6 +13,7 @@ from efficientnet_advprop.data.catalog import (
     labelled_as as labelled_as,
     open_source as open_source,
 )
+from efficientnet_advprop.data.class_images import MOST_PER_CLASS as MOST_PER_CLASS, class_images as class_images
 from efficientnet_advprop.data.class_names import (
     IMAGENET_CLASSES as IMAGENET_CLASSES,
     class_names as class_names,

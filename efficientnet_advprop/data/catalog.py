@@ -13,9 +13,8 @@ from efficientnet_advprop.data.source import Source
 from efficientnet_advprop.data.tfds_source import open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
 from efficientnet_advprop.paths import named_like
-from efficientnet_advprop.recipes import DataSpec, InputOptions, RecipeError, first_line
+from efficientnet_advprop.recipes import WITHOUT_FOLDER, DataSpec, InputOptions, RecipeError, first_line
 
-_WITHOUT_FOLDER = ("digits", "fake")
 _IMAGENET_ON_TFDS = "imagenet2012"
 _TFRECORD_SPLITS = ("train", "validation")
 
@@ -42,7 +41,7 @@ def find_source(
     Raises:
         RecipeError: when images are missing or the arguments exclude each other.
     """
-    if dataset in _WITHOUT_FOLDER:
+    if dataset in WITHOUT_FOLDER:
         if data_dir is not None:
             raise RecipeError(f"--data_dir={data_dir} would have no effect: the images of {dataset} need no folder")
         _refuse_holdout(holdout_shards, dataset)

@@ -20,13 +20,22 @@ from efficientnet_advprop.evaluation.estimates import (
     Difference as Difference,
     Estimate as Estimate,
 )
-from efficientnet_advprop.evaluation.examples import adversarial_examples as adversarial_examples
+from efficientnet_advprop.evaluation.examples import (
+    ATTACKED_IMAGES as ATTACKED_IMAGES,
+    AdversarialExamples as AdversarialExamples,
+    adversarial_examples as adversarial_examples,
+)
 from efficientnet_advprop.evaluation.imagenet_c import (
     CIFAR_STRENGTHS_BELOW_PX as CIFAR_STRENGTHS_BELOW_PX,
     CorruptionError as CorruptionError,
     CorruptionScore as CorruptionScore,
     incomplete_parts as incomplete_parts,
     score_of as score_of,
+)
+from efficientnet_advprop.evaluation.input_gradients import (
+    loss_gradients as loss_gradients,
+    require_gradients as require_gradients,
+    share_in_squares as share_in_squares,
 )
 from efficientnet_advprop.evaluation.measurements import (
     BRANCH_GAP as BRANCH_GAP,
@@ -38,7 +47,6 @@ from efficientnet_advprop.evaluation.observations import (
     OBSERVATIONS_FOLDER as OBSERVATIONS_FOLDER,
     has_to_be_observed as has_to_be_observed,
     kinds_not_observed as kinds_not_observed,
-    loss_gradients as loss_gradients,
     read_observations as read_observations,
     running_statistics as running_statistics,
     write_observation as write_observation,
@@ -71,6 +79,13 @@ from efficientnet_advprop.evaluation.results import (
     Training as Training,
     digest_over_seeds as digest_over_seeds,
     most_frequent_confusions as most_frequent_confusions,
+)
+from efficientnet_advprop.evaluation.synthesis import (
+    OUTSIDE_WEIGHT as OUTSIDE_WEIGHT,
+    SEED_VARIANCE as SEED_VARIANCE,
+    gaussian_seeds as gaussian_seeds,
+    masked_images as masked_images,
+    synthesize as synthesize,
 )
 from efficientnet_advprop.evaluation.trials import (
     began_with_philox as began_with_philox,

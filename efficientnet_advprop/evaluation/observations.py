@@ -1,4 +1,4 @@
-"""Observations of single runs for figures: loss gradients and running statistics.
+"""Observations of single runs for figures: loss gradients (`input_gradients`) and running statistics.
 
 A study keeps them in small files, since it does not keep weights.
 """
@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.evaluation.logits import logits_through
 from efficientnet_advprop.files import read_or_refuse, write_atomic
 from efficientnet_advprop.recipes import RecipeError, Trial, digest, first_line
 
@@ -21,24 +20,6 @@ _RECIPE = "recipe"  # its digest
 _OBSERVED_SCHEMES = ("vanilla", "adversarial", "advprop")
 _STATISTICS = ("moving_mean", "moving_variance")
 _BATCH_NORM = re.compile(r"(?P<layer>.+)\.norms\.(?P<branch>\w+)\.moving_mean")
-
-
-def loss_gradients(model: tf.keras.Model, images: np.ndarray, labels: np.ndarray, branch: str) -> np.ndarray:
-    """The gradient of the cross-entropy with respect to each image, float32 [N, H, W, 3], in inference mode.
-
-    Args:
-        model: called outside of replicas.
-        images: [N, H, W, 3] in [0, 255].
-        labels: int [N].
-        branch: of the model.
-    """
-    pixels = tf.constant(images, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(pixels)
-        logits = logits_through(model, branch)(pixels)
-        # A sum: the gradient of an image does not depend on the other images.
-        loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-    return tape.gradient(loss, pixels).numpy()
 
 
 def running_statistics(model: tf.keras.Model, branches: Sequence[str], num_layers: int) -> dict[str, np.ndarray]:

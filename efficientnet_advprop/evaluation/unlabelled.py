@@ -11,19 +11,20 @@ TOP = 5
 
 
 def logits_of_batches(
-    strategy: tf.distribute.Strategy, model: tf.keras.Model
+    strategy: tf.distribute.Strategy, model: tf.keras.Model, branch: str = MAIN_BRANCH
 ) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
     """A function from images, each [H, W, 3] in [0, 255], to their logits [N, K].
 
     Args:
         strategy: its replicas share the images; a batch is padded to a multiple of their number.
-        model: called in inference mode through the main branch.
+        model: called in inference mode.
+        branch: of the model.
     """
     num_replicas = strategy.num_replicas_in_sync
 
     @tf.function(autograph=False)
     def logits_on_replicas(images: tf.Tensor) -> tf.Tensor:
-        return strategy.run(lambda images: model(images, training=False, branch=MAIN_BRANCH), args=(images,))
+        return strategy.run(lambda images: model(images, training=False, branch=branch), args=(images,))
 
     def logits_of(images: Sequence[np.ndarray]) -> np.ndarray:
         padding = [np.zeros_like(images[0])] * (-len(images) % num_replicas)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -30,6 +31,11 @@ def connect(options: RunOptions) -> tf.distribute.Strategy:
         raise RecipeError("--jit_compile would have no effect: on a TPU the whole step is compiled already")
     handle_again()
     return strategy
+
+
+def expect_many_graphs() -> None:
+    """Drop a warning: from the sixth network on, TensorFlow mistakes new graphs for retracing of the same one."""
+    tf.get_logger().addFilter(_is_not_about_retracing)
 
 
 def check_batches(recipe: Recipe, strategy: tf.distribute.Strategy, training: bool, evaluation: bool) -> None:
@@ -209,3 +215,7 @@ class Session:
     @functools.cached_property
     def _clean_collector(self) -> PredictionCollector:
         return PredictionCollector(self.strategy, through_branches(self.evaluated_model, self.evaluated_model.branches))
+
+
+def _is_not_about_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()

@@ -1,7 +1,6 @@
 """`--mode=study`: trains and evaluates all trials without a result, then compares them."""
 
 import dataclasses
-import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,13 @@ from efficientnet_advprop.evaluation import (
 )
 from efficientnet_advprop.locks import hold
 from efficientnet_advprop.modes.benchmarks import PassMaker, refuse_replicas
-from efficientnet_advprop.modes.session import check_batches, class_names_of, connect, scheme_and_dataset
+from efficientnet_advprop.modes.session import (
+    check_batches,
+    class_names_of,
+    connect,
+    expect_many_graphs,
+    scheme_and_dataset,
+)
 from efficientnet_advprop.modes.training_run import TrainingRun
 from efficientnet_advprop.recipes import RecipeError, RunOptions, Trial
 from efficientnet_advprop.reporting import FIGURES_FOLDER, write_study_figures, write_study_report
@@ -100,7 +105,7 @@ def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -
         if trial.key in finished:  # of a process killed after it had written the result
             run_folder.remove_checkpoints(trial_folder(folder, trial))
     print(f"study: {len(trials)} runs, {len(trials) - len(missing)} of them finished before", flush=True)
-    tf.get_logger().addFilter(_is_not_about_retracing)
+    expect_many_graphs()
     for number, plan in enumerate(missing, start=1):
         print(f"\nrun {number} of {len(missing)}: {plan.trial.key}", flush=True)
         gradients_before = tpu_utils.registered_gradients()
@@ -220,8 +225,3 @@ def _observe(run: TrainingRun) -> dict[str, np.ndarray]:
     model, branches = run.evaluated_model, run.recipe.branches
     gradients = {f"gradients/{branch}": loss_gradients(model, images, labels, branch) for branch in branches}
     return {IMAGES: images, **gradients, **running_statistics(model, branches, _OBSERVED_LAYERS)}
-
-
-def _is_not_about_retracing(record: logging.LogRecord) -> bool:
-    """Drop a warning: from the sixth run on, TensorFlow mistakes new steps for retracing of the same one."""
-    return "triggered tf.function retracing" not in record.getMessage()

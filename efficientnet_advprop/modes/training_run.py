@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tpu_utils
 from efficientnet_advprop.data import train_dataset
-from efficientnet_advprop.evaluation import adversarial_examples
+from efficientnet_advprop.evaluation import ATTACKED_IMAGES, adversarial_examples
 from efficientnet_advprop.models.layers import gradients_are_by_group
 from efficientnet_advprop.models.weights import load_keras_weights
 from efficientnet_advprop.modes.loaded_network import has_other_classes
@@ -172,7 +172,9 @@ class TrainingRun(Session):
         )
 
     def draw_examples(self) -> str | None:
-        """Draw clean and adversarial evaluation images; returns the path of the PNG, None if the drawing failed.
+        """Draw clean and adversarial evaluation images, first those whose predictions change.
+
+        Returns the path of the PNG, None if the drawing failed.
 
         The attack is that of training, or `EVALUATION_ATTACK` if training has none. It always maximises the
         cross-entropy, also where training attacks another loss.
@@ -187,20 +189,13 @@ class TrainingRun(Session):
             self.eval_batches(),
             branch,
             spec,
-            _STRIP_IMAGES,
+            ATTACKED_IMAGES,
             self.recipe.seed,
         )
-        names = self.class_names
-        captions = [
-            (f"label {names[label]}, predicted {names[clean]}", f"predicted {names[adversarial]}")
-            for label, clean, adversarial in zip(
-                examples.labels, examples.clean_classes, examples.adversarial_classes, strict=True
-            )
-        ]
         path = os.path.join(self.options.model_dir, "adversarial_examples.png")
         if self.is_chief:
-            title = f"{spec.summary()}, {branch} branch"
-            if not write_image_strip(path, examples.clean, examples.adversarial, captions, title):
+            title = f"{spec.summary()}, {branch} branch; {examples.changes_in_words()}"
+            if not write_image_strip(path, examples.changed_first(_STRIP_IMAGES), self.class_names, title):
                 return None
             self.log.image("adversarial_examples", self.state.step, path)
         return path

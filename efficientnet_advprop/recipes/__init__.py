@@ -30,7 +30,11 @@ from efficientnet_advprop.recipes.bounds import (
     Bounded as Bounded,
     Bounds as Bounds,
 )
-from efficientnet_advprop.recipes.data_spec import DataFacts as DataFacts, DataSpec as DataSpec
+from efficientnet_advprop.recipes.data_spec import (
+    WITHOUT_FOLDER as WITHOUT_FOLDER,
+    DataFacts as DataFacts,
+    DataSpec as DataSpec,
+)
 from efficientnet_advprop.recipes.errors import (
     RecipeError as RecipeError,
     first_line as first_line,
@@ -109,6 +113,19 @@ from efficientnet_advprop.recipes.terms import (
     SchemeSettings as SchemeSettings,
     Term as Term,
     TermWeights as TermWeights,
+)
+from efficientnet_advprop.recipes.visualization_spec import (
+    ATTACK as ATTACK,
+    GENERATION as GENERATION,
+    GRADIENTS as GRADIENTS,
+    INPAINTING as INPAINTING,
+    SYNTHESES as SYNTHESES,
+    VISUALIZATIONS as VISUALIZATIONS,
+    VisualizationSpec as VisualizationSpec,
+    generation_attack as generation_attack,
+    inpainting_attack as inpainting_attack,
+    mask_side_px as mask_side_px,
+    seed_grain_px as seed_grain_px,
 )
 from efficientnet_advprop.recipes.weights_record import (
     WeightsFacts as WeightsFacts,

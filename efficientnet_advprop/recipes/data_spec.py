@@ -9,6 +9,7 @@ from efficientnet_advprop.recipes.errors import RecipeError, require_known
 TRAIN_CROPS = ("distorted_box", "pad_and_crop", "none")
 EVAL_CROPS = ("pad32", "0.875", "none")
 RESIZES = ("bicubic", "bilinear")
+WITHOUT_FOLDER = ("digits", "fake")  # data sets that this project holds or makes
 AUGMENTATIONS = ("none", "autoaugment", "randaugment")
 # Above, every coefficient is close to 1/2; below, to 0 or 1, and logarithms leave float32.
 _ALPHA = Bounds("0 or [1e-6, 1000]")

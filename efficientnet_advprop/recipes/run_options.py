@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from efficientnet_advprop.recipes.benchmark_spec import BenchmarkSpec
+from efficientnet_advprop.recipes.visualization_spec import VisualizationSpec
 
 BAD_IMAGES = ("error", "skip")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -37,10 +38,10 @@ class RunOptions:
         export_dir: parent folder of the exported versions; None is `saved_model` in model_dir.
         export_format: one of `EXPORT_FORMATS`.
         export_branch: the branch whose batch norms are exported; None is the main branch.
-        checkpoint: "last" or "best": the checkpoint of a run that eval, predict and export read.
+        checkpoint: "last" or "best": the checkpoint of a run that eval, predict, export and visualize read.
         ema: whether to read averaged weights, or raw ones.
         allow_extra_variables: accept unknown variables in an official checkpoint.
-        images: pattern of the images to predict, or to compare the exported network on.
+        images: pattern of the images to predict or to visualize, or to compare the exported network on.
         output: file for the logits of predict.
         strategy: devices, as in `tpu_utils.connect`.
         tpu: TPU name, address or "local".
@@ -53,6 +54,7 @@ class RunOptions:
         benchmarks: the benchmarks that eval measures and reports, or a study of each run; None prints the accuracies of
             the run only.
         evaluation_dir: folder of the benchmarks' results.
+        visualization: what visualize draws.
         command: the command line, for reports.
     """
 
@@ -76,6 +78,7 @@ class RunOptions:
     input: InputOptions = InputOptions()
     benchmarks: BenchmarkSpec | None = None
     evaluation_dir: str = ""
+    visualization: VisualizationSpec = VisualizationSpec()
     command: str = ""
 
     @property

@@ -8,11 +8,17 @@ from efficientnet_advprop.reporting.comparison_report import (
 from efficientnet_advprop.reporting.evaluation_figures import write_evaluation_figures as write_evaluation_figures
 from efficientnet_advprop.reporting.evaluation_report import write_evaluation_report as write_evaluation_report
 from efficientnet_advprop.reporting.evaluation_tables import evaluation_table as evaluation_table
-from efficientnet_advprop.reporting.figures import FIGURES_FOLDER as FIGURES_FOLDER
+from efficientnet_advprop.reporting.figures import FIGURES_FOLDER as FIGURES_FOLDER, ReportFigures as ReportFigures
 from efficientnet_advprop.reporting.image_sheets import (
+    Row as Row,
+    image_rows as image_rows,
+    image_strip as image_strip,
+    predicted as predicted,
+    rescaled as rescaled,
     write_contact_sheet as write_contact_sheet,
     write_image_strip as write_image_strip,
 )
+from efficientnet_advprop.reporting.markdown import percent as percent
 from efficientnet_advprop.reporting.metrics_log import (
     METRICS_FILE as METRICS_FILE,
     MetricsLog as MetricsLog,
@@ -34,4 +40,8 @@ from efficientnet_advprop.reporting.tables import (
     describe_variables as describe_variables,
     prediction_table as prediction_table,
     summary_table as summary_table,
+)
+from efficientnet_advprop.reporting.visualization_report import (
+    Section as Section,
+    write_visualization as write_visualization,
 )

@@ -1,14 +1,18 @@
-"""Rows of images as one PNG: training images before and after their transforms, clean and adversarial images."""
+"""Rows of images as one PNG: training images before and after their transforms, adversarial images, gradients."""
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.figure
 import numpy as np
 
+from efficientnet_advprop.evaluation import AdversarialExamples
 from efficientnet_advprop.reporting.figures import save
 
 # Its label; its images [H, W, 3] with pixels in [0, 255]; a caption for each.
-_Row = tuple[str, Sequence[np.ndarray], Sequence[str]]
+Row = tuple[str, Sequence[np.ndarray], Sequence[str]]
+
+_COLUMN_INCHES, _IMAGE_INCHES, _COLUMN_CHARACTERS = 1.35, 1.3, 20
 
 
 def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarray, str]], title: str) -> bool:
@@ -21,49 +25,84 @@ def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarra
     """
     stored, transformed, names = zip(*samples, strict=True)
 
-    def row(label: str, images: Sequence[np.ndarray]) -> _Row:
+    def row(label: str, images: Sequence[np.ndarray]) -> Row:
         sizes = (f"{image.shape[1]} x {image.shape[0]} px" for image in images)
         return label, images, ["\n".join(caption) for caption in zip(names, sizes, strict=True)]
 
-    return save(path, _rows, [row("stored", stored), row("for training", transformed)], title)
+    return save(path, image_rows, [row("stored", stored), row("for training", transformed)], title)
 
 
-def write_image_strip(
-    path: str, clean: np.ndarray, adversarial: np.ndarray, captions: Sequence[tuple[str, str]], title: str
-) -> bool:
-    """Draw three rows: clean images, adversarial images, and their difference, amplified around grey.
-
-    Args:
-        path: of the PNG, local or gs://.
-        clean: float32 [N, H, W, 3] in [0, 255].
-        adversarial: as `clean`.
-        captions: for each image the captions of its clean and its adversarial version.
-        title: of the figure.
+def write_image_strip(path: str, examples: AdversarialExamples, names: Sequence[str], title: str) -> bool:
+    """Write the figure of `image_strip`, which has the other arguments, as a PNG, local or gs://.
 
     Returns:
         Whether that went well; if not, a warning is printed.
     """
-    difference = adversarial - clean
+    return save(path, image_strip, examples, names, title)
+
+
+def image_strip(
+    examples: AdversarialExamples, names: Sequence[str], title: str, is_labelled: bool = True
+) -> matplotlib.figure.Figure:
+    """Three rows: clean images, adversarial images, and their difference, amplified around grey.
+
+    Args:
+        examples: at least one.
+        names: of the classes, in label order.
+        title: of the figure.
+        is_labelled: whether the examples' labels are true ones; others are not shown.
+    """
+    difference = examples.adversarial - examples.clean
     largest = float(np.max(np.abs(difference)))
     factor = int(max(1, 127 // largest)) if largest > 0 else 1
-    of_clean, of_adversarial = zip(*captions, strict=True)
+    labels = [f"label {names[label]}\n" if is_labelled else "" for label in examples.labels]
+    clean = predicted(examples.clean_classes, examples.clean_confidences, names)
+    of_clean = [label + caption for label, caption in zip(labels, clean, strict=True)]
+    of_adversarial = predicted(examples.adversarial_classes, examples.adversarial_confidences, names)
     rows = [
-        ("clean", clean, of_clean),
-        ("adversarial", adversarial, of_adversarial),
-        (f"difference x {factor}\n(largest {largest:.1f} px)", 127.5 + factor * difference, [""] * len(clean)),
+        ("clean", examples.clean, of_clean),
+        ("adversarial", examples.adversarial, of_adversarial),
+        (f"difference x {factor}\n(largest {largest:.1f} px)", 127.5 + factor * difference, [""] * len(of_clean)),
     ]
-    return save(path, _rows, rows, title)
+    return image_rows(rows, title)
 
 
-def _rows(rows: Sequence[_Row], title: str) -> matplotlib.figure.Figure:
+def predicted(classes: Sequence[int], confidences: Sequence[float], names: Sequence[str]) -> list[str]:
+    """Captions with each predicted class and its probability."""
+    return [f"predicted {names[label]}\n{of:.0%}" for label, of in zip(classes, confidences, strict=True)]
+
+
+def image_rows(rows: Sequence[Row], title: str) -> matplotlib.figure.Figure:
+    """Rows of as many images each; small images are enlarged pixel by pixel, and long captions are broken."""
     columns = len(rows[0][1])
-    figure = matplotlib.figure.Figure(figsize=(1.5 * columns + 1.2, 1.9 * len(rows)), layout="constrained")
+    lines = [max(_in_column(caption).count("\n") + bool(caption) for caption in captions) for _, _, captions in rows]
+    height = sum(_IMAGE_INCHES + 0.15 * number for number in lines) + 0.6
+    label_inches = 0.08 * max(len(line) for label, *_ in rows for line in label.split("\n"))
+    figure = matplotlib.figure.Figure(
+        figsize=(_COLUMN_INCHES * columns + label_inches + 0.3, height), layout="constrained"
+    )
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (label, images, captions) in zip(axes, rows, strict=True):
-        row[0].set_ylabel(label)
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
         for cell, image, caption in zip(row, images, captions, strict=True):
-            cell.imshow(np.clip(image, 0, 255).astype(np.uint8))
+            cell.imshow(np.clip(image, 0, 255).astype(np.uint8), interpolation="nearest")
             cell.set(xticks=[], yticks=[])
-            cell.set_xlabel(caption, fontsize=8)
-    figure.suptitle(title, fontsize=10)
+            cell.set_xlabel(_in_column(caption), fontsize=8)
+    figure.suptitle(textwrap.fill(title, int(12 * figure.get_figwidth())), fontsize=10)
     return figure
+
+
+def rescaled(gradient: np.ndarray) -> np.ndarray:
+    """A gradient [H, W, 3] as an image: clipped to mean +- 3 standard deviations, rescaled to [0, 1].
+
+    The rule of Tsipras et al. (Robustness May Be at Odds with Accuracy, arXiv 1805.12152).
+    """
+    mean, deviation = gradient.mean(), gradient.std()
+    if deviation == 0:
+        return np.full_like(gradient, 0.5)
+    return (np.clip((gradient - mean) / deviation, -3, 3) + 3) / 6
+
+
+def _in_column(caption: str) -> str:
+    """The caption in lines that are no wider than a column."""
+    return "\n".join(textwrap.fill(line, _COLUMN_CHARACTERS) for line in caption.split("\n"))

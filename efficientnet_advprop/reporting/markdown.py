@@ -52,9 +52,14 @@ def write_report(path: str, parts: Sequence[str], figures: Sequence[tuple[str, s
         parts: paragraphs, tables and headings.
         figures: (path inside the report's folder, caption).
     """
-    shown = [f"![{os.path.basename(file)}]({file})\n\n{caption}" for file, caption in figures]
+    shown = [figure(file, caption) for file, caption in figures]
     write_atomic(path, "\n\n".join(part for part in (*parts, *shown) if part) + "\n")
     return path
+
+
+def figure(file: str, caption: str) -> str:
+    """A figure, whose path is inside the report's folder, above its caption."""
+    return f"![{os.path.basename(file)}]({file})\n\n{caption}"
 
 
 def _escaped(cell: str | int) -> str | int:

@@ -10,6 +10,7 @@ from efficientnet_advprop.evaluation import IMAGES, Column, Comparison, NetworkR
 from efficientnet_advprop.recipes import BASELINE, MAIN_BRANCH, Trial, scheme_named
 from efficientnet_advprop.reporting.comparison_figures import write_comparison_figures
 from efficientnet_advprop.reporting.figures import ReportFigures, in_percent, panels
+from efficientnet_advprop.reporting.image_sheets import image_rows, rescaled
 from efficientnet_advprop.reporting.study_report import comparison_of
 
 
@@ -111,28 +112,13 @@ def _histograms(statistics: Mapping[str, np.ndarray], title: str) -> matplotlib.
 
 
 def _gradient_images(images: np.ndarray, gradients: Mapping[str, np.ndarray], title: str) -> matplotlib.figure.Figure:
-    """Loss gradients of the same images under several networks or branches, a column each.
+    """Loss gradients of the same images under several networks or branches, a row each.
 
     Args:
         images: uint8 [N, H, W, 3].
         gradients: [N, H, W, 3] each, by name.
         title: of the figure.
     """
-    columns = {"image": images, **{name: [rescaled(one) for one in values] for name, values in gradients.items()}}
-    figure = matplotlib.figure.Figure(figsize=(1.5 * len(columns), 1.5 * len(images) + 0.8), layout="constrained")
-    figure.suptitle(title, fontsize=10)
-    axes = figure.subplots(len(images), len(columns), squeeze=False)
-    for column, (name, shown) in enumerate(columns.items()):
-        axes[0][column].set_title(name.replace(", ", "\n"), fontsize=8)
-        for row, image in enumerate(shown):
-            axes[row][column].imshow(image)
-            axes[row][column].set(xticks=[], yticks=[])
-    return figure
-
-
-def rescaled(gradient: np.ndarray) -> np.ndarray:
-    """A gradient [H, W, 3] as an image: clipped to mean +- 3 standard deviations, rescaled to [0, 1]."""
-    mean, deviation = gradient.mean(), gradient.std()
-    if deviation == 0:
-        return np.full_like(gradient, 0.5)
-    return (np.clip((gradient - mean) / deviation, -3, 3) + 3) / 6
+    shown = {name.replace(", ", "\n"): [255 * rescaled(one) for one in of] for name, of in gradients.items()}
+    none = [""] * len(images)
+    return image_rows([("image", images, none), *((name, of, none) for name, of in shown.items())], title)

@@ -1,0 +1,169 @@
+"""The networks and images of a visualization: several networks see the same images, each as its evaluation would."""
+
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from efficientnet_advprop.data import evaluation_images, find_images, read_images, whole_pixels
+from efficientnet_advprop.evaluation import ATTACKED_IMAGES, logits_of_batches, require_gradients
+from efficientnet_advprop.models import Network, build_model
+from efficientnet_advprop.models.weights import open_weights
+from efficientnet_advprop.modes.loaded_network import LoadedNetwork
+from efficientnet_advprop.modes.session import class_names_of
+from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, override, refuse_other_classes
+from efficientnet_advprop.training import checkpoints, run_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownNetwork:
+    """A network with trained weights.
+
+    Attributes:
+        name: for labels of figures.
+        recipe: of the network and its images.
+        model: the network.
+        class_names: in label order.
+        scheme: of its training; None if unknown.
+        weights: a description of its weights.
+        logits: by branch a function from images, each [H, W, 3], to logits [N, K].
+    """
+
+    name: str
+    recipe: Recipe
+    model: Network
+    class_names: tuple[str, ...]
+    scheme: str | None
+    weights: str
+    logits: Mapping[str, Callable[[Sequence[np.ndarray]], np.ndarray]]
+
+    @property
+    def image_size(self) -> int:
+        """Side of its input in pixels."""
+        return self.recipe.network.input_image_size
+
+    def probabilities(self, branch: str, images: np.ndarray) -> np.ndarray:
+        """Probabilities [N, K] of images [N, H, W, 3] through a branch."""
+        return tf.nn.softmax(self.logits[branch](list(images.astype(np.float32)))).numpy()
+
+    def label(self, branch: str) -> str:
+        """The label of one of its branches in figures."""
+        return f"{self.name}\n{branch}" if len(self.model.branches) > 1 else self.name
+
+
+def refuse_other_runs(options: RunOptions, class_names: Sequence[str], needs_same_classes: bool) -> None:
+    """Refuse compared folders that hold no run, the run itself, or a run of other classes, before anything is read.
+
+    Raises:
+        RecipeError: naming the folder.
+    """
+    for folder in options.visualization.compared:
+        if os.path.realpath(folder) == os.path.realpath(options.model_dir):
+            raise RecipeError(f"--compare={folder} is the run itself, which is shown first")
+        recipe = run_folder.recorded_recipe(folder)
+        weights = open_weights(checkpoints.find(folder, options.checkpoint))
+        run_folder.require_recipe_of(weights.facts.path, weights.facts.recipe, recipe)
+        theirs = class_names_of(recipe, weights)
+        if needs_same_classes and theirs != tuple(class_names):
+            try:
+                refuse_other_classes(folder, theirs, "the first network", class_names)
+            except RecipeError as error:
+                raise RecipeError(f"{error}; of other classes --visualize=gradients,attack shows images") from error
+
+
+def open_networks(run: LoadedNetwork) -> list[ShownNetwork]:
+    """The network of a run, whose weights were read, and those of the compared runs.
+
+    Raises:
+        RecipeError: when weights cannot be read, or a network gives no gradients.
+    """
+    options, path = run.options, run.weights.facts.path
+    name = os.path.basename(os.path.normpath(options.model_dir))
+    if run.recipe.init_checkpoint is not None and not run_folder.holds_run(options.model_dir):
+        name = "/".join(os.path.normpath(path).split(os.sep)[-2:])
+    require_gradients(run.evaluated_model, run.recipe.network.input_image_size, path)
+    scheme, _ = run.trained_with
+    model, logits = run.evaluated_model, functools.partial(_logits_by_branch, run.strategy)
+    first = ShownNetwork(name, run.recipe, model, run.class_names, scheme, run.weights_in_words, logits(model))
+    networks = [first]
+    folders = options.visualization.compared
+    names = [os.path.basename(os.path.normpath(folder)) for folder in folders]
+    for folder, name in zip(folders, names, strict=True):
+        recipe = run_folder.recorded_recipe(folder)
+        weights = open_weights(checkpoints.find(folder, options.checkpoint, run.say))
+        run.say(f"compared: {weights.origin}, {weights.facts.path}")
+        make_model = functools.partial(build_model, recipe.network, recipe.data.num_label_classes, recipe.branches)
+        with run.strategy.scope():
+            model, notes = weights.read(make_model, options.ema)
+        run.say_notes(notes)
+        unique = name if [*names, first.name].count(name) == 1 else folder
+        weights_in_words = f"{'averaged' if options.ema else 'raw'}, {weights.origin}"
+        classes = class_names_of(recipe, weights)
+        networks.append(ShownNetwork(unique, recipe, model, classes, recipe.scheme, weights_in_words, logits(model)))
+    return networks
+
+
+def _logits_by_branch(
+    strategy: tf.distribute.Strategy, model: Network
+) -> dict[str, Callable[[Sequence[np.ndarray]], np.ndarray]]:
+    return {branch: logits_of_batches(strategy, model, branch) for branch in model.branches}
+
+
+class ShownImages:
+    """Images that all networks see: image files, or evaluation images of the first network's data.
+
+    Attributes:
+        is_labelled: whether the true classes are known; a network's own prediction takes their place.
+        words: a description of the images.
+
+    Args:
+        run: with the options, strategy and data set.
+        networks: that see the images.
+        pattern: of image files; None: evaluation images.
+
+    Raises:
+        RecipeError: when no file is an image.
+    """
+
+    def __init__(self, run: LoadedNetwork, networks: Sequence[ShownNetwork], pattern: str | None = None) -> None:
+        self._run, self._first = run, networks[0]
+        self.is_labelled = pattern is None
+        if pattern is None:
+            self.words = f"evaluation images of {run.source.facts.where}, evenly spaced"
+            return
+        self.words = f"the first images of {pattern}"
+        files = find_images(pattern)
+        readable = (path for path, image in self._read(files, self._first) if not isinstance(image, str))
+        self._files = list(itertools.islice(readable, ATTACKED_IMAGES))
+        if not self._files:
+            raise RecipeError(f"none of the {len(files)} files of {pattern} is an image")
+
+    def of(self, network: ShownNetwork, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """At most `number` images as a network sees them, uint8 [N, H, W, 3], and their classes, int [N].
+
+        The classes are those that the network predicts, through its first branch, where the true ones are unknown or
+        are not classes of the network.
+        """
+        if self.is_labelled:
+            images, labels = self._of_data(network, number)
+            if network.class_names == self._first.class_names:
+                return images, labels
+        else:
+            images = np.stack([whole_pixels(image) for _, image in self._read(self._files[:number], network)])
+        return images, network.probabilities(network.model.branches[0], images).argmax(1)
+
+    def _of_data(self, network: ShownNetwork, number: int) -> tuple[np.ndarray, np.ndarray]:
+        source, own = self._run.source, self._first.recipe
+        changes = {"data.num_eval_images": own.data.num_eval_images, "data.holdout_shards": own.data.holdout_shards}
+        recipe = override(network.recipe, {**changes, "cadence.eval_batch_size": number})
+        return evaluation_images(source, recipe, number, self._run.options.input)
+
+    @staticmethod
+    def _read(files: Sequence[str], network: ShownNetwork) -> Iterator[tuple[str, np.ndarray | str]]:
+        """Each file with its image as the network sees it, or with the reason why it is none."""
+        images = read_images(files, network.image_size, network.recipe.data)
+        return ((path, image) for path, (_, image) in zip(files, images, strict=True))
