@@ -246,7 +246,7 @@ def test_clean_images_of_several_strengths_count_once():
 
 def test_curves_are_by_norm_and_in_the_order_of_epsilon(tmp_path):
     parts = attacked("linf", [(4, 0.9, 0.3, 0.1), (0.5, 0.9, 0.8, 0.7)]) | attacked("l2", [(64, 0.9, 0.5, 0.4)])
-    curves = attack_curves(results_in(tmp_path, parts))
+    curves = attack_curves(results_in(tmp_path, parts), "pgd")
     assert {norm: [point.epsilon_px for point in points] for norm, points in curves.items()} == {
         "linf": [0.5, 4],
         "l2": [64],
@@ -256,13 +256,13 @@ def test_curves_are_by_norm_and_in_the_order_of_epsilon(tmp_path):
     assert (point.branch, point.part.images) == ("main", 5_000)
     # Another branch is another curve, not another point.
     both = parts | attacked("linf", [(4, 0.9, 0.6, 0.5)], branch="auxiliary")
-    curves = attack_curves(results_in(tmp_path / "both", both))
+    curves = attack_curves(results_in(tmp_path / "both", both), "pgd")
     assert {curve: [point.top1("pgd") for point in points] for curve, points in curves.items()} == {
         "linf": [0.7, 0.1],
         "l2": [0.4],
         "linf, auxiliary branch": [0.5],
     }
-    assert attack_curves(results_in(tmp_path / "none", {"clean": part(0.9)})) == {}
+    assert attack_curves(results_in(tmp_path / "none", {"clean": part(0.9)}), "pgd") == {}
 
 
 CLEAN = 0.9

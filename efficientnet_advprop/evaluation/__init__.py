@@ -5,6 +5,7 @@ from efficientnet_advprop.evaluation.attack_curve import (
     attack_curves as attack_curves,
     masked_gradient_warnings as masked_gradient_warnings,
 )
+from efficientnet_advprop.evaluation.autoattack import STAGES as STAGES
 from efficientnet_advprop.evaluation.comparison import (
     Comparison as Comparison,
     EvaluatedRun as EvaluatedRun,

@@ -48,13 +48,17 @@ def write_evaluation_figures(folder: str, results: RunResults) -> list[tuple[str
             figures.add(f"{name}-errors", caption, _corruption_bars, scores, title)
         caption = f"{title}: top-1 error against severity."
         figures.add(f"{name}-severities", caption, _severity_curves, scores, title)
+    curves_of = {
+        benchmark.name: attack_curves(results, benchmark.name) for benchmark in measured if benchmark.kind == ATTACKED
+    }
     for benchmark in measured:
-        series = {"": results.parts_of(benchmark.name).values()}
-        if benchmark.kind == ATTACKED:
-            curves = attack_curves(results, benchmark.name)
+        if curves := curves_of.get(benchmark.name):
             name = "autoattack" if benchmark.parameter_free else "attacks"
             caption = f"{model}, {benchmark.title}: top-1 against the radius of the ball; dashed: unattacked."
             figures.add(name, caption, _attack_curves, curves, f"{model} under attack")
+    for benchmark in measured:
+        series = {"": results.parts_of(benchmark.name).values()}
+        if curves := curves_of.get(benchmark.name):
             series = {f" {curve}": [point.part for point in points] for curve, points in curves.items()}
         for curve, parts in series.items():
             if confusions := most_frequent_confusions(parts, _PAIRS_SHOWN):

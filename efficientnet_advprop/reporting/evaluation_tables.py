@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from efficientnet_advprop.evaluation import (
     CLEAN_IMAGES,
     SEVERITIES,
+    STAGES,
     AttackPoint,
     CorruptionScore,
     Part,
@@ -24,6 +25,7 @@ from efficientnet_advprop.recipes import (
     CORRUPTED,
     MAIN_BRANCH,
     Benchmark,
+    benchmark_of,
 )
 from efficientnet_advprop.reporting.markdown import MARKDOWN, PLAIN, percent, table
 
@@ -38,6 +40,7 @@ ATTACKS = {
 }
 # Kinds of images in the scores of a part under attack.
 KINDS = {CLEAN_IMAGES: "clean", **ATTACKS}
+KINDS_OF = {"pgd": (CLEAN_IMAGES, "noise", "one_step", "pgd"), "autoattack": (CLEAN_IMAGES, *STAGES)}
 _CONFUSIONS_SHOWN = 10
 _RESIZES = {
     "model": "The images of 224 px were resized to the network's input of {size} px (`resize`: model).",
@@ -134,8 +137,8 @@ def group_table(score: CorruptionScore) -> str:
 
 def attack_table(points: Sequence[AttackPoint]) -> str:
     """Top-1 in percent and loss under the attacks of one curve: a column for each epsilon."""
-    measured = [kind for kind in KINDS if any(kind in point.part.scores for point in points)]
-    rows = [(f"{KINDS[kind]}, top-1 %", *(percent(point.top1(kind)) for point in points)) for kind in measured]
+    kinds = KINDS_OF[benchmark_of(points[0].key).name]
+    rows = [(f"{KINDS[kind]}, top-1 %", *(percent(point.top1(kind)) for point in points)) for kind in kinds]
     for kind, title in ATTACKS.items():
         losses = [point.part.scores.get(kind, {}).get("loss") for point in points]
         if losses != [None] * len(points):
