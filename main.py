@@ -86,7 +86,9 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     run_folder.check(options.model_dir, recipe)
     source = labelled_as_run(source, options.model_dir, weights)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
-    if recorded is None and (choice := flags.describe_choice(recipe, values.mode)):
+    if recorded is not None:
+        print(f"recipe: as recorded in {os.path.join(folder, run_folder.RECIPE_FILE)}; another --model_dir starts anew")
+    elif choice := flags.describe_choice(recipe, values.mode):
         print(choice)
     run(recipe, options, source, weights)
 

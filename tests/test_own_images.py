@@ -179,7 +179,7 @@ def test_weights_and_own_images_need_no_other_flag(flowers, digits_weights, tmp_
     out, _ = run("--mode=train", *command, f"--model={B0}", "--train_steps=3", *given_flags, capsys=capsys)
     assert "resuming at step 3 of 3" in out  # each value that was printed is a flag with that meaning
     out, _ = run("--mode=train", f"--data_dir={flowers}", f"--model_dir={tmp_path}", capsys=capsys)
-    assert "resuming at step 3 of 3" in out and "recipe:" not in out
+    assert "resuming at step 3 of 3" in out and f"recipe: as recorded in {tmp_path}/recipe.json" in out
     assert not differences(recorded, run_folder.recorded_recipe(str(tmp_path)))
     line = refused("--mode=train", *command, "--train_steps=3", "--momentum=0.5", capsys=capsys)
     assert "optimizer.momentum: 0.9 -> 0.5" in line
