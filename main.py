@@ -43,7 +43,7 @@ from efficientnet_advprop.modes.loaded_network import has_other_classes
 from efficientnet_advprop.modes.plan import run_plan
 from efficientnet_advprop.modes.predict import predict
 from efficientnet_advprop.modes.recorded import (
-    began_with_named_recipes,
+    began_with,
     labelled_as_run,
     labelled_as_study,
     with_generator_of_study,
@@ -52,7 +52,7 @@ from efficientnet_advprop.modes.study import run_study
 from efficientnet_advprop.modes.train import train_and_evaluate, train_only
 from efficientnet_advprop.modes.visualize import visualize
 from efficientnet_advprop.paths import is_address
-from efficientnet_advprop.recipes import RecipeError, WeightsFacts, first_line, one_line
+from efficientnet_advprop.recipes import Recipe, RecipeError, WeightsFacts, first_line, one_line
 from efficientnet_advprop.reporting import describe_data, keep_printing
 from efficientnet_advprop.training import checkpoints, run_folder
 
@@ -68,15 +68,18 @@ _OUTPUT_FOLDERS = ("model_dir", "export_dir", "evaluation_dir")
 
 def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     """Train, from random weights or from those of --init_checkpoint."""
-    weights, facts = None, None
-    if values.init_checkpoint and values.model_dir and run_folder.goes_on(values.model_dir):
+    weights, facts, recorded = None, None, None
+    if flags.names_its_folder(values):
+        recorded = recorded_to_go_on_with(values, flags.model_dir_of(values))
+    path = values.init_checkpoint or (recorded and recorded.init_checkpoint)
+    if path and recorded is not None and run_folder.goes_on(flags.model_dir_of(values)):
         # A run that resumes does not read its initial weights again.
-        facts = WeightsFacts.of_run(values.init_checkpoint, run_folder.recorded_recipe(values.model_dir))
-    elif values.init_checkpoint:
-        weights = open_given(values)
+        facts = WeightsFacts.of_run(path, recorded)
+    elif path:
+        weights = open_given(values, path)
         facts = weights.facts
-    folder = flags.model_dir_of(values, facts)
-    recorded = run_folder.recorded_recipe(folder) if run_folder.has_results(folder) else None
+    if recorded is None:
+        recorded = recorded_to_go_on_with(values, flags.model_dir_of(values, facts))
     request = flags.data_request(values, facts, recorded)
     source = find(request)
     if weights is not None:
@@ -87,15 +90,27 @@ def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     source = labelled_as_run(source, options.model_dir, weights)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, recipe))
     if recorded is not None:
-        print(f"recipe: as recorded in {os.path.join(folder, run_folder.RECIPE_FILE)}; another --model_dir starts anew")
+        record = os.path.join(options.model_dir, run_folder.RECIPE_FILE)
+        print(f"recipe: as recorded in {record}; another --model_dir starts anew")
     elif choice := flags.describe_choice(recipe, values.mode):
         print(choice)
     run(recipe, options, source, weights)
 
 
+def recorded_to_go_on_with(values: absl_flags.FlagValues, folder: str) -> Recipe | None:
+    """The recipe of the run in a folder, which has the values that no flag gives; None where another one is begun.
+
+    A run without results may be begun again as another one.
+    """
+    if not run_folder.holds_run(folder):
+        return None
+    recorded = run_folder.recorded_recipe(folder)
+    return recorded if run_folder.has_results(folder) or flags.names_run(values, recorded) else None
+
+
 def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     """Read the weights of --init_checkpoint or of the run in model_dir, to evaluate, predict, export or visualize."""
-    weights = open_given(values) if values.init_checkpoint else None
+    weights = open_given(values, values.init_checkpoint) if values.init_checkpoint else None
     facts = None if weights is None else weights.facts
     request = flags.data_request(values, facts)
     recipe, options = flags.settings_from_flags(values, None if request is None else find(request).facts, facts)
@@ -123,15 +138,17 @@ def study(values: absl_flags.FlagValues) -> None:
     """Train and compare schemes; exits with code 1 if runs diverged."""
     request = flags.data_request(values)
     source = find(request)
-    settings = flags.study_from_flags(values, source.facts)
-    if began_with_named_recipes(settings.trials, settings.options.model_dir):
-        settings = flags.study_from_flags(values, source.facts, named=True)
+    settings, old = (flags.study_from_flags(values, source.facts, named) for named in (False, True))
+    if not began_with(settings.trials, settings.options.model_dir) and began_with(old.trials, old.options.model_dir):
+        settings = old
     trials, options = settings.trials, settings.options
     if not values["generator"].present:
         trials = with_generator_of_study(trials, options.model_dir)
     check_options(source, options.input)
     source = labelled_as_study(source, options.model_dir, trials)
     print(DIGITS_NOTICE if request.dataset == "digits" else describe_data(source.facts, trials[0].recipe))
+    if choice := flags.describe_choice(trials[0].recipe, values.mode):
+        print(f"{trials[0].key}, {choice}")
     report, diverged = run_study(trials, options, source)
     print(f"report: {report}")
     if diverged:
@@ -171,12 +188,12 @@ def find(request: flags.DataRequest) -> Source:
     return find_source(**dataclasses.asdict(request))
 
 
-def open_given(values: absl_flags.FlagValues) -> Weights:
-    """Open the weights of --init_checkpoint."""
-    if not is_address(values.init_checkpoint) and is_saved_model(values.init_checkpoint):
+def open_given(values: absl_flags.FlagValues, path: str) -> Weights:
+    """Open given weights, such as those of --init_checkpoint."""
+    if not is_address(path) and is_saved_model(path):
         flags.refuse_unread_of_saved_model(values)
-        return ExportedWeights(values.init_checkpoint)
-    return open_weights(values.init_checkpoint, values.cache_dir or CACHE_DIR, bool(values.offline))
+        return ExportedWeights(path)
+    return open_weights(path, values.cache_dir or CACHE_DIR, bool(values.offline))
 
 
 def main(argv: Sequence[str]) -> None:

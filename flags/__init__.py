@@ -21,6 +21,8 @@ from flags.settings import (
     comparison_from_flags as comparison_from_flags,
     data_request as data_request,
     model_dir_of as model_dir_of,
+    names_its_folder as names_its_folder,
+    names_run as names_run,
     settings_from_flags as settings_from_flags,
 )
 from flags.study import study_from_flags as study_from_flags

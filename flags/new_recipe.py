@@ -103,7 +103,7 @@ def chosen_recipe(
         theirs = IMAGENET.num_label_classes
         is_other = given.get("data.num_label_classes") not in (None, theirs)
         weights = WeightsFacts(changes["keras_weights"], {}, theirs, of_other_classes=is_other)
-    return recipe_for(model, dataset, scheme, given.get("data.num_train_images"), weights)
+    return recipe_for(model, dataset, scheme, given, weights)
 
 
 def recipe_on_data(base: Recipe, data: DataFacts | None, changes: Mapping[str, Any]) -> Recipe:

@@ -1,6 +1,6 @@
 """A recipe as the flags that give it."""
 
-import textwrap
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,8 +16,12 @@ def describe_choice(recipe: Recipe, mode: str) -> str:
     named = named_recipe(recipe.network.name, recipe.data.dataset, recipe.scheme)
     if recipe.provenance.source == named.provenance.source:
         return ""
-    lines = textwrap.wrap(" ".join(as_flags(recipe, mode)), _WIDTH - 2, break_on_hyphens=False)
-    return "\n".join((f"recipe: {recipe.provenance.source}; each value is a flag:", *(f"  {line}" for line in lines)))
+    lines = [""]
+    for flag in map(shlex.quote, as_flags(recipe, mode)):
+        if len(lines[-1]) + len(flag) + 3 > _WIDTH:
+            lines.append("")
+        lines[-1] += f" {flag}"
+    return "\n".join((f"recipe: {recipe.provenance.source}; each value is a flag:", *(f" {line}" for line in lines)))
 
 
 def as_flags(recipe: Recipe, mode: str) -> Iterable[str]:
@@ -37,5 +41,5 @@ def _as_flag(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
     if isinstance(value, tuple):
-        return f"--{name}={','.join(f'{number:g}' for number in value)}"
-    return f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}"
+        return f"--{name}={','.join(map(str, value))}"
+    return f"--{name}={value}"

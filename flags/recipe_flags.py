@@ -156,7 +156,7 @@ RECIPE_FLAGS = (
         given=("eval", "visualize"),
         read_by=is_attacked,
     ),
-    RecipeFlag("freeze_epochs", float, "Epochs in which only the classifier learns; for given weights.", RUNS_OR_PLAN),
+    RecipeFlag("freeze_epochs", float, "Epochs in which only the classifier learns; for given weights.", LOOP),
     RecipeFlag("generator", GENERATORS, "Generator of attack starts and dropout; philox: that of older runs."),
     # Logging, checkpoints, evaluation.
     RecipeFlag("iterations_per_loop", int, "Steps on the device between two log lines.", LOOP, "cadence."),

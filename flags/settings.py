@@ -17,6 +17,7 @@ from efficientnet_advprop.recipes import (
     RunOptions,
     VisualizationSpec,
     WeightsFacts,
+    flatten,
 )
 from flags.benchmarks import benchmarks_from_flags
 from flags.checks import precision_of
@@ -73,6 +74,20 @@ def model_dir_of(values: absl_flags.FlagValues, weights: WeightsFacts | None = N
     return values.model_dir or _folder_named(dataset_of(values), model, changes.get("scheme", DEFAULT_SCHEME))
 
 
+def names_its_folder(values: absl_flags.FlagValues) -> bool:
+    """Whether `model_dir_of` needs no weights."""
+    return bool(values.model_dir or values.init_checkpoint is None or values["model"].present)
+
+
+def names_run(values: absl_flags.FlagValues, recorded: Recipe) -> bool:
+    """Whether the flags name no other network, scheme or data set than a recorded recipe has."""
+    changes, known = changes_of(values), flatten(recorded)
+    if values.data_dir and recorded.data.dataset in WITHOUT_FOLDER:
+        changes.setdefault("data.dataset", dataset_of(values))
+    names = ("network.name", "scheme", "data.dataset")
+    return all(changes[path] == known[path] for path in names if path in changes)
+
+
 def data_request(
     values: absl_flags.FlagValues, weights: WeightsFacts | None = None, recorded: Recipe | None = None
 ) -> DataRequest | None:
@@ -98,7 +113,7 @@ def data_request(
     if evaluates_given and values.dataset is None and weights.dataset is not None:
         dataset = weights.dataset
     if recorded is not None:
-        dataset = values.dataset or recorded.data.dataset
+        dataset = dataset if values.dataset or not names_run(values, recorded) else recorded.data.dataset
         holdout_shards = recorded.data.holdout_shards if holdout_shards is None else holdout_shards
         per_class = recorded.data.train_images_per_class if per_class is None else per_class
     return DataRequest(dataset, values.data_dir, holdout_shards or 0, evaluates_given, per_class)
@@ -124,11 +139,10 @@ def settings_from_flags(
     if weights is not None:
         refuse_other_settings(weights, changes_of(values))
     if weights is not None and values.mode in READING:
-        recipe, kind = recipe_of_weights(values, weights, data), "pretrained"
+        recipe = recipe_of_weights(values, weights, data)
+        model_dir = values.model_dir or _folder_named(recipe.data.dataset, recipe.network.name, "pretrained")
     else:
-        recipe = new_recipe(values, data, weights, recorded)
-        kind = recipe.scheme
-    model_dir = values.model_dir or _folder_named(recipe.data.dataset, recipe.network.name, kind)
+        recipe, model_dir = new_recipe(values, data, weights, recorded), model_dir_of(values, weights)
     return Settings(recipe, run_options(values, model_dir))
 
 

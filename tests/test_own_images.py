@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies
 
 import flags
+from efficientnet_advprop.evaluation import ResultsFile
 from efficientnet_advprop.models.weights import open_weights
-from efficientnet_advprop.modes.recorded import began_with_named_recipes
+from efficientnet_advprop.modes.recorded import began_with
 from efficientnet_advprop.modes.study import trial_folder
 from efficientnet_advprop.recipes import (
     SCHEMES,
@@ -30,8 +32,10 @@ from efficientnet_advprop.training import run_folder
 from efficientnet_advprop.training.loop import make_step_loop
 from tests.command_line import refused, run, run_main, set_flags
 from tests.small import new_state, one_cpu, small_recipe, train_iterator, values
+from tests.studies import finished
 
 B0 = "efficientnet-b0"
+THOUSAND = {"data.num_train_images": 1000}
 TINY = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=16")
 
 
@@ -57,8 +61,8 @@ def of_imagenet(of_other_classes=True, recipe=None):
     ],
 )
 def test_number_of_images_and_weights_choose_the_recipe(images, weights, batch, steps, optimizer):
-    recipe = recipe_for(B0, "imagenet", "advprop", images, weights)
-    recipe = override(recipe, {"data.num_train_images": images or recipe.data.num_train_images})
+    given = {} if images is None else {"data.num_train_images": images}
+    recipe = override(recipe_for(B0, "imagenet", "advprop", given, weights), given)
     assert (recipe.train_batch_size, recipe.total_steps, recipe.optimizer.optimizer) == (batch, steps, optimizer)
     recipe.validate()
     assert from_json(to_json(recipe)) == recipe
@@ -67,7 +71,7 @@ def test_number_of_images_and_weights_choose_the_recipe(images, weights, batch, 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10"])
 def test_a_data_set_with_a_recipe_of_its_own_keeps_it_without_weights_of_other_classes(dataset):
     named = named_recipe(B0, dataset, "advprop")
-    count = named.data.num_train_images
+    count = {"data.num_train_images": named.data.num_train_images}
     assert recipe_for(B0, dataset, "advprop", count) == named
     assert recipe_for(B0, dataset, "advprop", count, of_imagenet(of_other_classes=False)) == named
     tuned = recipe_for(B0, dataset, "advprop", count, of_imagenet())
@@ -76,7 +80,7 @@ def test_a_data_set_with_a_recipe_of_its_own_keeps_it_without_weights_of_other_c
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_is_fine_tuned_with_a_mean_of_cross_entropies(scheme):
-    recipe = override(recipe_for(B0, "imagenet", scheme, 1000, of_imagenet()), {"data.num_train_images": 1000})
+    recipe = override(recipe_for(B0, "imagenet", scheme, THOUSAND, of_imagenet()), THOUSAND)
     recipe.validate()
     if SCHEMES[scheme].weights == named_recipe(B0, "imagenet", "vanilla").term_weights:
         assert all(sum(term.weight for term in phase.terms) == pytest.approx(1) for phase in recipe.phases)
@@ -85,7 +89,7 @@ def test_every_scheme_is_fine_tuned_with_a_mean_of_cross_entropies(scheme):
 
 def test_weights_of_a_run_bring_their_network_and_crops():
     trained = small_recipe(network__stem_strides=1)
-    recipe = recipe_for(B0, "imagenet", "advprop", 1000, of_imagenet(recipe=trained))
+    recipe = recipe_for(B0, "imagenet", "advprop", THOUSAND, of_imagenet(recipe=trained))
     assert recipe.network.input_image_size == 16 and recipe.network.stem_strides == 1
     assert (recipe.data.train_crop, recipe.data.eval_crop) == ("pad_and_crop", "none")
     assert recipe.data.flip is trained.data.flip
@@ -102,7 +106,8 @@ def test_a_batch_is_a_power_of_two_and_an_epoch_has_eight_steps(images):
 
 def test_the_momentum_of_batch_norms_is_that_of_kornblith():
     def momentum(images):
-        return recipe_for(B0, "imagenet", "vanilla", images, of_imagenet()).network.batch_norm_momentum
+        given = {"data.num_train_images": images}
+        return recipe_for(B0, "imagenet", "vanilla", given, of_imagenet()).network.batch_norm_momentum
 
     assert momentum(1_000) == 0.9
     assert momentum(51_200) == pytest.approx(1 - 10 / 200)
@@ -225,13 +230,14 @@ def test_epochs_of_a_frozen_backbone_are_within_the_run_of_given_weights(flowers
 
 
 def test_flags_of_a_recipe_give_it_again():
-    recipe = recipe_for(B0, "imagenet", "trades", 1000)
+    recipe = recipe_for(B0, "imagenet", "trades", THOUSAND)
     given_values = " ".join(flags.as_flags(recipe, "train"))
     assert "--adversarial_weight=6" in given_values and "--train_epochs" not in given_values
     assert "--lr_decay_epoch=" not in given_values  # a cosine does not read it
 
 
 def test_an_old_study_of_few_images_keeps_the_named_recipes(tmp_path):
+    """Known by the record of a run, or by its results alone."""
     data = DataFacts("folder", 2, 24, 8)
 
     def trials(named):
@@ -239,9 +245,50 @@ def test_an_old_study_of_few_images_keeps_the_named_recipes(tmp_path):
         return flags.study_from_flags(set_flags(*arguments), data, named).trials
 
     fitting, old = trials(named=False), trials(named=True)
-    assert not began_with_named_recipes(fitting, str(tmp_path))
-    for kind, began in ((fitting, False), (old, True)):
-        run_folder.record_recipe(trial_folder(str(tmp_path), kind[0]), kind[0].recipe)
-        run_folder.write_summary(trial_folder(str(tmp_path), kind[0]), {"step": 1})
-        assert began_with_named_recipes(fitting, str(tmp_path)) is began
-        assert not began_with_named_recipes(old, str(tmp_path))
+    for name, kind, other in (("new", fitting, old), ("old", old, fitting)):
+        study = tmp_path / name
+        assert not began_with(kind, str(study))
+        run_folder.record_recipe(trial_folder(str(study), kind[0]), kind[0].recipe)
+        run_folder.write_summary(trial_folder(str(study), kind[0]), {"step": 1})
+        assert began_with(kind, str(study)) and not began_with(other, str(study))
+        ResultsFile(str(study)).write({kind[1].key: finished(kind[1])})
+        shutil.rmtree(study / "cells")
+        assert began_with(kind, str(study)) and not began_with(other, str(study))
+
+
+@pytest.mark.parametrize("weights", [None, of_imagenet()])
+def test_what_follows_from_length_and_batch_follows_from_the_given_ones(weights):
+    def recipe_of(**given):
+        changes = {"data.num_train_images": 6400, **given}
+        return override(recipe_for(B0, "imagenet", "advprop", changes, weights), changes)
+
+    short = recipe_of(train_epochs=5.0, train_batch_size=32)
+    assert short.total_steps == 1000 and short.optimizer.lr_warmup_epochs == pytest.approx(0.25)
+    assert short.optimizer.moving_average_decay == pytest.approx(0.99)
+    assert short.network.batch_norm_momentum == pytest.approx(0.95)
+    assert recipe_of(train_steps=2).optimizer.moving_average_decay == 0
+    assert recipe_of(train_steps=2).cadence.steps_per_eval == 1
+
+
+def test_a_run_that_lost_its_checkpoints_reads_its_initial_weights_again(flowers, digits_weights, tmp_path, capsys):
+    """Its record names them: a shorter command must not train random weights in its place."""
+    command = ("--mode=train", f"--data_dir={flowers}", f"--model_dir={tmp_path}/run")
+    run(*command, f"--init_checkpoint={digits_weights}", "--train_steps=1", capsys=capsys)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    out, _ = run(*command, capsys=capsys)
+    assert f"{digits_weights}/checkpoints" in out and "trained to step 1" in out
+    assert run_folder.recorded_recipe(f"{tmp_path}/run").init_checkpoint == digits_weights
+    # Without results another run may begin there.
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    out, _ = run(
+        "--mode=train", f"--model_dir={tmp_path}/run", *TINY, "--dataset=digits", "--train_steps=1", capsys=capsys
+    )
+    assert run_folder.recorded_recipe(f"{tmp_path}/run").data.dataset == "digits"
+
+
+def test_a_default_folder_needs_no_initial_weights_to_go_on(flowers, digits_weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ("--mode=train", f"--model={B0}", f"--data_dir={flowers}", "--train_steps=1")
+    run(*command, f"--init_checkpoint={digits_weights}", capsys=capsys)
+    out, _ = run(*command, "--init_checkpoint=/gone", capsys=capsys)
+    assert "resuming at step 1 of 1" in out

@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from efficientnet_advprop.data import Source, labelled_as
-from efficientnet_advprop.evaluation import ResultsFile, began_with_philox
+from efficientnet_advprop.evaluation import ResultsFile, began_with_philox, digest_over_seeds
 from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.modes.study import trial_folder
-from efficientnet_advprop.recipes import RecipeError, Trial, named_recipe, override
+from efficientnet_advprop.recipes import RecipeError, Trial, differences, override
+from efficientnet_advprop.recipes.recipe import GENERATORS
 from efficientnet_advprop.training import checkpoints, run_folder
 
 
@@ -31,13 +32,17 @@ def labelled_as_study(source: Source, folder: str, trials: Sequence[Trial]) -> S
     return labelled_as(source, names, f"the study in {folder}")
 
 
-def began_with_named_recipes(trials: Sequence[Trial], folder: str) -> bool:
-    """Whether runs of the study in this folder have the named recipe of their data set, where another one fits now."""
+def began_with(trials: Sequence[Trial], folder: str) -> bool:
+    """Whether the study in this folder has finished or started one of these trials, with either random generator."""
+    finished = ResultsFile(folder).runs
     for trial in trials:
-        recipe, run = trial.recipe, trial_folder(folder, trial)
-        named = named_recipe(trial.model, recipe.data.dataset, recipe.scheme).provenance.source
-        if recipe.provenance.source != named and run_folder.has_results(run):
-            return run_folder.recorded_recipe(run).provenance.source == named
+        run = trial_folder(folder, trial)
+        recorded = run_folder.recorded_recipe(run) if run_folder.has_results(run) else None
+        for recipe in (override(trial.recipe, {"generator": generator}) for generator in GENERATORS):
+            if trial.key in finished and finished[trial.key].evaluated.recipe == digest_over_seeds(recipe):
+                return True
+            if recorded is not None and not differences(recorded, recipe):
+                return True
     return False
 
 

@@ -5,6 +5,8 @@ and their averages over ten thousand steps would keep the initial values.
 """
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from efficientnet_advprop.recipes.families import named_network
@@ -29,12 +31,13 @@ _FROM_SCRATCH = (
 _CROPS = ("train_crop", "eval_crop", "flip", "resize")
 
 
-def fine_tuning_recipe(named: Recipe, num_train_images: int, trained: Recipe | None = None) -> Recipe:
+def fine_tuning_recipe(named: Recipe, given: Mapping[str, Any], trained: Recipe | None = None) -> Recipe:
     """The recipe for training given weights on other classes.
 
     Args:
         named: the named recipe of network, data set and scheme.
-        num_train_images: number of training images.
+        given: the values that the data and the user give, by path: `data.num_train_images`, and maybe the batch size
+            and the length of the run, from which others follow.
         trained: the recipe of the run that the weights are of: its network is used as it is, and its crops for data
             without a recipe of their own. None for weights of another origin.
     """
@@ -43,7 +46,6 @@ def fine_tuning_recipe(named: Recipe, num_train_images: int, trained: Recipe | N
         network = trained.network
         if named.data.dataset == "imagenet":
             crops = {f"data.{field}": getattr(trained.data, field) for field in _CROPS}
-    steps = 500 if num_train_images < 20_000 else 10_000 if num_train_images < 500_000 else 20_000
     changes = {
         "optimizer.optimizer": "momentum",
         "optimizer.base_learning_rate": 0.03,
@@ -58,19 +60,17 @@ def fine_tuning_recipe(named: Recipe, num_train_images: int, trained: Recipe | N
     network = _adjusted(network, classifier_init_scale=0.1)
     weights, _ = mean_of_terms(named, scheme_named(named.scheme))  # the rate is that of a single cross-entropy
     recipe = dataclasses.replace(named, network=network, term_weights=weights)
-    return override(_of_length(recipe, num_train_images, steps), {**crops, **changes})
+    images = given["data.num_train_images"]
+    steps = 500 if images < 20_000 else 10_000 if images < 500_000 else 20_000
+    return override(_of_length(recipe, given, steps), {**crops, **changes})
 
 
-def few_images_recipe(named: Recipe, num_train_images: int) -> Recipe:
-    """The recipe for training on few images from random weights.
-
-    Args:
-        named: ImageNet's recipe of network and scheme.
-        num_train_images: number of training images.
-    """
+def few_images_recipe(named: Recipe, given: Mapping[str, Any]) -> Recipe:
+    """The recipe for training on few images from random weights; arguments as for `fine_tuning_recipe`."""
     network = _adjusted(named.network, classifier_init_scale=0.1, zero_init_residual=True)
-    steps = max(2000, 100 * num_train_images // batch_size_for(num_train_images))
-    recipe = _of_length(dataclasses.replace(named, network=network), num_train_images, steps)
+    images = given["data.num_train_images"]
+    steps = max(2000, 100 * images // _batch_size(given))
+    recipe = _of_length(dataclasses.replace(named, network=network), given, steps)
     return override(recipe, {"provenance.source": _FROM_SCRATCH, "provenance.command": _command(named)})
 
 
@@ -80,18 +80,25 @@ def batch_size_for(num_train_images: int) -> int:
     return min(256, max(8, 2 ** (fitting.bit_length() - 1)))
 
 
-def _of_length(recipe: Recipe, num_train_images: int, steps: int) -> Recipe:
-    """The recipe with this many steps, a cosine over them, and averages that follow within them."""
-    batch_size = batch_size_for(num_train_images)
-    steps_per_epoch = num_train_images / batch_size
+def _batch_size(given: Mapping[str, Any]) -> int:
+    return given.get("train_batch_size", batch_size_for(given["data.num_train_images"]))
+
+
+def _of_length(recipe: Recipe, given: Mapping[str, Any], steps: int) -> Recipe:
+    """The recipe with this many steps, or the given ones, a cosine over them, and averages that follow within them."""
+    batch_size = _batch_size(given)
+    steps_per_epoch = given["data.num_train_images"] / batch_size
+    if "train_epochs" in given:
+        steps = max(1, math.floor(given["train_epochs"] * steps_per_epoch))
+    steps = given.get("train_steps", steps)
     momentum = round(max(0.9, 1 - 10 / steps_per_epoch), 4)  # Kornblith et al.'s
     changes = {
         "train_batch_size": batch_size,
         "train_steps": steps,
-        "train_epochs": round(steps / steps_per_epoch, 2),
+        "train_epochs": round(steps / steps_per_epoch, 4),
         "optimizer.lr_schedule": "cosine",
-        "optimizer.lr_warmup_epochs": round(steps / steps_per_epoch / 20, 2),
-        "optimizer.moving_average_decay": round(1 - 10 / steps, 4),
+        "optimizer.lr_warmup_epochs": round(steps / steps_per_epoch / 20, 4),
+        "optimizer.moving_average_decay": round(max(0.0, 1 - 10 / steps), 4),
         "cadence.iterations_per_loop": 10,
         "cadence.steps_per_eval": max(1, steps // 5),
         "cadence.steps_per_checkpoint": max(1, steps // 5),

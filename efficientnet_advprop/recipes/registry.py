@@ -1,6 +1,7 @@
 """The named recipes, one for each model, data set and scheme."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from efficientnet_advprop.recipes.attack_spec import AttackSpec
 from efficientnet_advprop.recipes.families import named_network
@@ -47,7 +48,7 @@ def named_recipe(model: str, dataset: str, scheme: str) -> Recipe:
 
 
 def recipe_for(
-    model: str, dataset: str, scheme: str, num_train_images: int | None, weights: WeightsFacts | None = None
+    model: str, dataset: str, scheme: str, given: Mapping[str, Any], weights: WeightsFacts | None = None
 ) -> Recipe:
     """The recipe that fits the number of images and the initial weights.
 
@@ -58,16 +59,17 @@ def recipe_for(
         model: the network.
         dataset: the data set.
         scheme: the scheme.
-        num_train_images: None if unknown; the recipe is the named one then.
+        given: values that the data and the user give, by path. The recipe is the named one without
+            `data.num_train_images`. What follows from the batch size and the length follows from the given ones.
         weights: trained weights to start from.
 
     Raises:
         RecipeError: as `named_recipe`.
     """
-    named = named_recipe(model, dataset, scheme)
-    if num_train_images is None:
+    named, images = named_recipe(model, dataset, scheme), given.get("data.num_train_images")
+    if images is None:
         return named
-    is_few = _RECIPES.get(dataset, imagenet_recipe) is imagenet_recipe and num_train_images < FEW_IMAGES
+    is_few = _RECIPES.get(dataset, imagenet_recipe) is imagenet_recipe and images < FEW_IMAGES
     if weights is not None and (weights.of_other_classes or is_few):
-        return fine_tuning_recipe(named, num_train_images, weights.recipe)
-    return few_images_recipe(named, num_train_images) if is_few else named
+        return fine_tuning_recipe(named, given, weights.recipe)
+    return few_images_recipe(named, given) if is_few else named

@@ -25,6 +25,7 @@ def describe_recipe(recipe: Recipe) -> str:
         lines.append(f"augmentation: {augmentation}")
     for phase in recipe.phases:
         until = "" if phase.until_epoch is None else f"until epoch {phase.until_epoch:g}: "
+        until += "of the classifier alone: " if phase.classifier_only else ""
         terms = (
             f"{term.weight:g} x {'' if term.loss == CROSS_ENTROPY else f'{term.loss} of '}{term.name}@{term.branch}"
             + (f" ({term.attack.summary()})" if term.attack else "")
