@@ -34,7 +34,7 @@ import tpu_utils
 from efficientnet_advprop.data import Source, bad_image_in, check_options, find_source, reason_without_ops
 from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model
 from efficientnet_advprop.files import require_reachable, without_space
-from efficientnet_advprop.models.weights import CACHE_DIR, Weights, open_weights
+from efficientnet_advprop.models.weights import Weights, open_weights
 from efficientnet_advprop.modes.check_data import check_data
 from efficientnet_advprop.modes.compare import run_comparison
 from efficientnet_advprop.modes.evaluate import evaluate
@@ -193,7 +193,7 @@ def open_given(values: absl_flags.FlagValues, path: str) -> Weights:
     if not is_address(path) and is_saved_model(path):
         flags.refuse_unread_of_saved_model(values)
         return ExportedWeights(path)
-    return open_weights(path, values.cache_dir or CACHE_DIR, bool(values.offline))
+    return open_weights(path, values.cache_dir, bool(values.offline))
 
 
 def main(argv: Sequence[str]) -> None:

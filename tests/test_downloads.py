@@ -1,5 +1,6 @@
 """Weights by name or address: downloaded once, resumed, checked; nothing half-written stays."""
 
+import gzip
 import io
 import multiprocessing
 import os
@@ -7,6 +8,7 @@ import re
 import stat
 import tarfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -167,13 +169,17 @@ def test_the_library_takes_names_too(server, cache_dir, model, monkeypatch, tmp_
     assert left_in(str(tmp_path / ".cache" / "efficientnet_advprop")) == CHECKPOINT
 
 
-def test_a_local_path_comes_first(server, cache_dir, model, tmp_path, monkeypatch):
+def test_a_local_path_comes_first(server, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     write_tf1(tmp_path / NAME / "model.ckpt", official_tensors(model))
     write_tf1(tmp_path / "ckpts" / "efficientnet-b0", official_tensors(model))
-    assert open_weights(NAME, cache_dir).facts.path == f"{NAME}/model.ckpt"
-    assert open_weights("ckpts/efficientnet-b0", cache_dir).facts.settings["network.preprocessing"] == "imagenet"
-    assert server.asked == []
+    assert open_weights(NAME, offline=True).facts.path == f"{NAME}/model.ckpt"
+    assert open_weights("ckpts/efficientnet-b0").facts.settings["network.preprocessing"] == "imagenet"
+    line = refused("--mode=export", f"--init_checkpoint={NAME}", "--cache_dir=a", capsys=capsys)
+    assert line == f"error: --cache_dir would have no effect: {NAME} is a local path"
+    assert "no checkpoint" in message("none/here", "a")
+    assert server.asked == [] and not Path("a").exists() and not Path("home").exists()
 
 
 @pytest.mark.parametrize(
@@ -294,6 +300,15 @@ def test_redirects_are_followed_but_not_to_where_anyone_may_answer(server, cache
     open_weights(NAME, cache_dir)
     server.files["ckpts/efficientnet-b0.tar.gz"] = server.address.replace("127.0.0.1", "127.0.0.2") + "moved"
     assert "https:// is needed" in message("ckpts/efficientnet-b0", cache_dir)
+    asked = len(server.asked)
+    for target, words in (
+        ("http://localhost:80@127.0.0.2/moved", "without a user's name"),
+        ("http://localhost%2e127.0.0.2/moved", "https:// is needed"),
+        ("https://[/moved", "https://[/moved cannot be downloaded"),
+    ):
+        server.files["ckpts/efficientnet-b0.tar.gz"] = target
+        assert words in message("ckpts/efficientnet-b0", cache_dir)
+    assert len(server.asked) == asked + 3  # once each
 
 
 def evil(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -315,6 +330,7 @@ def evil(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.
         (evil("a"), "cannot be unpacked"),  # a second file of this name
         (evil("a/b"), "cannot be unpacked"),
         (evil("b" * 300), "cannot be unpacked"),
+        (evil("a", tarfile.GNUTYPE_SPARSE), "neither a file nor a folder"),
     ],
 )
 def test_a_member_that_leaves_its_folder_is_refused(member, words, server, cache_dir, tmp_path):
@@ -332,6 +348,51 @@ def test_what_is_too_large_is_refused(server, cache_dir, monkeypatch):
     monkeypatch.setattr(downloads, "LARGEST_BYTES", 3_000)
     assert "is larger than 0.0 MB" in message(NAME, cache_dir)
     assert not os.path.exists(cache_dir)
+
+
+def member_header(kind: bytes, size: int) -> bytes:
+    info = evil("a", kind)
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("headers", "zeros", "words"),
+    [
+        (member_header(tarfile.XHDTYPE, 2**25), 2**25, "a header of more than 65,536 bytes"),
+        (member_header(tarfile.GNUTYPE_LONGNAME, 2**25), 2**25, "a header of more than 65,536 bytes"),
+        (member_header(tarfile.DIRTYPE, 0) + member_header(tarfile.XHDTYPE, 2**25), 2**25, "a header of more than"),
+        (member_header(tarfile.GNUTYPE_LONGNAME, 0) * 10**4, 0, "a header of more than 65,536 bytes|recursion"),
+        (member_header(tarfile.DIRTYPE, 0) * 1001, 0, "more than 1,000 files and folders"),
+        (member_header(tarfile.REGTYPE, 2**40), 0, "unpacks to more than 17,179,869,184 bytes"),
+        (member_header(tarfile.REGTYPE, -1024), 1024, "is no .tar.gz, or a damaged one"),
+    ],
+    ids=("pax", "long name", "second", "nested", "members", "declared", "negative"),
+)
+def test_an_archive_takes_no_memory_for_headers(headers, zeros, words, tmp_path):
+    (tmp_path / "archive").write_bytes(gzip.compress(headers + bytes(zeros), 1))
+    (tmp_path / "to").mkdir()
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecipeError, match=words):
+            archives.unpack(str(tmp_path / "archive"), str(tmp_path / "to"))
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_follows_the_files_counts_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "LARGEST_BYTES", 100_000)
+    (tmp_path / "archive").write_bytes(gzip.compress(bytes(200_000)))
+    with pytest.raises(RecipeError, match="unpacks to more than 100,000 bytes"):
+        archives.unpack(str(tmp_path / "archive"), str(tmp_path))
+
+
+def test_large_attributes_of_macos_are_passed_over(tmp_path):
+    (tmp_path / "archive").write_bytes(archive_of(("._a", bytes(10**6)), ("a", b"1")))
+    (tmp_path / "to").mkdir()
+    archives.unpack(str(tmp_path / "archive"), str(tmp_path / "to"))
+    assert left_in(str(tmp_path / "to")) == ["a"]
 
 
 def test_unpacked_files_have_no_rights_of_the_archive(tmp_path):
@@ -355,6 +416,9 @@ def test_an_archive_of_other_weights_is_refused(server, cache_dir, model, tmp_pa
     assert not os.path.exists(cache_dir)
     server.files[ARCHIVE] = packed_b0
     open_weights(NAME, cache_dir)
+    (tmp_path / "made").mkdir()
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "made", Path(cache_dir) / NAME)}
+    assert len(modes) == 1 and modes != {0o700}  # others may read a shared cache
 
 
 def self_packed(model, tmp_path) -> bytes:
@@ -388,6 +452,19 @@ def test_a_single_file_is_kept_as_it_is(server, cache_dir):
     assert left_in(cache_dir) == [os.path.relpath(path, cache_dir)]
 
 
+def test_an_archive_of_one_file_is_kept_as_a_folder(server, cache_dir):
+    server.files["one.tar.gz"] = archive_of(("model.safetensors", b"weights"))
+    opened = []
+
+    def check(path: str) -> None:
+        opened.append(Path(path, "model.safetensors").read_bytes())
+
+    address = f"{server.address}one.tar.gz"
+    first = cache.local_weights(address, check, cache_dir)
+    assert cache.local_weights(address, check, cache_dir) == first
+    assert opened == [b"weights"] * 2 and len(server.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
@@ -395,7 +472,9 @@ def test_a_single_file_is_kept_as_it_is(server, cache_dir):
         ("https://example.org/b0.zip", "is no address of weights"),
         ("https://example.org/../../b0.tar.gz", "is no address of weights"),
         ("https://../b0.tar.gz", "is no address of weights"),
-        ("https://user:word@example.org/b0.tar.gz", "is no address of weights"),
+        ("https://user:word@example.org/b0.tar.gz", "without a user's name"),
+        ("http://localhost:80@example.org/b0.tar.gz", "without a user's name"),
+        ("https://[/b0.tar.gz", "https://[/b0.tar.gz cannot be downloaded: "),
         ("https:///b0.tar.gz", "is no address of weights"),
     ],
 )

@@ -118,6 +118,9 @@ def test_another_classifier_is_skipped_on_request_alone(source, tensors, tmp_pat
         ({"blocks.0.0.se.gate": np.zeros(3)}, r"does not have: blocks.0.0.se.gate \(--allow_extra_variables"),
         ({"bn1.weight": np.zeros(8, np.int32)}, "bn1.weight is I32; read are F16, BF16, F32, F64"),
         ({"classifier.bias": None}, "lacks classifier.bias, which efficientnet-b0 needs"),
+        ({"classifier.bias": np.float32(1)}, r"model.safetensors: classifier.bias has the shape \[\], not one number"),
+        ({"classifier.bias": np.zeros([0])}, r"classifier.bias has the shape \[0\], not one number per class"),
+        ({"classifier.bias": np.zeros([10, 1])}, r"classifier.bias has the shape \[1, 10\], not one number per class"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named_and_nothing_is_loaded(source, tensors, change, message, tmp_path):
@@ -170,24 +173,40 @@ def test_paths_without_a_file(path, message, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("{", "config.json cannot be read: no JSON"),
-        ("[1]", 'no "architecture"'),
-        ({"architecture": None}, 'no "architecture"'),
+        ("{", "config.json cannot be read: not a record: Expecting"),
+        ("[1]", r"config.json cannot be read: .* \[1\], not an object"),
+        ("{}", "config.json cannot be read: architecture is missing"),
+        ("[" * 100_000, "config.json cannot be read: .* nested too deeply"),
+        ({"architecture": None}, "config.json cannot be read: architecture is None, not of type str"),
+        ({"num_classes": "10"}, "config.json cannot be read: num_classes is '10', not of type int"),
+        ({"num_classes": float("nan")}, "num_classes is nan, not of type int"),
+        ({"num_classes": -1}, "num_classes -1 is outside"),
+        ({"pretrained_cfg": {"input_size": [3, [1], [2]]}}, r"pretrained_cfg.input_size is \[1\], not of type int"),
+        ({"pretrained_cfg": {"input_size": [3, 0, 0]}}, r"pretrained_cfg.input_size 0 is outside"),
+        ({"pretrained_cfg": {"crop_pct": float("nan")}}, "pretrained_cfg.crop_pct nan is not a finite number"),
+        ({"pretrained_cfg": {"mean": ["0"]}}, r"pretrained_cfg.mean is \['0'\], not of type tuple"),
         # Of the same names and shapes, but with other padding and epsilon.
         ({"architecture": "efficientnet_b0"}, "architecture efficientnet_b0 is none of tf_efficientnet_b0, "),
         ({"architecture": "resnet50d"}, "architecture resnet50d is none of .*resnet50, "),
         ({"num_classes": 9}, "has 10 classes, and config.json beside it 9"),
         ({"global_pool": "max"}, "global_pool 'max'; efficientnet-b0 has avg"),
-        ({"pretrained_cfg": 3}, "pretrained_cfg 3 is no object"),
-        ({"pretrained_cfg": {"mean": [0, 0, 0], "std": [1, 1, 1]}}, r"mean \[0, 0, 0\] and std .*\(advprop\)"),
+        ({"pretrained_cfg": 3}, "pretrained_cfg is 3, not an object"),
+        ({"pretrained_cfg": {"mean": [0, 0, 0], "std": [1, 1, 1]}}, r"mean \[0.0, 0.0, 0.0\] and std .*\(advprop\)"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(source, tensors, change, message, tmp_path):
     path = write(tmp_path, tensors)
     config = change if isinstance(change, str) else json.dumps(advprop_config(source) | change)
     (tmp_path / "config.json").write_text(config)
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=message) as error:
         open_weights(path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_older_config_without_pretrained_cfg(source, tensors, tmp_path):
+    config = advprop_config(source)
+    weights = open_weights(write(tmp_path, tensors, config | config.pop("pretrained_cfg") | {"num_classes": None}))
+    assert weights.facts.settings["network.preprocessing"] == "advprop"
 
 
 def test_a_config_without_mean_leaves_the_preprocessing_open(source, tensors, tmp_path):

@@ -16,7 +16,7 @@ COUNTER = ".num_batches_tracked"
 def write(folder: Path, tensors: dict[str, np.ndarray], config: dict | None = None) -> str:
     """`model.safetensors`, and the config if one is given; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / "model.safetensors")
+    save_file({name: np.array(value, order="C") for name, value in tensors.items()}, folder / "model.safetensors")
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config))
     return str(folder)

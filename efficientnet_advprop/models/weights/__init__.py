@@ -1,6 +1,5 @@
 """Weights from files: official checkpoints, those of timm and torchvision, and those of this project's runs."""
 
-from efficientnet_advprop.models.weights.cache import CACHE_DIR as CACHE_DIR
 from efficientnet_advprop.models.weights.checkpoint_file import digest_of as digest_of
 from efficientnet_advprop.models.weights.keras_weights import (
     load_keras_weights as load_keras_weights,

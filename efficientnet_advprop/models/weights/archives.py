@@ -8,14 +8,46 @@ import os
 import shutil
 import tarfile
 import zlib
+from typing import BinaryIO
 
 from efficientnet_advprop.files import without_space
 from efficientnet_advprop.recipes import RecipeError, first_line
 
 # The largest release, L2 with its averages and RMSProp's slots, takes 8 GB. More than this is no network.
 LARGEST_BYTES = 16 * 2**30
+_MOST_MEMBERS = 1_000  # a release has five files
+_HEADER_BYTES = 2**16  # before a member's content; tarfile reads them whole, and 10 KiB ahead
 _PIECE_BYTES = 2**20
-_DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError)
+# Headers of headers end tarfile's recursion.
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError, RecursionError)
+
+
+class _LimitedReader:
+    """A stream that ends in an error where more is read of it than belongs there.
+
+    Args:
+        stream: what is read.
+
+    Attributes:
+        most: the number of bytes that may be read so far.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._done = stream, 0
+        self.most = _HEADER_BYTES
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most `size`.
+
+        Raises:
+            RecipeError: when they are too many.
+        """
+        piece = self._stream.read(size)
+        self._done += len(piece)
+        _require_size(self._done)
+        if self._done > self.most:
+            raise RecipeError(f"it holds a header of more than {_HEADER_BYTES:,} bytes")
+        return piece
 
 
 def unpack(archive: str, folder: str) -> None:
@@ -29,17 +61,20 @@ def unpack(archive: str, folder: str) -> None:
         RecipeError: saying what is wrong with the archive. Of some files, the first ones may be there then.
         OSError: when the disk is full.
     """
-    left = LARGEST_BYTES
     try:
         with gzip.open(archive) as stream:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in tar:
-                    left -= member.size
-                    if left < 0:
-                        raise RecipeError(f"it unpacks to more than {LARGEST_BYTES:,} bytes")
+            reader = _LimitedReader(stream)
+            with tarfile.open(fileobj=reader, mode="r|") as tar:
+                for number, member in enumerate(tar, 1):
+                    if number > _MOST_MEMBERS:
+                        raise RecipeError(f"it holds more than {_MOST_MEMBERS:,} files and folders")
+                    end = member.offset_data + member.size
+                    _require_size(end)
+                    reader.most = end + _HEADER_BYTES
                     _unpack_member(tar, member, folder)
-            while left >= 0 and (rest := stream.read(_PIECE_BYTES)):  # the checksum stands at the end
-                left -= len(rest)
+            reader.most = LARGEST_BYTES
+            while reader.read(_PIECE_BYTES):  # the checksum stands at the end
+                pass
     except _DAMAGED as error:
         raise RecipeError(f"it is no .tar.gz, or a damaged one ({first_line(error)})") from error
     except OSError as error:
@@ -48,12 +83,17 @@ def unpack(archive: str, folder: str) -> None:
         raise RecipeError(f"it cannot be unpacked ({first_line(error)})") from error
 
 
+def _require_size(size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise RecipeError(f"it unpacks to more than {LARGEST_BYTES:,} bytes")
+
+
 def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> None:
     """Write one file. Without links in the folder, a path without `..` stays inside it."""
     parts = [part for part in member.name.split("/") if part not in ("", ".")]
     if member.name.startswith("/") or ".." in parts or "\0" in member.name:
         raise RecipeError(f"it holds {member.name!a}, outside of its own folder")
-    if not (member.isreg() or member.isdir()):
+    if not (member.isreg() or member.isdir()) or member.issparse():  # a sparse one is larger than what is read
         raise RecipeError(f"it holds {member.name!a}, which is neither a file nor a folder")
     if not parts or parts[-1].startswith("._"):  # attributes of files on macOS
         return

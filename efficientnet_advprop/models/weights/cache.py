@@ -23,7 +23,7 @@ from efficientnet_advprop.models.weights.downloads import download, require_trus
 from efficientnet_advprop.paths import is_address, is_remote
 from efficientnet_advprop.recipes import RecipeError, first_line
 
-CACHE_DIR = "~/.cache/efficientnet_advprop"
+_CACHE_DIR = "~/.cache/efficientnet_advprop"
 _ARCHIVES = (".tar.gz", ".tgz")
 _SINGLE_FILES = (".safetensors",)
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:\d+)?", re.IGNORECASE)
@@ -46,25 +46,32 @@ class _Remote:
     network: str | None = None
 
 
-def local_weights(path: str, check: Callable[[str], object], cache_dir: str = CACHE_DIR, offline: bool = False) -> str:
+def local_weights(
+    path: str, check: Callable[[str], object], cache_dir: str | None = None, offline: bool = False
+) -> str:
     """The path of weights that may be a path, a name of Google's releases, or an address.
 
     Args:
         path: as the user gave it. What is at this path comes before a release of this name.
-        check: opens what was downloaded, and raises a RecipeError for what cannot be used.
-        cache_dir: the folder that keeps what was downloaded.
+        check: opens weights, and raises a RecipeError for what cannot be used.
+        cache_dir: the folder that keeps what was downloaded; None for ~/.cache/efficientnet_advprop.
         offline: download nothing.
 
     Returns:
         The path itself, or that in the cache.
 
     Raises:
-        RecipeError: for an unknown name, or weights that cannot be downloaded, kept or used. Nothing of them is left
-            then but what the next call completes.
+        RecipeError: for an unknown name, for a `cache_dir` beside a path, or for weights that cannot be downloaded,
+            kept or used. Nothing of them is left then but what the next call completes.
     """
     remote = _remote(path)
     if remote is None:
+        if cache_dir is not None:
+            check(path)  # a path where nothing is has another remedy
+            kind = "remote" if is_remote(path) else "local"
+            raise RecipeError(f"--cache_dir would have no effect: {path} is a {kind} path")
         return path
+    cache_dir = cache_dir or _CACHE_DIR
     if is_remote(cache_dir):
         raise RecipeError(f"cache_dir {cache_dir} is not on this machine: a local folder is needed")
     kept = os.path.join(os.path.expanduser(cache_dir), remote.place)
@@ -92,27 +99,34 @@ def _fetch(remote: _Remote, kept: str, check: Callable[[str], object]) -> None:
     if not os.path.exists(downloaded):
         download(remote.address, downloaded)
     work = tempfile.mkdtemp(prefix=".unfinished-", dir=os.path.dirname(kept))
+    inside = os.path.join(work, "weights")
     try:
         try:
+            os.mkdir(inside)  # `work` is for its owner alone, and what is kept for whom the umask allows
             if remote.address.endswith(_SINGLE_FILES):
-                weights = os.path.join(work, os.path.basename(kept))
+                weights = os.path.join(inside, os.path.basename(kept))
                 os.rename(downloaded, weights)
             else:
-                unpack(downloaded, work)
-                entries = os.listdir(work)
-                weights = os.path.join(work, *entries) if len(entries) == 1 else work
+                unpack(downloaded, inside)
+                weights = _without_outer_folder(inside)
             check(weights)
             _require_network(weights, remote.network)
         except RecipeError as error:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(downloaded)
-            reason = str(error).replace(work, "it")
+            reason = str(error).replace(inside, "it")
             raise RecipeError(f"{remote.address} was downloaded, but is of no use: {reason}") from error
         os.rename(weights, kept)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(downloaded)
+
+
+def _without_outer_folder(folder: str) -> str:
+    """The folder that an archive holds as its only entry; else the folder of its entries, a single file's too."""
+    entries = [os.path.join(folder, name) for name in os.listdir(folder)]
+    return entries[0] if len(entries) == 1 and os.path.isdir(entries[0]) else folder
 
 
 def _require_network(weights: str, network: str | None) -> None:

@@ -12,7 +12,7 @@ from absl import logging
 
 from efficientnet_advprop.models.weights import official
 from efficientnet_advprop.models.weights.assignment import assign_weights
-from efficientnet_advprop.models.weights.cache import CACHE_DIR, local_weights
+from efficientnet_advprop.models.weights.cache import local_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
 from efficientnet_advprop.models.weights.releases import official_network_name, preprocessing_of_path
 from efficientnet_advprop.models.weights.safetensors_file import find_safetensors
@@ -164,18 +164,19 @@ class RunWeights(CheckpointWeights):
         return notes
 
 
-def open_weights(path: str, cache_dir: str = CACHE_DIR, offline: bool = False) -> CheckpointWeights:
+def open_weights(path: str, cache_dir: str | None = None, offline: bool = False) -> CheckpointWeights:
     """Open weights; their content shows whether they are official ones, timm's or a run's.
 
     Args:
         path: a checkpoint's prefix, or a folder that holds one; of a run's folder the newest is opened. Or a
             safetensors file, or a folder with `model.safetensors`. Where there is none of them: a name of Google's
             releases, such as `advprop/efficientnet-b7`, or the https address of an archive or a safetensors file.
-        cache_dir: the folder that keeps what was downloaded.
+        cache_dir: the folder that keeps what was downloaded; None for ~/.cache/efficientnet_advprop.
         offline: download nothing.
 
     Raises:
-        RecipeError: when there are none, they cannot be downloaded or read, or are of no kind.
+        RecipeError: when there are none, they cannot be downloaded or read, or are of no kind; for a `cache_dir` beside
+            a path.
     """
     return _open(local_weights(path, _open, cache_dir, offline), path)
 

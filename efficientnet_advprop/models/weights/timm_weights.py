@@ -1,9 +1,8 @@
 """Weights of timm and torchvision in safetensors files, loaded into a network; `config.json` beside them."""
 
 import dataclasses
-import json
 import os
-from typing import Any
+from typing import Annotated, Any
 
 import tensorflow as tf
 from absl import logging
@@ -19,7 +18,7 @@ from efficientnet_advprop.models.weights.timm_names import (
     second_norms_from,
     timm_names,
 )
-from efficientnet_advprop.recipes import RecipeError, first_line
+from efficientnet_advprop.recipes import COUNT, FRACTION, SIZE_PX, JsonObject, RecipeError, from_values, json_values
 
 _CONFIG = "config.json"
 _COUNTER = ".num_batches_tracked"  # of PyTorch's batch norms; only a momentum of None reads it
@@ -28,6 +27,20 @@ _PREPROCESSINGS = {
     ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)): "advprop",
     ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)): "imagenet",
 }
+_PerChannel = tuple[float, float, float]
+# Of `pretrained_cfg`; an older `config.json` has them beside "architecture".
+_PRETRAINED = {
+    "num_classes": Annotated[int | None, COUNT],
+    "input_size": tuple[int, int, Annotated[int, SIZE_PX]] | None,
+    "crop_pct": Annotated[float | None, FRACTION],
+    "interpolation": str | None,
+    "mean": _PerChannel | None,
+    "std": _PerChannel | None,
+    "": Any,
+}
+_CONTENT = JsonObject(
+    {"architecture": str}, {"pretrained_cfg": JsonObject({}, _PRETRAINED), "global_pool": str, **_PRETRAINED}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +86,10 @@ class TimmContent:
         bias = classifier_bias(self.network)
         if bias not in self.file.shapes:
             raise RecipeError(f"{path} lacks {bias}, which {self.network} needs")
-        self.num_classes = self.file.shapes[bias][0]
+        shape = self.file.shapes[bias]
+        if len(shape) != 1 or not shape[0]:
+            raise RecipeError(f"{path}: {bias} has the shape {shape}, not one number per class")
+        self.num_classes = shape[0]
         if self.config is not None and self.config.num_classes not in (None, self.num_classes):
             raise RecipeError(
                 f"{path} has {self.num_classes} classes, and {_CONFIG} beside it {self.config.num_classes}"
@@ -139,20 +155,13 @@ def _read_config(path: str) -> TimmConfig | None:
 
 
 def _parsed(content: bytes) -> TimmConfig:
-    try:
-        values = json.loads(content)
-    except ValueError as error:
-        raise RecipeError(f"no JSON: {first_line(error)}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("architecture"), str):
-        raise RecipeError('no "architecture", by which timm names a network')
+    values = from_values(_CONTENT, json_values(content))
     pretrained = values.get("pretrained_cfg", values)
-    if not isinstance(pretrained, dict):
-        raise RecipeError(f"pretrained_cfg {pretrained!r} is no object")
     network = network_of_architecture(values["architecture"])
     if values.get("global_pool", "avg") != "avg":
         raise RecipeError(f"global_pool {values['global_pool']!r}; {network} has avg")
     size = pretrained.get("input_size")
-    size = size[-1] if isinstance(size, list) and size else None
+    size = None if size is None else size[-1]
     said = {"px": size, "crop_pct": pretrained.get("crop_pct"), "interpolation": pretrained.get("interpolation")}
     evaluation = ", ".join(f"{what} {value}" for what, value in said.items() if value is not None)
     return TimmConfig(network, values.get("num_classes"), _preprocessing(pretrained), size, evaluation)
@@ -164,7 +173,7 @@ def _preprocessing(pretrained: dict[str, Any]) -> str | None:
     if mean is None or std is None:
         return None
     for (known_mean, known_std), name in _PREPROCESSINGS.items():
-        if mean == list(known_mean) and std == list(known_std):
+        if (mean, std) == (known_mean, known_std):
             return name
     known = "; ".join(f"{list(one)}, {list(other)} ({name})" for (one, other), name in _PREPROCESSINGS.items())
-    raise RecipeError(f"mean {mean} and std {std} are not among those of this project: {known}")
+    raise RecipeError(f"mean {list(mean)} and std {list(std)} are not among those of this project: {known}")
