@@ -47,8 +47,9 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
         if flag.needs_benchmarks and not asked_benchmarks(values):
             raise RecipeError(f"--{flag.name} would have no effect without --benchmarks")
         if flag.read_by and asked and not any(map(flag.read_by, asked)):
-            readers = (benchmark.name for benchmark in BENCHMARKS.values() if flag.read_by(benchmark))
-            raise RecipeError(f"--{flag.name} would have no effect: only {' and '.join(readers)} read it")
+            readers = [benchmark.name for benchmark in BENCHMARKS.values() if flag.read_by(benchmark)]
+            verb = "read" if len(readers) > 1 else "reads"
+            raise RecipeError(f"--{flag.name} would have no effect: only {_in_words(readers)} {verb} it")
     if values.train_steps is not None and values.train_epochs is not None:
         raise RecipeError("--train_steps and --train_epochs both give the length of the run: give one of them")
     if values.mode == "study":

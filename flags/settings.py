@@ -9,6 +9,8 @@ from absl import flags as absl_flags
 from efficientnet_advprop.recipes import (
     DEFAULT_MODEL,
     DEFAULT_SCHEME,
+    SYNTHESES,
+    VISUALIZATIONS,
     WITHOUT_FOLDER,
     DataFacts,
     InputOptions,
@@ -176,11 +178,13 @@ def visualization_from_flags(values: absl_flags.FlagValues) -> VisualizationSpec
     for name in ("visualize", "visualize_classes"):
         if values[name].value is not None and not all(values[name].value or [""]):
             raise RecipeError(f"--{name}={','.join(values[name].value)} names nothing")
-    fields = {"parts": "visualize", "num_images": "visualize_images", "classes": "visualize_classes"}
-    given = {field: values[name].value for field, name in {**fields, "compared": "compare"}.items()}
+    given = {**_given(values, VisualizationSpec), "parts": values.visualize, "compared": values.compare}
     given = {field: tuple(value) if isinstance(value, list) else value for field, value in given.items()}
     spec = VisualizationSpec(**{field: value for field, value in given.items() if value is not None})
     spec.validate()
+    if values.images is not None and set(spec.parts) <= set(SYNTHESES):
+        readers = [part for part in VISUALIZATIONS if part not in SYNTHESES]
+        raise RecipeError(f"--images would have no effect: only --visualize={','.join(readers)} read image files")
     return spec
 
 

@@ -207,7 +207,7 @@ def test_its_ball_is_that_of_pgd_and_its_settings_have_no_parameters():
 
 @pytest.mark.parametrize("flag", ["--pgd_steps=3", "--pgd_restarts=2", "--pgd_success=last"])
 def test_parameters_without_effect_are_refused(flag):
-    with pytest.raises(RecipeError, match="would have no effect: only pgd read it"):
+    with pytest.raises(RecipeError, match="would have no effect: only pgd reads it"):
         flags.refuse_contradictions(set_flags("--mode=eval", "--benchmarks=autoattack", flag))
     flags.refuse_contradictions(set_flags("--mode=eval", "--benchmarks=autoattack,pgd", flag))
     flags.refuse_contradictions(set_flags("--mode=eval", "--benchmarks=autoattack", "--pgd_epsilons=1"))

@@ -4,7 +4,9 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.evaluation import score_of
+from efficientnet_advprop.recipes import ATTACKED, BENCHMARKS
 from efficientnet_advprop.reporting import evaluation_table, write_evaluation_figures, write_evaluation_report
+from efficientnet_advprop.reporting.attacked_benchmarks import ATTACKED_BENCHMARKS, KIND_TITLES
 from tests.made_up_results import attacked, branches, confused, corrupted, everything, part, results_in
 
 COMMAND = "python main.py --mode=eval --benchmarks=clean"
@@ -141,6 +143,15 @@ def test_corruptions_on_the_fly_are_not_imagenet_c(size, strengths, tmp_path):
     assert "mCE" not in tables_of(text)[0][0]
     assert "**mCE" not in text
     assert [row["group"] for row in tables_of(section)[1]] == ["noise", "blur", "weather", "digital"]
+
+
+def test_reports_know_every_benchmark_under_attack():
+    assert set(ATTACKED_BENCHMARKS) == {name for name, one in BENCHMARKS.items() if one.kind == ATTACKED}
+    for name, benchmark in ATTACKED_BENCHMARKS.items():
+        assert list(benchmark.kinds)[-1] == name  # the whole attack
+        assert benchmark.kinds[name].title in benchmark.words
+    assert len(KIND_TITLES) == 1 + sum(len(benchmark.kinds) for benchmark in ATTACKED_BENCHMARKS.values())
+    assert len(set(KIND_TITLES.values())) == len(KIND_TITLES)
 
 
 def test_attacks_and_warnings(whole):

@@ -1,5 +1,7 @@
 """`--mode=visualize`: gradients, synthesis, adversarial examples, the page, what it refuses."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from efficientnet_advprop.evaluation import (
     share_in_squares,
     synthesize,
 )
+from efficientnet_advprop.modes import gradient_figures, visualize as visualize_mode
 from efficientnet_advprop.recipes import (
     AttackSpec,
     InputOptions,
@@ -31,7 +34,7 @@ from efficientnet_advprop.recipes import (
     seed_grain_px,
     visualization_spec,
 )
-from efficientnet_advprop.reporting import rescaled
+from efficientnet_advprop.reporting import image_strip, rescaled
 from tests.command_line import refused, run, run_main
 from tests.small import one_cpu, small_model, small_recipe
 from tests.two_blocks import two_block_networks
@@ -111,6 +114,18 @@ def test_a_network_without_gradients_is_refused_by_name():
     require_gradients(Linear(), 4, "file")
     with pytest.raises(RecipeError, match=r"^file gives no gradient .*visualize needs the checkpoint$"):
         require_gradients(Rounded(), 4, "file")
+
+
+def test_a_network_whose_gradients_the_device_cannot_compute_is_refused_by_name():
+    class Grouped(Linear):
+        def __call__(self, images, **arguments):
+            pixels = tf.repeat(tf.cast(images, tf.float64), 2, -1)  # on a CPU groups have gradients in float32 alone
+            with tf.device("CPU"):
+                found = tf.nn.conv2d(pixels, tf.ones([1, 1, 2, 3], tf.float64), 1, "SAME")
+            return super().__call__(tf.cast(found, tf.float32), **arguments)
+
+    with pytest.raises(RecipeError, match=r"^file gives no gradient .*roup.*visualize needs the checkpoint$"):
+        require_gradients(Grouped(), 4, "file")
 
 
 def test_what_squares_leave_of_a_gradient():
@@ -261,9 +276,9 @@ def test_examples_that_change_come_first_and_padding_is_none():
     [
         ({"parts": ("gradients", "dreams")}, "visualize 'dreams'"),
         ({"parts": ("attack", "attack")}, "visualize attack, attack repeats one"),
-        ({"classes": ("1", "1")}, "visualize_classes 1, 1 repeats one"),
-        ({"classes": ("1",), "parts": ("attack",)}, "visualize_classes would have no effect"),
-        ({"classes": tuple(map(str, range(33)))}, "names 33 classes; at most 32 are drawn"),
+        ({"visualize_classes": ("1", "1")}, "visualize_classes 1, 1 repeats one"),
+        ({"visualize_classes": ("1",), "parts": ("attack",)}, "visualize_classes would have no effect"),
+        ({"visualize_classes": tuple(map(str, range(33)))}, "names 33 classes; at most 32 are drawn"),
     ],
 )
 def test_invalid_visualizations_are_refused(values, message):
@@ -367,7 +382,7 @@ def test_a_saved_model_is_shown_beside_a_run(runs, tmp_path, capsys):
     [
         (["--visualize=dreams"], "visualize 'dreams'"),
         (["--visualize="], "--visualize= names nothing"),
-        (["--visualize_images=0"], "visualize num_images 0 is outside [1, 32]"),
+        (["--visualize_images=0"], "visualize_images 0 is outside [1, 32]"),
         (
             ["--visualize_classes=11"],
             "names '11'; the classes of these weights are 0, 1, 2, 3, 4, ..., or",
@@ -381,6 +396,10 @@ def test_a_saved_model_is_shown_beside_a_run(runs, tmp_path, capsys):
         (
             ["--compare=RUNS/folders"],
             "other classes: label 0 is a cat with a long name there, 0 in the first",
+        ),
+        (
+            ["--visualize=inpainting", "--images=RUNS/*"],
+            "--images would have no effect: only --visualize=gradients,attack",
         ),
         (["--images=RUNS/none/*.png"], "no file matches RUNS/none/*.png"),
         (["--images=RUNS/advprop/recipe.json"], "none of the 1 files of RUNS/advprop/recipe.json is an image"),
@@ -402,6 +421,59 @@ def test_images_are_needed(runs, tmp_path, capsys):
     assert "dataset imagenet needs data_dir" in line
     assert "--images='FOLDER/*.png' shows gradients of files" in line
     (tmp_path / "0.png").write_bytes(png(0))
-    only = ("--visualize=generation", f"--images={tmp_path}/0.png")
+    only = ("--visualize=generation,inpainting", f"--images={tmp_path}/0.png")
     line = refused("--mode=visualize", f"--model_dir={runs / 'folders'}", *only, capsys=capsys)
-    assert "nothing is left to visualize: it needs images of the classes" in line
+    assert "--images would have no effect: only --visualize=gradients,attack read image files" in line
+
+
+def test_a_pattern_without_files_is_refused_before_devices_are_used(runs, monkeypatch, capsys):
+    def too_early(*arguments):
+        raise AssertionError("devices")
+
+    monkeypatch.setattr(visualize_mode, "LoadedNetwork", too_early)
+    arguments = (f"--model_dir={runs / 'advprop'}", f"--images={runs}/none/*.png")
+    line = refused("--mode=visualize", *arguments, capsys=capsys)
+    assert f"no file matches {runs}/none/*.png" in line
+
+
+def test_a_network_of_other_classes_has_no_true_classes(runs, monkeypatch, capsys):
+    """Its loss is that of its own prediction, so nothing says how often it is right."""
+    strips = []
+
+    def strip(examples, names, title, is_labelled):
+        strips.append((title, is_labelled))
+        return image_strip(examples, names, title, is_labelled)
+
+    monkeypatch.setattr(gradient_figures, "image_strip", strip)
+    arguments = (f"--model_dir={runs / 'folders'}", f"--data_dir={runs / 'data'}", f"--compare={runs / 'vanilla'}")
+    visualize(*arguments, "--visualize=gradients,attack", "--visualize_images=2", capsys=capsys)
+    page = (runs / "folders" / PAGE).read_text()
+    loss = "the true class; for vanilla, of other classes, the class that the network's first branch predicts"
+    assert f"The loss is that of {loss}." in page
+    assert f"it raises the loss of {loss}." in page
+    attack = page.partition("## What the attack changes")[2]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in attack.splitlines() if line.startswith("|")]
+    rows = {label: rest for label, *rest in cells}
+    assert re.fullmatch("[0-9] of 9", rows["vanilla"][0])
+    assert rows["vanilla"][1:] == ["", ""]
+    assert all(cell.isdecimal() for cell in rows["folders"][1:])
+    assert [is_labelled for _, is_labelled in strips] == [True, False]
+    assert strips[0][0].endswith("predictions change.")
+    assert strips[1][0].endswith("predictions change, under the loss of the predicted class.")
+
+
+def test_generation_without_readable_training_images_is_left_out(runs, tmp_path, capsys):
+    shutil.copytree(runs / "data", tmp_path / "data")
+    for file in (tmp_path / "data" / "train" / "owl").iterdir():
+        file.write_text("no image")
+    arguments = (f"--model_dir={runs / 'folders'}", f"--data_dir={tmp_path / 'data'}", "--bad_images=skip")
+    out = visualize(*arguments, "--visualize=generation", "--visualize_classes=owl", capsys=capsys)
+    assert "reading training images of 1 class\n" in out
+    assert "generation is left out: no readable training image of owl was found" in out
+    page = (runs / "folders" / PAGE).read_text()
+    assert "## Generation\n\nLeft out: no readable training image of owl was found." in page
+    visualize(*arguments, "--visualize=generation,inpainting", "--visualize_classes=owl,dog", capsys=capsys)
+    page = (runs / "folders" / PAGE).read_text()
+    where = tmp_path / "data"
+    assert re.search(f"Images: the first training images of .*{where}.*; no readable training image of owl", page)
+    assert re.search(f"Images: evaluation images of .*{where}.*, evenly spaced", page)

@@ -55,7 +55,10 @@ def require_gradients(model: tf.keras.Model, image_size: int, path: str) -> None
     """
     try:
         loss_gradients(model, np.full((1, image_size, image_size, 3), 128.0), np.zeros(1, np.int32), model.branches[0])
-    except (AttributeError, LookupError) as error:  # no gradient, or an operation without one
+    except tf.errors.ResourceExhaustedError:  # another fault, which the checkpoint has too
+        raise
+    # No gradient; an operation without one; one whose gradient the device cannot compute.
+    except (AttributeError, LookupError, tf.errors.OpError) as error:
         raise RecipeError(
             f"{path} gives no gradient with respect to its images ({first_line(error)}): visualize needs the checkpoint"
         ) from error

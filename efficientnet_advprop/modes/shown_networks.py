@@ -1,21 +1,24 @@
-"""The networks and images of a visualization: several networks see the same images, each as its evaluation would."""
+"""The networks and images of a visualization: all networks see the same images, each as its own evaluation would."""
 
 import dataclasses
 import functools
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from efficientnet_advprop.data import evaluation_images, find_images, read_images, whole_pixels
+from efficientnet_advprop.data import evaluation_images, read_images, whole_pixels
 from efficientnet_advprop.evaluation import ATTACKED_IMAGES, logits_of_batches, require_gradients
 from efficientnet_advprop.models import Network, build_model
 from efficientnet_advprop.models.weights import open_weights
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
 from efficientnet_advprop.modes.session import class_names_of
 from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, override, refuse_other_classes
+from efficientnet_advprop.reporting import ReportFigures, Section
 from efficientnet_advprop.training import checkpoints, run_folder
 
 
@@ -53,6 +56,10 @@ class ShownNetwork:
     def label(self, branch: str) -> str:
         """The label of one of its branches in figures."""
         return f"{self.name}\n{branch}" if len(self.model.branches) > 1 else self.name
+
+    def in_line(self, branch: str) -> str:
+        """The same label on one line."""
+        return self.label(branch).replace("\n", ", ")
 
 
 def refuse_other_runs(options: RunOptions, class_names: Sequence[str], needs_same_classes: bool) -> None:
@@ -101,7 +108,7 @@ def open_networks(run: LoadedNetwork) -> list[ShownNetwork]:
             model, notes = weights.read(make_model, options.ema)
         run.say_notes(notes)
         unique = name if [*names, first.name].count(name) == 1 else folder
-        weights_in_words = f"{'averaged' if options.ema else 'raw'}, {weights.origin}"
+        weights_in_words = f"{weights.facts.kind(options.ema)}, {weights.origin}"
         classes = class_names_of(recipe, weights)
         networks.append(ShownNetwork(unique, recipe, model, classes, recipe.scheme, weights_in_words, logits(model)))
     return networks
@@ -117,40 +124,43 @@ class ShownImages:
     """Images that all networks see: image files, or evaluation images of the first network's data.
 
     Attributes:
-        is_labelled: whether the true classes are known; a network's own prediction takes their place.
         words: a description of the images.
 
     Args:
         run: with the options, strategy and data set.
         networks: that see the images.
-        pattern: of image files; None: evaluation images.
+        files: that match the options' pattern of image files; None: evaluation images.
 
     Raises:
         RecipeError: when no file is an image.
     """
 
-    def __init__(self, run: LoadedNetwork, networks: Sequence[ShownNetwork], pattern: str | None = None) -> None:
-        self._run, self._first = run, networks[0]
-        self.is_labelled = pattern is None
-        if pattern is None:
+    def __init__(
+        self, run: LoadedNetwork, networks: Sequence[ShownNetwork], files: Sequence[str] | None = None
+    ) -> None:
+        self._run, self._first, self._files = run, networks[0], files
+        if files is None:
             self.words = f"evaluation images of {run.source.facts.where}, evenly spaced"
             return
+        pattern = run.options.images
         self.words = f"the first images of {pattern}"
-        files = find_images(pattern)
         readable = (path for path, image in self._read(files, self._first) if not isinstance(image, str))
         self._files = list(itertools.islice(readable, ATTACKED_IMAGES))
         if not self._files:
             raise RecipeError(f"none of the {len(files)} files of {pattern} is an image")
 
+    def has_true_classes(self, network: ShownNetwork) -> bool:
+        """Whether `of` gives the true classes: those of files are unknown, others may be no classes of the network."""
+        return self._files is None and network.class_names == self._first.class_names
+
     def of(self, network: ShownNetwork, number: int) -> tuple[np.ndarray, np.ndarray]:
         """At most `number` images as a network sees them, uint8 [N, H, W, 3], and their classes, int [N].
 
-        The classes are those that the network predicts, through its first branch, where the true ones are unknown or
-        are not classes of the network.
+        The classes are the true ones where `has_true_classes`, else those that the network's first branch predicts.
         """
-        if self.is_labelled:
+        if self._files is None:
             images, labels = self._of_data(network, number)
-            if network.class_names == self._first.class_names:
+            if self.has_true_classes(network):
                 return images, labels
         else:
             images = np.stack([whole_pixels(image) for _, image in self._read(self._files[:number], network)])
@@ -167,3 +177,61 @@ class ShownImages:
         """Each file with its image as the network sees it, or with the reason why it is none."""
         images = read_images(files, network.image_size, network.recipe.data)
         return ((path, image) for path, (_, image) in zip(files, images, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What all figures need.
+
+    Attributes:
+        run: the first network's options, devices and seed.
+        networks: those to show, the first one first.
+        images: that they see.
+        figures: writes the figures.
+    """
+
+    run: LoadedNetwork
+    networks: Sequence[ShownNetwork]
+    images: ShownImages
+    figures: ReportFigures
+
+    @property
+    def number(self) -> int:
+        """Number of columns."""
+        return self.run.options.visualization.visualize_images
+
+    def draw(self, name: str, caption: str, draw: Callable[..., Any], *arguments: Any) -> list[tuple[str, str]]:
+        """Write a figure; returns its path and caption, nothing if the drawing failed."""
+        before = len(self.figures.captions)
+        self.figures.add(name, caption, draw, *arguments)
+        return self.figures.captions[before:]
+
+    def left_out(self, part: str, reason: str) -> Section:
+        """The section of a part that cannot be drawn."""
+        self.run.say(f"{part} is left out: {reason}")
+        return Section(part.capitalize(), f"Left out: {reason}.")
+
+    @property
+    def class_in_words(self) -> str:
+        """The class of each image whose loss is taken."""
+        without = [network.name for network in self.networks if not self.images.has_true_classes(network)]
+        if not without:
+            return "the true class"
+        predicted = "the class that the network's first branch predicts"
+        if len(without) == len(self.networks):
+            return predicted
+        return f"the true class; for {', '.join(without)}, of other classes, {predicted}"
+
+    @property
+    def branches(self) -> list[tuple[ShownNetwork, str]]:
+        """Every branch of every network."""
+        return [(network, branch) for network in self.networks for branch in network.model.branches]
+
+    def for_each_branch(self, what: str, compute: Callable[[ShownNetwork, str], Any]) -> list[Any]:
+        """What is computed for each of `branches`; says how long each took."""
+        results = []
+        for network, branch in self.branches:
+            started = time.monotonic()
+            results.append(compute(network, branch))
+            self.run.say(f"{what}: {network.in_line(branch)}: {time.monotonic() - started:.0f} s")
+        return results

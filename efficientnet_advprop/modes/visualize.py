@@ -7,18 +7,21 @@ import numpy as np
 import tensorflow as tf
 
 import tpu_utils
-from efficientnet_advprop.data import Source, class_names, find_source, labelled_as, named_synsets, open_source
+from efficientnet_advprop.data import (
+    Source,
+    class_names,
+    find_images,
+    find_source,
+    labelled_as,
+    named_synsets,
+    open_source,
+)
 from efficientnet_advprop.models.weights import Weights
+from efficientnet_advprop.modes.gradient_figures import draw_attack, draw_gradients
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
 from efficientnet_advprop.modes.session import expect_many_graphs
-from efficientnet_advprop.modes.shown_networks import ShownImages, open_networks, refuse_other_runs
-from efficientnet_advprop.modes.visualizations import (
-    Shown,
-    draw_attack,
-    draw_generation,
-    draw_gradients,
-    draw_inpainting,
-)
+from efficientnet_advprop.modes.shown_networks import Shown, ShownImages, open_networks, refuse_other_runs
+from efficientnet_advprop.modes.synthesis_figures import draw_generation, draw_inpainting
 from efficientnet_advprop.recipes import (
     ATTACK,
     GENERATION,
@@ -30,11 +33,10 @@ from efficientnet_advprop.recipes import (
     RunOptions,
     refuse_other_classes,
 )
-from efficientnet_advprop.reporting import FIGURES_FOLDER, ReportFigures, Section, write_visualization
+from efficientnet_advprop.reporting import FIGURES_FOLDER, ReportFigures, write_visualization
 from efficientnet_advprop.training import run_folder
 
 VISUALIZATION_FOLDER = "visualization"
-_TITLES = {GENERATION: "Generation", INPAINTING: "Inpainting"}
 
 
 def visualize(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
@@ -50,6 +52,7 @@ def visualize(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
         reasons |= {GENERATION: no_training} if no_training else {}
     if not set(spec.parts) - set(reasons):
         raise RecipeError(f"nothing is left to visualize: {next(iter(reasons.values()))}")
+    files = None if options.images is None else find_images(options.images)
     run_folder.require_writable("model_dir", options.model_dir)
     run = LoadedNetwork(recipe, options, source, weights)
     if isinstance(run.strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -61,20 +64,16 @@ def visualize(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
         run.read_weights()
         expect_many_graphs()
         networks = open_networks(run)
-        shown = Shown(run, networks, ShownImages(run, networks, options.images), ReportFigures(folder))
+        shown = Shown(run, networks, ShownImages(run, networks, files), ReportFigures(folder))
         draw = {
             GRADIENTS: draw_gradients,
             GENERATION: lambda shown: draw_generation(shown, training, classes),
             INPAINTING: draw_inpainting,
             ATTACK: draw_attack,
         }
-        sections = []
-        for part in spec.parts:
-            if part in reasons:
-                sections.append(Section(_TITLES[part], f"Left out: {reasons[part]}."))
-                run.say(f"{part} is left out: {reasons[part]}")
-            else:
-                sections.append(draw[part](shown))
+        sections = [
+            shown.left_out(part, reasons[part]) if part in reasons else draw[part](shown) for part in spec.parts
+        ]
         page = write_visualization(folder, _facts(shown), _table(shown), sections)
     run.say(f"page: {page}")
 
@@ -86,10 +85,12 @@ def _classes_to_generate(options: RunOptions, names: Sequence[str]) -> list[int]
         RecipeError: for an unknown class.
     """
     spec = options.visualization
-    if not spec.classes:
-        return sorted({round(place) for place in np.linspace(0, len(names) - 1, min(spec.num_images, len(names)))})
+    if not spec.visualize_classes:
+        return sorted(
+            {round(place) for place in np.linspace(0, len(names) - 1, min(spec.visualize_images, len(names)))}
+        )
     labels = []
-    for name in spec.classes:
+    for name in spec.visualize_classes:
         if name in names:
             labels.append(names.index(name))
         elif name.isdecimal() and int(name) < len(names):
@@ -134,7 +135,6 @@ def _facts(shown: Shown) -> list[str]:
     run = shown.run
     return [
         f"Command: `{run.options.command}`",
-        f"Images: {shown.images.words}.",
         f"Seed {run.recipe.seed}; devices: {tpu_utils.describe(run.strategy)}; precision {run.precision}.",
     ]
 

@@ -25,19 +25,19 @@ _SEED_GRAIN = 4  # the seeds of 224 px have 56 px; those of CIFAR-10 have all pi
 
 
 @dataclasses.dataclass(frozen=True)
-class VisualizationSpec(Bounded, of="visualize"):
+class VisualizationSpec(Bounded):
     """The figures to draw.
 
     Attributes:
         parts: of `VISUALIZATIONS`.
-        num_images: number of columns of a figure.
-        classes: names or numbers of the classes to generate; empty: evenly spaced ones.
+        visualize_images: number of columns of a figure.
+        visualize_classes: names or numbers of the classes to generate; empty: evenly spaced ones.
         compared: folders of further runs, whose networks are shown beside the first.
     """
 
     parts: tuple[str, ...] = VISUALIZATIONS
-    num_images: Annotated[int, Bounds(f"[1, {_MOST_IMAGES}]")] = 8
-    classes: tuple[str, ...] = ()
+    visualize_images: Annotated[int, Bounds(f"[1, {_MOST_IMAGES}]")] = 8
+    visualize_classes: tuple[str, ...] = ()
     compared: tuple[str, ...] = ()
 
     def validate(self) -> None:
@@ -46,14 +46,16 @@ class VisualizationSpec(Bounded, of="visualize"):
         Raises:
             RecipeError: naming the value and what is allowed.
         """
-        for what, values in (("visualize", self.parts), ("visualize_classes", self.classes)):
+        for what, values in (("visualize", self.parts), ("visualize_classes", self.visualize_classes)):
             if len(set(values)) != len(values):
                 raise RecipeError(f"{what} {', '.join(values)} repeats one")
-        if len(self.classes) > _MOST_IMAGES:
-            raise RecipeError(f"visualize_classes names {len(self.classes)} classes; at most {_MOST_IMAGES} are drawn")
+        if len(self.visualize_classes) > _MOST_IMAGES:
+            raise RecipeError(
+                f"visualize_classes names {len(self.visualize_classes)} classes; at most {_MOST_IMAGES} are drawn"
+            )
         for part in self.parts:
             require_known("visualize", part, VISUALIZATIONS)
-        if self.classes and GENERATION not in self.parts:
+        if self.visualize_classes and GENERATION not in self.parts:
             raise RecipeError(f"visualize_classes would have no effect: they are those of {GENERATION}")
 
 

@@ -18,10 +18,9 @@ from efficientnet_advprop.evaluation import (
     attack_curves,
     most_frequent_confusions,
 )
-from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, EXTRA, GROUPS
+from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, EXTRA, GROUPS, benchmark_of
+from efficientnet_advprop.reporting.attacked_benchmarks import ATTACKED_BENCHMARKS, KIND_TITLES
 from efficientnet_advprop.reporting.evaluation_tables import (
-    ATTACKS,
-    KINDS,
     main_first,
     measured_benchmarks,
     scores_by_branch,
@@ -29,9 +28,6 @@ from efficientnet_advprop.reporting.evaluation_tables import (
 from efficientnet_advprop.reporting.figures import ReportFigures, legend_below, panels
 
 _GROUP_COLORS = dict(zip((*GROUPS, EXTRA), ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:grey"), strict=True))
-_ATTACK_COLORS = dict(
-    zip(ATTACKS, ("tab:green", "tab:orange", "tab:red", "tab:olive", "tab:cyan", "tab:blue", "black"), strict=True)
-)
 _PAIRS_SHOWN = 15
 _LONGEST_NAME = 32
 
@@ -116,11 +112,12 @@ def _attack_curves(curves: Mapping[str, Sequence[AttackPoint]], title: str) -> m
     """Top-1 against epsilon, a line for each kind of image: a panel for each curve."""
     figure, axes = panels(1, len(curves), title, height=3.6, sharey=True)
     for axis, (name_of_curve, points) in zip(axes[0], curves.items(), strict=True):
-        kinds = [kind for kind in ATTACKS if any(kind in point.part.scores for point in points)]
-        for kind in kinds:
+        for kind, (title_of_kind, color) in ATTACKED_BENCHMARKS[benchmark_of(points[0].key).name].kinds.items():
+            if not any(kind in point.part.scores for point in points):
+                continue
             percents = [math.nan if point.top1(kind) is None else 100 * point.top1(kind) for point in points]
             epsilons = [point.epsilon_px for point in points]
-            axis.plot(epsilons, percents, marker="o", color=_ATTACK_COLORS[kind], label=ATTACKS[kind])
+            axis.plot(epsilons, percents, marker="o", color=color, label=title_of_kind)
         if (clean := points[0].top1(CLEAN_IMAGES)) is not None:
             axis.axhline(100 * clean, color="grey", linestyle="--", label="clean")
         axis.set_title(name_of_curve, fontsize=9)
@@ -141,7 +138,7 @@ def _confusion_bars(confusions: Mapping[str, Sequence[tuple[str, str, int]]], ti
         bars = axis.barh(range(len(pairs)), [times for *_, times in pairs], color="tab:blue")
         axis.bar_label(bars, padding=2, fontsize=7)
         axis.set_yticks(range(len(pairs)), labels, fontsize=7)
-        axis.set_title(KINDS.get(name, f"{name} branch"), fontsize=9)
+        axis.set_title(KIND_TITLES.get(name, f"{name} branch"), fontsize=9)
         axis.set_ylim(len(pairs) - 0.4, -0.6)
         axis.margins(x=0.08)
     axes[-1][0].set_xlabel("images")

@@ -15,6 +15,7 @@ from efficientnet_advprop.evaluation import (
     masked_gradient_warnings,
 )
 from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, Benchmark
+from efficientnet_advprop.reporting.attacked_benchmarks import ATTACKED_BENCHMARKS
 from efficientnet_advprop.reporting.evaluation_tables import (
     about_resizing,
     attack_table,
@@ -30,14 +31,6 @@ from efficientnet_advprop.reporting.markdown import bullets, percent, write_repo
 
 REPORT_FILE = "report.md"
 _IMAGES = "images"  # header of confusions under attack, which are counted by kind of image
-_ATTACKS_IN_WORDS = {
-    "pgd": "noise: at a uniformly random point of the ball. one step: of length epsilon from the clean image (FGSM). "
-    "PGD: with `success` any, at the worst iterate of all restarts; with last, at the last point of one attack. "
-    "clean: the same images without an attack.",
-    "autoattack": "Four attacks in turn, each on the images that the earlier ones left correct: APGD on the "
-    "cross-entropy, APGD on the targeted DLR loss and FAB with up to nine targets each, Square with 5,000 queries. "
-    "AutoAttack: what all four leave. clean: the same images without an attack.",
-}
 _MOST_PARTS_LISTED = 8
 
 
@@ -166,7 +159,7 @@ def _about_made_corruptions(results: RunResults, benchmark: Benchmark) -> str:
 
 def _about_attacks(results: RunResults, benchmark: Benchmark) -> list[str]:
     """Tables of every curve; under PGD, warnings about masked gradients."""
-    texts = [_ATTACKS_IN_WORDS[benchmark.name]]
+    texts = [ATTACKED_BENCHMARKS[benchmark.name].words]
     for name, points in attack_curves(results, benchmark.name).items():
         parts = [point.part for point in points]
         texts += [f"### {name}", attack_table(points), *_about_confusions(parts, _IMAGES)]

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from efficientnet_advprop.evaluation import (
     CLEAN_IMAGES,
     SEVERITIES,
-    STAGES,
     AttackPoint,
     CorruptionScore,
     Part,
@@ -27,20 +26,9 @@ from efficientnet_advprop.recipes import (
     Benchmark,
     benchmark_of,
 )
+from efficientnet_advprop.reporting.attacked_benchmarks import ATTACKED_BENCHMARKS, KIND_TITLES
 from efficientnet_advprop.reporting.markdown import MARKDOWN, PLAIN, percent, table
 
-ATTACKS = {
-    "noise": "noise",
-    "one_step": "one step",
-    "pgd": "PGD",
-    "apgd_ce": "after APGD-CE",
-    "apgd_t": "after APGD-T",
-    "fab_t": "after FAB-T",
-    "autoattack": "AutoAttack",
-}
-# Kinds of images in the scores of a part under attack.
-KINDS = {CLEAN_IMAGES: "clean", **ATTACKS}
-KINDS_OF = {"pgd": (CLEAN_IMAGES, "noise", "one_step", "pgd"), "autoattack": (CLEAN_IMAGES, *STAGES)}
 _CONFUSIONS_SHOWN = 10
 _RESIZES = {
     "model": "The images of 224 px were resized to the network's input of {size} px (`resize`: model).",
@@ -137,9 +125,12 @@ def group_table(score: CorruptionScore) -> str:
 
 def attack_table(points: Sequence[AttackPoint]) -> str:
     """Top-1 in percent and loss under the attacks of one curve: a column for each epsilon."""
-    kinds = KINDS_OF[benchmark_of(points[0].key).name]
-    rows = [(f"{KINDS[kind]}, top-1 %", *(percent(point.top1(kind)) for point in points)) for kind in kinds]
-    for kind, title in ATTACKS.items():
+    kinds = ATTACKED_BENCHMARKS[benchmark_of(points[0].key).name].kinds
+    rows = [
+        (f"{KIND_TITLES[kind]}, top-1 %", *(percent(point.top1(kind)) for point in points))
+        for kind in (CLEAN_IMAGES, *kinds)
+    ]
+    for kind, (title, _) in kinds.items():
         losses = [point.part.scores.get(kind, {}).get("loss") for point in points]
         if losses != [None] * len(points):
             rows.append((f"{title}, loss", *("" if loss is None else f"{loss:.4f}" for loss in losses)))
@@ -155,7 +146,7 @@ def confusion_table(parts: Iterable[Part], by: str) -> str:
     """
     confusions = most_frequent_confusions(parts, _CONFUSIONS_SHOWN)
     rows = [
-        (KINDS.get(name, name), true, taken_for, f"{times:,}")
+        (KIND_TITLES.get(name, name), true, taken_for, f"{times:,}")
         for name in main_first(confusions)
         for true, taken_for, times in confusions[name]
     ]

@@ -35,7 +35,7 @@ def write_visualization(
 
     Args:
         folder: of the page.
-        facts: command, images and seed, one per line.
+        facts: command, seed and devices, one per line.
         networks: name, network, scheme, weights and branches of each.
         sections: what was drawn, or why not.
     """
