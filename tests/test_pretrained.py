@@ -294,7 +294,7 @@ def test_held_out_files_of_a_run_do_not_apply_to_its_evaluation_on_other_data(tm
         (("--mode=export", "--init_checkpoint={official}", "--num_label_classes=10"), "has 1000 classes"),
         (("--mode=export", "--init_checkpoint={official}"), "lacks efficientnet-b0/bl"),  # not SMALL
         (("--mode=predict", "--init_checkpoint={official}"), "needs --images"),
-        (("--mode=eval", "--images=x"), "--images is read by --mode=predict and export"),
+        (("--mode=eval", "--images=x"), "--images is read by --mode=predict, export and visualize"),
         (("--mode=eval", "--export_format=hub"), "--export_format is read by --mode=export, not by eval"),
         (("--mode=export", "--init_checkpoint={official}", "--export_format=h5"), "export_format.*saved_model.*onnx"),
         (("--mode=export", "--init_checkpoint={official}", "--export_branch=auxiliary"), "of this network are main"),
