@@ -292,3 +292,16 @@ def test_a_default_folder_needs_no_initial_weights_to_go_on(flowers, digits_weig
     run(*command, f"--init_checkpoint={digits_weights}", capsys=capsys)
     out, _ = run(*command, "--init_checkpoint=/gone", capsys=capsys)
     assert "resuming at step 1 of 1" in out
+
+
+@pytest.mark.parametrize("flag", ["train_batch_size=0", "train_steps=0", "train_epochs=nan", "train_epochs=0"])
+@pytest.mark.parametrize("weights", [False, True])
+def test_values_from_which_others_follow_are_refused_out_of_their_bounds(
+    flag, weights, flowers, digits_weights, capsys
+):
+    given = (f"--init_checkpoint={digits_weights}",) if weights else ()
+    name, _, value = flag.partition("=")
+    line = refused(
+        "--mode=train", f"--data_dir={flowers}", *given, f"--{flag}", "--model_dir=/nonexistent/x", capsys=capsys
+    )
+    assert name in line and value in line

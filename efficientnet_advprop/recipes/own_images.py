@@ -22,11 +22,11 @@ FEW_IMAGES = 100_000  # below it, ImageNet's recipe does not fit
 _FINE_TUNING = (
     "fine-tuning: optimizer, cosine, crops and flips alone, and batch norm momentum of Kornblith et al., CVPR 2019 "
     "(arXiv 1805.08974), as EfficientNet was transferred; number of steps of BiT (Kolesnikov et al., ECCV 2020, arXiv "
-    "1912.11370); rate, batch size and averages: trials of this project"
+    "1912.11370); rate: a trial of this project (docs/fine_tuning.md); batch size and averages: its choice, not tuned"
 )
 _FROM_SCRATCH = (
     f"fewer than {FEW_IMAGES:,} images: optimizer and augmentation of ImageNet's recipe; length, batch size, averages "
-    "and initial values: trials of this project"
+    "and initial values: this project's choice, not tuned"
 )
 _CROPS = ("train_crop", "eval_crop", "flip", "resize")
 

@@ -69,6 +69,7 @@ def recipe_for(
     named, images = named_recipe(model, dataset, scheme), given.get("data.num_train_images")
     if images is None:
         return named
+    override(named, given)  # refuses values out of their bounds, before others are computed from them
     is_few = _RECIPES.get(dataset, imagenet_recipe) is imagenet_recipe and images < FEW_IMAGES
     if weights is not None and (weights.of_other_classes or is_few):
         return fine_tuning_recipe(named, given, weights.recipe)
