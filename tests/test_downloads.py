@@ -1,14 +1,11 @@
 """Weights by name or address: downloaded once, resumed, checked; nothing half-written stays."""
 
-import gzip
-import io
 import multiprocessing
 import os
 import re
 import stat
 import tarfile
 import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +24,7 @@ from efficientnet_advprop.models.weights import (
 )
 from efficientnet_advprop.recipes import NETWORKS, RecipeError
 from efficientnet_advprop.training.run_folder import recorded_recipe
+from tests.archives import archive_of, evil, left_in, packed
 from tests.command_line import refused, run, set_flags
 from tests.file_server import serving
 from tests.official_checkpoint import official_tensors, write_tf1
@@ -54,24 +52,6 @@ def model() -> tf.keras.Model:
     return model
 
 
-def packed(folder: Path, name: str) -> bytes:
-    """A .tar.gz of the folder, under this name."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as tar:
-        tar.add(folder, name)
-    return content.getvalue()
-
-
-def archive_of(*members: tuple[tarfile.TarInfo | str, bytes]) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as tar:
-        for member, data in members:
-            info = tarfile.TarInfo(member) if isinstance(member, str) else member
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return content.getvalue()
-
-
 @pytest.fixture(scope="module")
 def archive(model, tmp_path_factory) -> bytes:
     """Laid out as the official ones: a folder with the checkpoint, and a record of it on another machine."""
@@ -94,10 +74,6 @@ def server(archive, monkeypatch):
 @pytest.fixture
 def cache_dir(tmp_path) -> str:
     return str(tmp_path / "cache")
-
-
-def left_in(folder: str) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
 CHECKPOINT = [
@@ -311,12 +287,6 @@ def test_redirects_are_followed_but_not_to_where_anyone_may_answer(server, cache
     assert len(server.asked) == asked + 3  # once each
 
 
-def evil(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    return info
-
-
 @pytest.mark.parametrize(
     ("member", "words"),
     [
@@ -348,61 +318,6 @@ def test_what_is_too_large_is_refused(server, cache_dir, monkeypatch):
     monkeypatch.setattr(downloads, "LARGEST_BYTES", 3_000)
     assert "is larger than 0.0 MB" in message(NAME, cache_dir)
     assert not os.path.exists(cache_dir)
-
-
-def member_header(kind: bytes, size: int) -> bytes:
-    info = evil("a", kind)
-    info.size = size
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
-@pytest.mark.parametrize(
-    ("headers", "zeros", "words"),
-    [
-        (member_header(tarfile.XHDTYPE, 2**25), 2**25, "a header of more than 65,536 bytes"),
-        (member_header(tarfile.GNUTYPE_LONGNAME, 2**25), 2**25, "a header of more than 65,536 bytes"),
-        (member_header(tarfile.DIRTYPE, 0) + member_header(tarfile.XHDTYPE, 2**25), 2**25, "a header of more than"),
-        (member_header(tarfile.GNUTYPE_LONGNAME, 0) * 10**4, 0, "a header of more than 65,536 bytes|recursion"),
-        (member_header(tarfile.DIRTYPE, 0) * 1001, 0, "more than 1,000 files and folders"),
-        (member_header(tarfile.REGTYPE, 2**40), 0, "unpacks to more than 17,179,869,184 bytes"),
-        (member_header(tarfile.REGTYPE, -1024), 1024, "is no .tar.gz, or a damaged one"),
-    ],
-    ids=("pax", "long name", "second", "nested", "members", "declared", "negative"),
-)
-def test_an_archive_takes_no_memory_for_headers(headers, zeros, words, tmp_path):
-    (tmp_path / "archive").write_bytes(gzip.compress(headers + bytes(zeros), 1))
-    (tmp_path / "to").mkdir()
-    tracemalloc.start()
-    try:
-        with pytest.raises(RecipeError, match=words):
-            archives.unpack(str(tmp_path / "archive"), str(tmp_path / "to"))
-        assert tracemalloc.get_traced_memory()[1] < 2**23
-    finally:
-        tracemalloc.stop()
-
-
-def test_what_follows_the_files_counts_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "LARGEST_BYTES", 100_000)
-    (tmp_path / "archive").write_bytes(gzip.compress(bytes(200_000)))
-    with pytest.raises(RecipeError, match="unpacks to more than 100,000 bytes"):
-        archives.unpack(str(tmp_path / "archive"), str(tmp_path))
-
-
-def test_large_attributes_of_macos_are_passed_over(tmp_path):
-    (tmp_path / "archive").write_bytes(archive_of(("._a", bytes(10**6)), ("a", b"1")))
-    (tmp_path / "to").mkdir()
-    archives.unpack(str(tmp_path / "archive"), str(tmp_path / "to"))
-    assert left_in(str(tmp_path / "to")) == ["a"]
-
-
-def test_unpacked_files_have_no_rights_of_the_archive(tmp_path):
-    info = tarfile.TarInfo("folder/a")
-    info.mode = 0o6777
-    (tmp_path / "archive").write_bytes(archive_of((info, b"1"), ("folder/._a", b"attributes"), ("./folder/b", b"2")))
-    (tmp_path / "to").mkdir()
-    archives.unpack(str(tmp_path / "archive"), str(tmp_path / "to"))
-    assert left_in(str(tmp_path / "to")) == ["folder/a", "folder/b"]
-    assert not (tmp_path / "to" / "folder" / "a").stat().st_mode & (stat.S_ISUID | stat.S_IXUSR)
 
 
 def test_an_archive_of_other_weights_is_refused(server, cache_dir, model, tmp_path):

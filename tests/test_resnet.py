@@ -8,6 +8,7 @@ from efficientnet_advprop.models import ResNet, build_model
 from efficientnet_advprop.models.layers import ConvNorm, normalize
 from efficientnet_advprop.randomness import only_given_seeds
 from tests.small import (
+    SEED,
     assert_equal_values,
     copy_weights,
     kept_by_estimate,
@@ -18,7 +19,6 @@ from tests.small import (
 )
 
 TWO = ("main", "auxiliary")
-SEED = tf.constant([1, 2])
 
 # Trainable parameters with 1000 classes (torchvision's and timm's), and gamma and beta of one branch.
 SIZES = {

@@ -15,6 +15,7 @@ from efficientnet_advprop.models.resnet import _ARCHITECTURES, bottleneck_specs
 from tests.command_line import run
 from tests.exports import served, some_images, trained_network
 from tests.small import (
+    SEED,
     assert_equal_values,
     copy_weights,
     kept_by_estimate,
@@ -25,7 +26,6 @@ from tests.small import (
 )
 
 TWO = ("main", "auxiliary")
-SEED = tf.constant([1, 2])
 SYMMETRIC = [[0, 0], [1, 1], [1, 1], [0, 0]]
 
 # Trainable parameters with 1000 classes: torchvision's, and PyTorch Hub's of Mahajan et al.'s weights.

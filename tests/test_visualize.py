@@ -9,37 +9,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efficientnet_advprop.data import class_images, evaluation_images, open_source
+from efficientnet_advprop.data import evaluation_images, open_source
 from efficientnet_advprop.evaluation import (
-    OUTSIDE_WEIGHT,
-    SEED_VARIANCE,
     AdversarialExamples,
     adversarial_examples,
-    gaussian_seeds,
-    loss_gradients,
-    masked_images,
-    require_gradients,
-    share_in_squares,
-    synthesize,
 )
 from efficientnet_advprop.modes import gradient_figures, visualize as visualize_mode
 from efficientnet_advprop.recipes import (
     AttackSpec,
-    InputOptions,
     RecipeError,
     VisualizationSpec,
-    generation_attack,
-    inpainting_attack,
-    mask_side_px,
-    seed_grain_px,
     visualization_spec,
 )
-from efficientnet_advprop.reporting import image_strip, rescaled
+from efficientnet_advprop.reporting import image_strip
 from tests.command_line import refused, run, run_main
+from tests.linear_network import some_images
 from tests.small import one_cpu, small_model, small_recipe
 from tests.two_blocks import two_block_networks
 
-SEED = tf.constant([3, 4])
 PAGE = "visualization/visualization.md"
 
 
@@ -50,205 +37,10 @@ def few_blocks() -> Iterator[None]:
         yield
 
 
-class Linear:
-    """Logits that are linear in the pixels: their gradient is known."""
-
-    branches = ("main", "auxiliary")
-
-    def __init__(self, size=4, num_classes=3):
-        self.num_classes = num_classes
-        self.weights = np.random.default_rng(0).normal(0, 0.01, (size * size * 3, num_classes)).astype(np.float32)
-
-    def __call__(self, images, training=False, branch="main", statistics=None):
-        factor = {"main": 1.0, "auxiliary": 2.0}[branch]
-        return factor * tf.reshape(images, [images.shape[0], -1]) @ self.weights
-
-
-def some_images(number, size=4, seed=0):
-    return np.random.default_rng(seed).uniform(0, 255, (number, size, size, 3)).astype(np.float32)
-
-
 def png(seed, height=12, width=12) -> bytes:
     """A smooth random image."""
     coarse = some_images(1, size=3, seed=seed)[0]
     return tf.io.encode_png(tf.cast(tf.image.resize(coarse, [height, width]), tf.uint8)).numpy()
-
-
-def softmax(logits):
-    exponentials = np.exp(logits - logits.max(1, keepdims=True))
-    return exponentials / exponentials.sum(1, keepdims=True)
-
-
-def each_step(steps):
-    return iter(steps)
-
-
-def test_the_gradient_of_a_linear_network_is_the_one_on_paper():
-    model, images, labels = Linear(), some_images(5), np.array([0, 1, 2, 0, 1])
-    for branch, factor in (("main", 1.0), ("auxiliary", 2.0)):
-        weights = factor * model.weights
-        expected = (softmax(images.reshape(5, -1) @ weights) - np.eye(3)[labels]) @ weights.T
-        found = loss_gradients(model, images, labels, branch)
-        np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-3, atol=1e-7)
-
-
-def test_the_gradient_of_a_network_agrees_with_finite_differences():
-    model, images, labels = small_model(), some_images(2, size=16), np.array([3, 7])
-    for branch in ("main", "auxiliary"):
-        gradient = loss_gradients(model, images, labels, branch)
-        direction = gradient / np.sqrt((gradient**2).sum((1, 2, 3), keepdims=True))
-
-        def losses(shown, branch=branch):
-            logits = model(tf.constant(shown), branch=branch)
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits).numpy()
-
-        slopes = (losses(images + 2 * direction) - losses(images - 2 * direction)) / 4
-        np.testing.assert_allclose(slopes, (gradient * direction).sum((1, 2, 3)), rtol=0.05)
-
-
-def test_a_network_without_gradients_is_refused_by_name():
-    class Rounded(Linear):
-        def __call__(self, images, **arguments):
-            return super().__call__(tf.cast(tf.cast(images, tf.int32), tf.float32), **arguments)
-
-    require_gradients(Linear(), 4, "file")
-    with pytest.raises(RecipeError, match=r"^file gives no gradient .*visualize needs the checkpoint$"):
-        require_gradients(Rounded(), 4, "file")
-
-
-def test_a_network_whose_gradients_the_device_cannot_compute_is_refused_by_name():
-    class Grouped(Linear):
-        def __call__(self, images, **arguments):
-            pixels = tf.repeat(tf.cast(images, tf.float64), 2, -1)  # on a CPU groups have gradients in float32 alone
-            with tf.device("CPU"):
-                found = tf.nn.conv2d(pixels, tf.ones([1, 1, 2, 3], tf.float64), 1, "SAME")
-            return super().__call__(tf.cast(found, tf.float32), **arguments)
-
-    with pytest.raises(RecipeError, match=r"^file gives no gradient .*roup.*visualize needs the checkpoint$"):
-        require_gradients(Grouped(), 4, "file")
-
-
-def test_what_squares_leave_of_a_gradient():
-    rng = np.random.default_rng(0)
-    coarse = rng.normal(0, 1, (5, 8, 8, 3))
-    assert share_in_squares(1e-30 * coarse.repeat(4, 1).repeat(4, 2), 4) == pytest.approx(1)
-    assert share_in_squares(np.pad(coarse, ((0, 0), (0, 1), (0, 2), (0, 0))), 1) == pytest.approx(1)
-    assert share_in_squares(rng.normal(0, 1, (5, 64, 64, 3)), 4) == pytest.approx(1 / 16, rel=0.05)
-    assert share_in_squares(np.zeros((1, 4, 4, 3)), 4) == 0
-
-
-def test_a_gradient_is_clipped_at_three_deviations():
-    gradient = np.random.default_rng(0).normal(5, 2, (50, 50, 3))
-    gradient[0, 0] = (1e3, -1e3, 5)
-    mean, deviation = gradient.mean(), gradient.std()
-    clipped = np.clip(gradient, mean - 3 * deviation, mean + 3 * deviation)
-    np.testing.assert_allclose(rescaled(gradient), (clipped - (mean - 3 * deviation)) / (6 * deviation), atol=1e-12)
-    assert (rescaled(gradient).min(), rescaled(gradient).max()) == (0, 1)
-
-
-@pytest.mark.parametrize("grain", [1, 2])
-def test_a_seed_has_mean_and_covariance_of_its_class(grain):
-    """Of 4,000 samples; the images are far from 0 and 255, where samples are clipped."""
-    rng = np.random.default_rng(0)
-    mixing = rng.normal(0, 6, (6, 4 * 4 * 3))
-    images = 128 + (rng.normal(0, 1, (40, 6)) @ mixing).reshape(40, 4, 4, 3)
-    samples = gaussian_seeds(images, grain, 4000, SEED)
-    blocks = samples.reshape(4000, 4 // grain, grain, 4 // grain, grain, 3)
-    assert np.ptp(blocks, axis=(2, 4)).max() == 0  # squares of equal pixels
-    coarse = images.reshape(40, 4 // grain, grain, 4 // grain, grain, 3).mean((2, 4)).reshape(40, -1)
-    found = blocks[:, :, 0, :, 0].reshape(4000, -1)
-    covariance = np.cov(coarse.T, bias=True) + 255**2 * SEED_VARIANCE * np.eye(coarse.shape[1])
-    size = np.abs(covariance).max()
-    np.testing.assert_allclose(found.mean(0), coarse.mean(0), atol=5 * (size / 4000) ** 0.5)
-    np.testing.assert_allclose(np.cov(found.T), covariance, atol=0.12 * size)
-    assert np.array_equal(gaussian_seeds(images, grain, 4000, SEED), samples)
-
-
-def test_a_masked_square_has_the_mean_colour_and_the_rest_stays():
-    images = some_images(20, size=12)
-    masked, masks = masked_images(images, 5, SEED)
-    assert masks.sum((1, 2, 3)).tolist() == [25.0] * 20
-    assert (masks.any(2).sum((1, 2)).tolist(), masks.any(1).sum((1, 2)).tolist()) == ([5] * 20, [5] * 20)
-    assert len({mask.tobytes() for mask in masks}) > 10  # places differ
-    np.testing.assert_array_equal(masked * (1 - masks), images * (1 - masks))
-    means = np.broadcast_to(images.mean((1, 2), keepdims=True), images.shape)
-    np.testing.assert_allclose(masked[masks[..., 0] > 0], means[masks[..., 0] > 0], rtol=1e-6)
-    whole, _ = masked_images(images, 12, SEED)  # the largest square fits
-    np.testing.assert_allclose(whole, means, rtol=1e-6)
-
-
-def losses_of(model, images, labels, branch):
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(tf.constant(images), branch=branch)).numpy()
-
-
-@pytest.mark.parametrize("branch", ["main", "auxiliary"])
-def test_synthesis_lowers_the_loss_within_its_ball(branch, two_replicas):
-    model, start, labels = Linear(), some_images(4), [0, 1, 2, 0]
-    start[0] -= 20  # outside of [0, 255]
-    clean = np.clip(start, 0, 255)
-    spec = AttackSpec("pgd", "l2", epsilon_px=100.0, step_size_px=30.0, num_steps=6, random_start=False)
-    made, probabilities = synthesize(one_cpu(), model, branch, start, labels, spec, each_step)
-    assert made.min() >= 0
-    assert made.max() <= 255
-    lengths = np.sqrt(((made - clean) ** 2).sum((1, 2, 3)))
-    assert (lengths <= 100 * (1 + 1e-5)).all()
-    assert lengths.max() > 90
-    before, after = (losses_of(model, images, labels, branch) for images in (clean, made))
-    assert (after < before).all()
-    np.testing.assert_allclose(probabilities, np.exp(-after), rtol=1e-4)
-    again, _ = synthesize(two_replicas, model, branch, start, labels, spec, each_step)
-    np.testing.assert_allclose(again, made, atol=1e-3)
-
-
-def test_one_step_of_inpainting_is_the_one_on_paper():
-    """From the masked image the penalty has no gradient; from the second step on it pulls back outside."""
-    model, images, labels = Linear(), some_images(3), np.array([2, 0, 1])
-    masked, masks = masked_images(images, 2, SEED)
-    spec = AttackSpec("pgd", "l2", epsilon_px=1e5, step_size_px=60.0, num_steps=2, random_start=False)
-    expected = masked.copy()
-    for _ in range(2):
-        pull = 2 * OUTSIDE_WEIGHT * (expected - masked) * (1 - masks) / 255**2 / masked[0].size
-        weights = model.weights
-        of_class = (softmax(expected.reshape(3, -1) @ weights) - np.eye(3)[labels]) @ weights.T
-        gradient = of_class.reshape(masked.shape) + pull
-        expected = np.clip(expected - 60 * gradient / np.sqrt((gradient**2).sum((1, 2, 3), keepdims=True)), 0, 255)
-    made, _ = synthesize(one_cpu(), model, "main", masked, labels, spec, each_step, masks)
-    np.testing.assert_allclose(made, expected, atol=0.05)
-    free, _ = synthesize(one_cpu(), model, "main", masked, labels, spec, each_step)
-    outside = [np.abs((one - masked) * (1 - masks)).sum() for one in (made, free)]
-    assert outside[0] < outside[1]
-
-
-def test_lengths_are_the_published_ones_at_their_sizes():
-    """Of the authors' notebooks, in [0, 1]."""
-    for attack, size, (epsilon, step, steps) in (
-        (generation_attack, 32, (30, 0.5, 60)),
-        (generation_attack, 224, (40, 1, 60)),
-        (inpainting_attack, 224, (21.6, 0.1, 720)),
-    ):
-        spec = attack(size)
-        spec.validate()
-        assert (spec.norm, spec.num_steps, spec.random_start) == ("l2", steps, False)
-        assert (spec.epsilon_px / 255, spec.step_size_px / 255) == pytest.approx((epsilon, step))
-        assert attack(2 * size if size > 64 else size // 2).epsilon_px == pytest.approx(
-            spec.epsilon_px * (2 if size > 64 else 0.5)
-        )
-    assert [mask_side_px(size) for size in (8, 32, 224)] == [2, 9, 60]
-    assert [seed_grain_px(size) for size in (32, 66, 224)] == [1, 1, 4]
-
-
-def test_training_images_of_classes_are_those_of_the_data():
-    recipe = small_recipe(data__train_images_per_class=3, data__num_train_images=30)
-    source = open_source(recipe.data, None)
-    found = class_images(source, recipe, [7, 2], InputOptions())
-    assert {label: images.shape for label, images in found.items()} == {7: (3, 16, 16, 3), 2: (3, 16, 16, 3)}
-    of_all = [
-        (tf.cast(tf.round(image), tf.uint8).numpy().tobytes(), int(label))
-        for _, (image, label) in source.records(recipe, "train").as_numpy_iterator()
-    ]
-    for label, images in found.items():
-        assert {image.tobytes() for image in images} == {image for image, of in of_all if of == label}
-    assert class_images(source, recipe, [7], InputOptions())[7].tobytes() == found[7].tobytes()
 
 
 def test_examples_that_change_come_first_and_padding_is_none():
