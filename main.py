@@ -17,6 +17,7 @@ if __name__ == "__main__":
     end_process_on_signals()  # from now on: the imports take seconds
 
 import atexit
+import contextlib
 import dataclasses
 import functools
 import gc
@@ -138,10 +139,7 @@ def study(values: absl_flags.FlagValues) -> None:
     """Train and compare schemes; exits with code 1 if runs diverged."""
     request = flags.data_request(values)
     source = find(request)
-    settings, old = (flags.study_from_flags(values, source.facts, named) for named in (False, True))
-    if not began_with(settings.trials, settings.options.model_dir) and began_with(old.trials, old.options.model_dir):
-        settings = old
-    trials, options = settings.trials, settings.options
+    trials, options = settings_of_study(values, source)
     if not values["generator"].present:
         trials = with_generator_of_study(trials, options.model_dir)
     check_options(source, options.input)
@@ -157,6 +155,23 @@ def study(values: absl_flags.FlagValues) -> None:
             "again, remove them from results.json",
             exit_code=1,
         )
+
+
+def settings_of_study(values: absl_flags.FlagValues, source: Source) -> flags.StudySettings:
+    """Trials and options; a study that an older version began with the named recipes goes on with them."""
+    settings, refusal = None, None
+    try:
+        settings = flags.study_from_flags(values, source.facts)
+    except RecipeError as error:
+        refusal = error
+    if settings is None or not began_with(settings.trials, settings.options.model_dir):
+        with contextlib.suppress(RecipeError):  # the named recipes may not fit the images: today's are wanted then
+            old = flags.study_from_flags(values, source.facts, named=True)
+            if began_with(old.trials, old.options.model_dir):
+                return old
+    if refusal is not None:
+        raise refusal
+    return settings
 
 
 def compare(values: absl_flags.FlagValues) -> None:

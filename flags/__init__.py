@@ -25,4 +25,4 @@ from flags.settings import (
     names_run as names_run,
     settings_from_flags as settings_from_flags,
 )
-from flags.study import study_from_flags as study_from_flags
+from flags.study import StudySettings as StudySettings, study_from_flags as study_from_flags

@@ -1,10 +1,9 @@
 """Flags to the trials of a study."""
 
-import dataclasses
 import functools
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
@@ -27,8 +26,7 @@ from flags.settings import run_options
 _DEFAULT_SEEDS = 3  # the fewest for a meaningful standard error
 
 
-@dataclasses.dataclass(frozen=True)
-class StudySettings:
+class StudySettings(NamedTuple):
     """A study: its trials in their order, and options whose `model_dir` is the study's folder."""
 
     trials: tuple[Trial, ...]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies
 
 import flags
+import main
 from efficientnet_advprop.evaluation import ResultsFile
 from efficientnet_advprop.models.weights import open_weights
 from efficientnet_advprop.modes.recorded import began_with
@@ -305,3 +306,11 @@ def test_values_from_which_others_follow_are_refused_out_of_their_bounds(
         "--mode=train", f"--data_dir={flowers}", *given, f"--{flag}", "--model_dir=/nonexistent/x", capsys=capsys
     )
     assert name in line and value in line
+
+
+def test_a_study_of_few_images_needs_no_batch_size(flowers, tmp_path, monkeypatch, capsys):
+    """ImageNet's recipe, with which older versions began, is not even valid for them."""
+    begun = []
+    monkeypatch.setattr(main, "run_study", lambda trials, options, source: (begun.extend(trials), []))
+    run("--mode=study", "--schemes=vanilla,advprop", f"--data_dir={flowers}", f"--model_dir={tmp_path}", capsys=capsys)
+    assert {trial.recipe.train_batch_size for trial in begun} == {8}
