@@ -98,7 +98,7 @@ def test_the_examples_train_together_from_the_command_line(patched):
     assert last["images_per_second"] > 0
     assert {"loss/clean", "loss/clean_again", "loss/adversarial"} <= set(last)
     record = json.loads((patched / "run/recipe.json").read_text())
-    assert (record["version"], record["optimizer"]["gradient_clip_norm"]) == (5, 0.01)
+    assert (record["version"], record["optimizer"]["gradient_clip_norm"]) == (6, 0.01)
 
 
 def test_every_file_that_the_page_names_exists():
