@@ -16,6 +16,9 @@ from efficientnet_advprop.reporting import evaluation_table, write_evaluation_fi
 from tests.command_line import set_flags
 from tests.made_up_results import attacked, part, results_in
 
+# What PyTorch built for GPUs says on a machine without one.
+pytestmark = pytest.mark.filterwarnings("ignore:CUDA initialization:UserWarning")
+
 SPEC = BenchmarkSpec(("pgd", "autoattack"))
 CLASSES, SIDE = 5, 25
 PIXELS = 3 * SIDE**2
