@@ -324,6 +324,7 @@ def test_the_command_line(folder, two_blocks, capsys):
         "--train_batch_size=4",
         "--train_steps=6",
         "--iterations_per_loop=1",
+        "--steps_per_eval=6",
         "--eval_batch_size=3",
         "--lr_warmup_epochs=0",
     )

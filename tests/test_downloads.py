@@ -487,8 +487,8 @@ def test_a_run_from_a_name_resumes_without_it(server, cache_dir, tmp_path, capsy
 
 def test_main_opens_a_name(server, cache_dir):
     values = set_flags("--mode=eval", f"--init_checkpoint={NAME}", f"--cache_dir={cache_dir}")
-    assert main.open_given(values).facts.num_classes == 10
+    assert main.open_given(values, values.init_checkpoint).facts.num_classes == 10
     started = time.monotonic()
     values = set_flags("--mode=eval", f"--init_checkpoint={server.address}{ARCHIVE}", f"--cache_dir={cache_dir}")
-    assert main.open_given(values).facts.num_classes == 10
+    assert main.open_given(values, values.init_checkpoint).facts.num_classes == 10
     assert time.monotonic() - started < 20
