@@ -40,6 +40,13 @@ def fold(seed: tf.Tensor, *places: int | tf.Tensor) -> tf.Tensor:
     return seed
 
 
+def fold_each(seed: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """The seeds int32 [N, 2] that `fold` derives for each of the places, [N], from one seed, int32 [2], of Philox."""
+    # `stateless_fold_in` draws the first word from the seed alone, and the second is the place. A test compares them.
+    first = fold(seed, 0)[0]
+    return tf.stack([tf.fill(tf.shape(places), first), tf.cast(places, tf.int32)], axis=1)
+
+
 def split(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Two seeds [2] from one."""
     if _is_key(seed):

@@ -157,7 +157,8 @@ def decodes(content):
     return True
 
 
-def test_a_thousand_mutated_images_are_each_read_or_reported_in_order():
+@pytest.mark.parametrize("batch_size", [1, 48])
+def test_a_thousand_mutated_images_are_each_read_or_reported_in_order(batch_size):
     rng = np.random.default_rng(0)
     originals = [encoded(make_image(), kind) for kind in ("JPEG", "PNG", "GIF", "BMP")]
     contents = [mutated(originals[number % 4], number, rng) for number in range(1000)]
@@ -167,7 +168,8 @@ def test_a_thousand_mutated_images_are_each_read_or_reported_in_order():
     def load(content):
         return {"image": preprocess_eval(content, 8, "none")}, tf.constant(1)
 
-    read = read_or_mark(records, load, {"image": tf.TensorSpec([8, 8, 3])}, 2)
+    spec = {"image": tf.TensorSpec([8, 8, 3])}
+    read = read_or_mark(records.batch(batch_size), load, spec, 2, batch_size).unbatch()
     values, labels, problems = zip(*read.as_numpy_iterator(), strict=True)
     images = [value["image"] for value in values]
     good = [decodes(content) for content in contents]

@@ -50,7 +50,7 @@ def test_the_split_is_a_stratified_fifth_with_scikit_learns_labels(digits):
     parts = {}
     recipe = digits_recipe(network__input_image_size=8, data__train_crop="none")
     for part, examples in {
-        "train": digits.train_records(recipe, host(), 0, InputOptions()).map(lambda _, record, seed: record),
+        "train": digits.train_records(recipe, host(), 0, InputOptions()).unbatch().map(lambda _, record, seed: record),
         "eval": digits.records(recipe, EVALUATION).map(lambda _, record: record),
     }.items():
         parts[part] = set()
@@ -104,7 +104,7 @@ def test_every_image_comes_once_per_epoch_over_all_hosts(hosts):
     recipe = digits_recipe(train_batch_size=batch_size)
     streams = []
     for index in range(hosts):
-        order = training_order(num_images, recipe, host(index, hosts, hosts), 0)
+        order = training_order(num_images, recipe, host(index, hosts, hosts), 0).unbatch()
         streams.append(take(order, num_images * epochs // hosts))
     steps = [np.reshape([index for index, _ in stream], (-1, batch_size // hosts)) for stream in streams]
     sequence = np.concatenate(steps, axis=1).reshape(epochs, num_images)  # step by step, host by host

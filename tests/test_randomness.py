@@ -9,6 +9,7 @@ from efficientnet_advprop.randomness import (
     choice,
     dropout,
     fold,
+    fold_each,
     normal,
     permutation,
     replica_seed,
@@ -49,6 +50,12 @@ def cipher(key: tuple[int, int], counter: tuple[int, int]) -> tuple[int, int]:
 def test_known_answers_of_threefry(key, counter, answer):
     first, second = threefry.block(tf.constant(key, tf.uint32), *(tf.constant(word, tf.uint32) for word in counter))
     assert (int(first), int(second)) == answer == cipher(key, counter)
+
+
+def test_seeds_of_many_places_are_those_of_each():
+    seed, places = tf.constant([-3, 2**31 - 1]), [0, 1, 5, 2**31 - 1]
+    expected = [fold(seed, place) for place in places]
+    np.testing.assert_array_equal(fold_each(seed, tf.constant(places, tf.int64)), expected)
 
 
 def test_folding_equals_that_of_jax():

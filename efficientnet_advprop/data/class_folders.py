@@ -91,16 +91,16 @@ class ClassFolderSource:
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(path, (path, label), seed), a function of the recipe and the step."""
+        """Batches of (path, (path, label), seed), a function of the recipe and the step."""
         del options
         paths, labels = self._labelled[TRAIN]
         num_images, paths, labels = len(paths), as_tensor(paths), tf.constant(labels)
 
-        def record(index: tf.Tensor, seed: tf.Tensor) -> tuple:
-            path = tf.gather(paths, index)
-            return path, (path, tf.gather(labels, index)), seed
+        def records(indices: tf.Tensor, seeds: tf.Tensor) -> tuple:
+            chosen = tf.gather(paths, indices)  # [B]
+            return chosen, (chosen, tf.gather(labels, indices)), seeds
 
-        return training_order(num_images, recipe, context, start_step).map(record)
+        return training_order(num_images, recipe, context, start_step).map(records)
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
         """(path, (path, label)) class by class."""

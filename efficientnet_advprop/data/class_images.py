@@ -14,6 +14,7 @@ from efficientnet_advprop.recipes import InputOptions, Recipe
 
 MOST_PER_CLASS = 1000  # as many as Santurkar et al. take of CIFAR-10
 _MOST_READ = 50_000
+_AT_A_TIME = 32
 
 
 def class_images(
@@ -43,13 +44,12 @@ def class_images(
         )
         return {"image": image}, label
 
-    handled = stop_at if options.bad_images == "error" else report
+    find_bad = stop_at if options.bad_images == "error" else report
     number = min(_MOST_READ, source.facts.num_train_images or data.num_train_images)
-    records = source.train_records(recipe, tf.distribute.InputContext(), 0, options).take(number)
+    records = source.train_records(recipe, tf.distribute.InputContext(), 0, options).unbatch().take(number)
     loaded = {"image": tf.TensorSpec([size, size, 3])}
-    examples = read_or_mark(records, load, loaded, data.num_label_classes).map(
-        lambda values, label, problem: (values["image"], label, handled(problem) == "")
-    )
+    batches = read_or_mark(records.batch(_AT_A_TIME), load, loaded, data.num_label_classes, _AT_A_TIME)
+    examples = batches.map(lambda values, labels, problems: (values["image"], labels, ~find_bad(problems))).unbatch()
     found: dict[int, list[np.ndarray]] = {label: [] for label in classes}
     for image, label, is_good in examples.as_numpy_iterator():
         if is_good and label in found and len(found[label]) < MOST_PER_CLASS:

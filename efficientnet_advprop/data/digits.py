@@ -45,30 +45,32 @@ class DigitsSource:
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(location, (image, label), seed), a function of the recipe and the step."""
+        """Batches of (location, (image, label), seed), a function of the recipe and the step."""
         del options
         order = training_order(self.facts.num_train_images, recipe, context, start_step)
-        return order.map(lambda index, seed: (*self._example(recipe, TRAIN, index), seed))
+        return order.map(lambda indices, seeds: (*self._examples(recipe, TRAIN, indices), seeds))
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
         """(location, (image, label)) in the split's order."""
-        return tf.data.Dataset.range(len(self._splits[split][1])).map(lambda index: self._example(recipe, split, index))
+        indices = tf.data.Dataset.range(len(self._splits[split][1]))
+        return indices.map(lambda index: self._examples(recipe, split, index))
 
     def read(self, record: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """The record is the image and its label."""
         return record
 
-    def _example(self, recipe: Recipe, split: str, index: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
-        image, label = (tf.gather(values, index) for values in self._splits[split])
-        location = tf.strings.join([f"digits {split} image ", tf.strings.as_string(index)])
-        return location, (_enlarge(image, recipe.network.input_image_size), label)
+    def _examples(self, recipe: Recipe, split: str, indices: tf.Tensor) -> tuple:
+        """One example or a batch, as `indices` is."""
+        images, labels = (tf.gather(values, indices) for values in self._splits[split])
+        locations = tf.strings.join([f"digits {split} image ", tf.strings.as_string(indices)])
+        return locations, (_enlarge(images, recipe.network.input_image_size), labels)
 
 
-def _enlarge(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    """An 8x8 digit, resized, in three equal channels.
+def _enlarge(images: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Digits of 8x8 px, resized, in three equal channels.
 
     Bilinear, because bicubic overshoots [0, 255] at every stroke. With half-pixel centres, because TF1's resizing would
     shift the digit by 1.5 px at 32 px.
     """
-    image = tf.image.resize(image, [image_size, image_size], method="bilinear")
-    return tf.image.grayscale_to_rgb(image)  # [H, W, 3]
+    images = tf.image.resize(images, [image_size, image_size], method="bilinear")
+    return tf.image.grayscale_to_rgb(images)  # [..., H, W, 3]

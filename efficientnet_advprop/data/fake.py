@@ -24,10 +24,11 @@ class FakeSource:
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(location, (image, label), seed)."""
+        """Batches of (location, (image, label), seed)."""
         del options
         order = training_order(recipe.data.num_train_images, recipe, context, start_step)
-        return order.map(lambda index, seed: (*_example(recipe, TRAIN, index), seed))
+        examples = order.unbatch().map(lambda index, seed: (*_example(recipe, TRAIN, index), seed))
+        return examples.batch(context.get_per_replica_batch_size(recipe.train_batch_size), drop_remainder=True)
 
     def records(self, recipe: Recipe, split: str) -> tf.data.Dataset:
         """(location, (image, label)) in the order of their numbers."""

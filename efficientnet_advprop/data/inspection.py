@@ -20,6 +20,8 @@ from efficientnet_advprop.recipes import InputOptions, Recipe
 # (images, their number, their name, the name of the split) -> the same images, with a progress bar.
 Watch = Callable[[Iterable, int, str, str], Iterable]
 
+_AT_A_TIME = 32
+
 
 @dataclasses.dataclass(frozen=True)
 class SplitReport:
@@ -97,7 +99,7 @@ def training_samples(source: Source, recipe: Recipe, number: int) -> list[tuple[
     """
     context = tf.distribute.InputContext()
     size, num_label_classes = recipe.network.input_image_size, recipe.data.num_label_classes
-    records = source.train_records(recipe, context, 0, InputOptions()).take(4 * number)
+    records = source.train_records(recipe, context, 0, InputOptions()).unbatch().take(4 * number).batch(1)
 
     def stored(record: Any, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         del seed
@@ -108,12 +110,12 @@ def training_samples(source: Source, recipe: Recipe, number: int) -> list[tuple[
         image, label = source.read(record)
         return {"image": list(training_views(image, seed, recipe).values())[-1]}, label
 
-    before = read_or_mark(records, stored, {"image": tf.TensorSpec([None, None, 3])}, num_label_classes)
-    after = read_or_mark(records, transformed, {"image": tf.TensorSpec([size, size, 3])}, num_label_classes)
+    before = read_or_mark(records, stored, {"image": tf.TensorSpec([None, None, 3])}, num_label_classes, 1)
+    after = read_or_mark(records, transformed, {"image": tf.TensorSpec([size, size, 3])}, num_label_classes, 1)
     samples = [
         (original["image"].astype(np.uint8), changed["image"], int(label))
         for (original, label, problem), (changed, _, _) in zip(
-            before.as_numpy_iterator(), after.as_numpy_iterator(), strict=True
+            before.unbatch().as_numpy_iterator(), after.unbatch().as_numpy_iterator(), strict=True
         )
         if not problem
     ]
@@ -133,7 +135,8 @@ def _sizes(source: Source, recipe: Recipe, split: str) -> Iterator[tuple[np.ndar
         return {"size": tf.shape(pixels)[:2]}, label
 
     loaded = {"size": tf.TensorSpec([2], tf.int32)}
-    images = read_or_mark(source.records(recipe, split), load, loaded, recipe.data.num_label_classes)
+    records = source.records(recipe, split).batch(_AT_A_TIME)
+    images = read_or_mark(records, load, loaded, recipe.data.num_label_classes, _AT_A_TIME).unbatch()
     for values, label, problem in images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
         yield values["size"], label, problem
 

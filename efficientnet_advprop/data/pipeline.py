@@ -56,26 +56,19 @@ def train_dataset(
         encoded, label = source.read(record)
         return {**training_views(encoded, seed, recipe), _SEED: seed}, label
 
-    def example(values: Batch, label: tf.Tensor, problem: tf.Tensor) -> Batch:
-        return {
-            **values,  # the views [H, W, 3] and the seed
-            "labels": tf.one_hot(label, recipe.data.num_label_classes),  # [K]
-            "mask": tf.constant(1.0),
-            "bad": tf.cast(_handled(problem, options) != "", tf.float32),
-        }
+    def batch(values: Batch, labels: tf.Tensor, problems: tf.Tensor) -> Batch:
+        bad = _bad(problems, options)
+        one_hot = tf.one_hot(labels, recipe.data.num_label_classes)  # [B, K]
+        read = {**values, "labels": one_hot, "mask": tf.ones_like(bad), "bad": bad}
+        return _mixed(replace_bad_images(read) if options.bad_images == "skip" else read, recipe)
 
+    batch_size = context.get_per_replica_batch_size(recipe.train_batch_size)
     records = source.train_records(recipe, context, start_step, options)
     image = tf.TensorSpec([recipe.network.input_image_size, recipe.network.input_image_size, 3])
     loaded = {**dict.fromkeys(recipe.views, image), _SEED: tf.TensorSpec([2], tf.int32)}
-    batches = (
-        read_or_mark(records, load, loaded, recipe.data.num_label_classes)
-        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(context.get_per_replica_batch_size(recipe.train_batch_size), drop_remainder=True)
-    )
-    if options.bad_images == "skip":
-        batches = batches.map(replace_bad_images)
     return (
-        batches.map(lambda batch: _mixed(batch, recipe), num_parallel_calls=tf.data.AUTOTUNE)
+        read_or_mark(records, load, loaded, recipe.data.num_label_classes, batch_size)
+        .map(lambda *read: batch(*_of_static_size(batch_size, read)), num_parallel_calls=tf.data.AUTOTUNE)
         # For a dataset not known to be infinite, several workers would agree before every batch whether there is one,
         # and the batch's shape would not be static.
         .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
@@ -129,28 +122,34 @@ def eval_dataset(
     """
     data, image_size, batch_size = recipe.data, recipe.network.input_image_size, recipe.cadence.eval_batch_size
     num_images = data.num_eval_images if num_images is None else min(num_images, data.num_eval_images)
-    steps = math.ceil(num_images / batch_size)
+    steps, per_replica = math.ceil(num_images / batch_size), context.get_per_replica_batch_size(batch_size)
 
     def load(record: Any) -> tuple[Batch, tf.Tensor]:
         image, label = source.read(record)
         return {IMAGES_VIEW: preprocess_eval(image, image_size, data.eval_crop, data.resize)}, label
 
-    def example(values: Batch, label: tf.Tensor, problem: tf.Tensor) -> Batch:
-        bad = tf.cast(_handled(problem, options) != "", tf.float32)
-        return {**values, "labels": label, "mask": 1 - bad, "bad": bad}
+    def batch(values: Batch, labels: tf.Tensor, problems: tf.Tensor) -> Batch:
+        bad = _bad(problems, options)
+        read = {**values, "labels": labels, "mask": 1 - bad, "bad": bad}
+        missing = per_replica - tf.size(labels)
+
+        def padded(values: tf.Tensor) -> tf.Tensor:
+            return tf.concat([values, tf.zeros([missing, *values.shape[1:]], values.dtype)], axis=0)
+
+        read = tf.cond(missing > 0, lambda: {name: padded(values) for name, values in read.items()}, lambda: read)
+        return _of_static_size(per_replica, read)
 
     # Sharded by image, not by file: the hosts' numbers of images then differ by at most one, whatever the sizes of
     # files. Every host reads the whole split for it, but decodes, which takes longer, only its own images.
     records = _evenly_spaced(source.records(recipe, EVALUATION), num_images, data.num_eval_images)
     records = records.shard(context.num_input_pipelines, context.input_pipeline_id)
     loaded = {IMAGES_VIEW: tf.TensorSpec([image_size, image_size, 3])}
-    examples = read_or_mark(records, load, loaded, data.num_label_classes)
-    examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    padding = {name: tf.zeros(spec.shape, spec.dtype) for name, spec in examples.element_spec.items()}
+    batches = read_or_mark(records.batch(per_replica), load, loaded, data.num_label_classes, per_replica)
+    batches = batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    padding = {name: tf.zeros(spec.shape, spec.dtype) for name, spec in batches.element_spec.items()}
     return (
-        examples.concatenate(tf.data.Dataset.from_tensors(padding).repeat())
-        .take(steps * per_host_batch_size(context, batch_size))
-        .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
+        batches.concatenate(tf.data.Dataset.from_tensors(padding).repeat())
+        .take(steps * per_host_batch_size(context, batch_size) // per_replica)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -193,5 +192,11 @@ def _evenly_spaced(records: tf.data.Dataset, number: int, total: int) -> tf.data
     )
 
 
-def _handled(problem: tf.Tensor, options: InputOptions) -> tf.Tensor:
-    return stop_at(problem) if options.bad_images == "error" else report(problem)
+def _bad(problems: tf.Tensor, options: InputOptions) -> tf.Tensor:
+    """1 for each bad image of a batch, float32 [B], or the error that the options ask for."""
+    return tf.cast(stop_at(problems) if options.bad_images == "error" else report(problems), tf.float32)
+
+
+def _of_static_size(batch_size: int, values: Any) -> Any:
+    """The values with a static first dimension."""
+    return tf.nest.map_structure(lambda tensor: tf.ensure_shape(tensor, [batch_size, *tensor.shape[1:]]), values)

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from efficientnet_advprop.data.order import augmentation_seed, order_seed, per_host_batch_size
+from efficientnet_advprop.data.order import augmentation_seeds, order_seed, replica_batches
 from efficientnet_advprop.data.shards import Shards
 from efficientnet_advprop.data.source import TRAIN
 from efficientnet_advprop.randomness import fold
@@ -51,7 +51,7 @@ class RecordSource:
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(location, record, seed).
+        """Batches of (location, record, seed).
 
         Files are shuffled by (seed, epoch), then records within blocks; with a cache the order of files is fixed.
         TFRecords have no random access, so a resumed stream does not seek its position: it takes the number of images
@@ -73,33 +73,25 @@ class RecordSource:
             records = epoch_records(order_seed(recipe, epoch, offset))
             left_on_host = -((offset - num_train_images) // hosts)
             whole = tf.constant(-1, tf.int64)
-            return (
-                records.take(tf.where(offset > 0, left_on_host, whole))
-                .enumerate()
-                .map(lambda index, record: (*record, augmentation_seed(recipe, epoch, offset, index * hosts + host)))
-            )
+            records = records.take(tf.where(offset > 0, left_on_host, whole))
+            return _with_seeds(records, recipe, (epoch, offset), host, hosts)
 
-        return tf.data.Dataset.counter(first_epoch).flat_map(rest_of_epoch)
+        records = tf.data.Dataset.counter(first_epoch).flat_map(rest_of_epoch)
+        batches = records.batch(context.get_per_replica_batch_size(recipe.train_batch_size), drop_remainder=True)
+        return batches.map(_flat)
 
     def _train_records_in_order(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(location, record, seed) as a function of the step for any number of hosts; see `order.training_order`."""
+        """The same as a function of the step for any number of hosts; see `order.training_order`."""
         first_epoch, offset = divmod(start_step * recipe.train_batch_size, recipe.data.num_train_images)
         epoch_records = self._epochs(1, 0, options.use_cache)
 
         def whole_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-            return (
-                epoch_records(order_seed(recipe, epoch))
-                .enumerate()
-                .map(lambda index, record: (*record, augmentation_seed(recipe, epoch, index)))
-            )
+            return _with_seeds(epoch_records(order_seed(recipe, epoch)), recipe, (epoch,))
 
         records = tf.data.Dataset.counter(first_epoch).flat_map(whole_epoch).skip(offset)
-        if context.num_input_pipelines == 1:
-            return records
-        per_host = per_host_batch_size(context, recipe.train_batch_size)
-        return records.batch(per_host).shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
+        return replica_batches(records, recipe, context).map(_flat)
 
     def _epochs(self, hosts: int, host: int, use_cache: bool) -> Callable[[tf.Tensor], tf.data.Dataset]:
         """A function from the seed of an epoch's order to this host's (location, record) of that epoch."""
@@ -145,6 +137,19 @@ def _read(paths: tf.data.Dataset) -> tf.data.Dataset:
     return paths.interleave(
         of_file, cycle_length=_FILES_AT_A_TIME, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
+
+
+def _with_seeds(
+    records: tf.data.Dataset, recipe: Recipe, places: tuple[tf.Tensor, ...], first: int = 0, step: int = 1
+) -> tf.data.Dataset:
+    """((location, record), seed) of the records of an epoch, whose numbers are `first`, `first` + `step` and so on."""
+    numbers = tf.data.Dataset.counter(first, step).batch(_SHUFFLED_BLOCK, drop_remainder=True)
+    seeds = numbers.map(lambda indices: augmentation_seeds(recipe, indices, *places)).unbatch()
+    return tf.data.Dataset.zip((records, seeds))
+
+
+def _flat(record: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    return (*record, seed)
 
 
 def _shuffle(records: tf.data.Dataset, seed: tf.Tensor, block_size: int) -> tf.data.Dataset:

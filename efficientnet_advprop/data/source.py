@@ -26,7 +26,9 @@ class Source(Protocol):
     def train_records(
         self, recipe: Recipe, context: tf.distribute.InputContext, start_step: int, options: InputOptions
     ) -> tf.data.Dataset:
-        """(location, record, seed int32 [2]) of this host's replicas, step by step from `start_step`, without end.
+        """Batches of (location, record, seed int32 [2]), [B, ...] each, from `start_step`, without end.
+
+        B is the per-replica batch size; the batches of this host's replicas follow each other, step by step.
 
         All hosts together see every training image once per epoch. The seed belongs to this image in this epoch; crops,
         flips and augmentation draw from it.
