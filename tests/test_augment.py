@@ -1,6 +1,7 @@
 """The sixteen operations against NumPy and PIL, and what AutoAugment and RandAugment draw."""
 
 import math
+import warnings
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -35,7 +36,17 @@ from efficientnet_advprop.recipes import named_recipe, override
 IDENTITY = len(OPERATIONS)
 SIGNED = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 
-IMAGES = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=12).map(lambda s: (*s, 3)))
+
+def images(min_side):
+    shapes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=min_side, max_side=12)
+    return hnp.arrays(np.uint8, shapes.map(lambda shape: (*shape, 3)))
+
+
+IMAGES = images(min_side=1)
+ANGLES = st.sampled_from([30.0, -45.0, 60.0, 90.0, 180.0]) | st.floats(
+    -360, 360, width=32
+)  # some meet halves of pixels
+DISTANCES = st.integers(-30, 30).map(lambda halves: halves / 2) | st.floats(-2e9, 2e9, width=32)
 few_examples = hypothesis.settings(deadline=None, max_examples=40)
 
 
@@ -79,15 +90,17 @@ def test_the_sixteen_operations():
 
 
 @few_examples
-@hypothesis.given(IMAGES, st.integers(0, 255), st.integers(1, 8), st.floats(0, 6, width=32))
-def test_pointwise_operations(image, threshold, bits, factor):
+@hypothesis.given(IMAGES, st.integers(0, 255), st.integers(-300, 300), st.integers(1, 8), st.floats(-1, 6, width=32))
+def test_pointwise_operations(image, threshold, addition, bits, factor):
     wide = image.astype(int)
+    grey_levels = tf.image.rgb_to_grayscale(image).numpy()
     for name, argument, expected in (
         ("Invert", None, 255 - wide),
         ("Solarize", threshold, np.where(wide < threshold, wide, 255 - wide)),
-        ("SolarizeAdd", threshold, np.where(wide < 128, np.minimum(wide + threshold, 255), wide)),
+        ("SolarizeAdd", addition, np.where(wide < 128, np.clip(wide + addition, 0, 255), wide)),
         ("Posterize", bits, wide & ~(2 ** (8 - bits) - 1)),
         ("Brightness", factor, blend(0, image, factor)),
+        ("Color", factor, blend(grey_levels, image, factor)),
         ("Contrast", factor, blend(min(255, image.shape[0] * image.shape[1] // 256), image, factor)),
     ):
         np.testing.assert_array_equal(apply(name, image, argument), expected, err_msg=name)
@@ -166,22 +179,63 @@ def test_rotate(photograph, degrees):
     np.testing.assert_array_equal(corner, [128] * 3)
 
 
-@pytest.mark.skipif(addons.equalize is plain_tensorflow.equalize, reason="TensorFlow Addons is not installed")
-def test_plain_tensorflow_gives_what_addons_gives(photograph):
-    """To the bit, on 4.6 million values: a photograph, low contrast, one value, and noise in several shapes."""
+def projected(image, source_of):
+    """The official operations' kernel; the rotation's matrix, in float32 as there, decides between two pixels."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[np.newaxis],
+        transforms=tf.cast(source_of, tf.float32)[tf.newaxis],
+        output_shape=image.shape[:2],
+        fill_value=128.0,
+        interpolation="NEAREST",
+        fill_mode="CONSTANT",
+    )[0]
+
+
+@few_examples
+@hypothesis.given(IMAGES, ANGLES, st.floats(-1, 1, width=32), DISTANCES)
+def test_geometric_operations_are_tensorflows_projective_transform_to_the_bit(image, degrees, shear, distance):
+    size = np.float32(image.shape[:2])
+    rotation = plain_tensorflow.rotation(tf.constant(degrees) * (math.pi / 180), size[0], size[1])[0]
+    for name, argument, source_of in (
+        ("Rotate", degrees, rotation),
+        ("ShearX", shear, [1, shear, 0, 0, 1, 0, 0, 0]),
+        ("ShearY", shear, [1, 0, 0, shear, 1, 0, 0, 0]),
+        ("TranslateX", distance, [1, 0, distance, 0, 1, 0, 0, 0]),
+        ("TranslateY", distance, [1, 0, 0, 0, 1, distance, 0, 0]),
+    ):
+        expected = projected(image, source_of)
+        np.testing.assert_array_equal(apply(name, image, argument), expected, err_msg=name)
+
+
+@pytest.mark.parametrize("degrees", [30, -60, 90, 24])
+def test_a_graph_of_known_size_is_not_rearranged(degrees):
+    """Grappler reorders sums of three terms, and a rotation by 30 degrees meets halves of pixels."""
+    image = np.random.default_rng(0).integers(0, 256, (31, 64, 3), np.uint8)
+    rotated = tf.function(lambda argument: apply("Rotate", tf.constant(image), argument), autograph=False)
+    np.testing.assert_array_equal(rotated(tf.constant(degrees, tf.float32)), apply("Rotate", image, degrees))
+
+
+@pytest.mark.skipif(addons.rotation is plain_tensorflow.rotation, reason="TensorFlow Addons is not installed")
+def test_operations_are_those_of_addons_to_the_bit(photograph):
+    """On 4.6 million values: a photograph, low contrast, one value, and noise in several shapes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        from tensorflow_addons import image as theirs
     rng = np.random.default_rng(0)
     images = [photograph, photograph // 8 + 90, np.full((40, 31, 3), 7, np.uint8)]
     images += [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in [(1, 1), (5, 7), (31, 64), (64, 31)]]
     for image in map(tf.constant, images):
-        np.testing.assert_array_equal(plain_tensorflow.equalize(image), addons.equalize(image))
-        for _ in range(16):
-            angle = tf.constant(rng.uniform(-math.pi, math.pi), tf.float32)
-            source_of = rng.normal([1, 0, 0, 0, 1, 0, 0, 0], [0.3, 0.3, 20, 0.3, 0.3, 20, 0, 0])
-            for ours, theirs, argument in (
-                (plain_tensorflow.rotate, addons.rotate, angle),
-                (plain_tensorflow.transform, addons.transform, tf.constant(source_of, tf.float32)),
-            ):
-                np.testing.assert_array_equal(ours(image, argument, 128.0), theirs(image, argument, fill_value=128.0))
+        np.testing.assert_array_equal(apply("Equalize", image), theirs.equalize(image))
+        for degrees, pixels in zip(rng.uniform(-180, 180, 16), rng.uniform(-70, 70, 16), strict=True):
+            angle = tf.constant(degrees, tf.float32) * (math.pi / 180.0)
+            height, width = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32))
+            np.testing.assert_array_equal(
+                plain_tensorflow.rotation(angle, height, width), addons.rotation(angle, height, width)
+            )
+            rotated = theirs.rotate(image, angle, fill_value=128.0)
+            np.testing.assert_array_equal(apply("Rotate", image, degrees), rotated)
+            moved = theirs.transform(image, [1.0, 0.0, pixels, 0.0, 1.0, 0.0, 0.0, 0.0], fill_value=128.0)
+            np.testing.assert_array_equal(apply("TranslateX", image, pixels), moved)
 
 
 def test_a_rotation_is_counterclockwise():
@@ -202,7 +256,8 @@ def test_cutout_is_a_square_around_any_pixel():
         centers.add((rows[-1], columns[-1]))
     ends = np.array(sorted(centers))
     assert ends[:, 0].min() <= 5 and ends[:, 0].max() == 29 and ends[:, 1].min() <= 6 and ends[:, 1].max() == 39
-    np.testing.assert_array_equal(apply("Cutout", photograph, 0), photograph)
+    for nothing in (0, -3):
+        np.testing.assert_array_equal(apply("Cutout", photograph, nothing), photograph)
 
 
 def test_arguments_above_level_10_wrap_as_in_the_original(photograph):

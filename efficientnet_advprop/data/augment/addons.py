@@ -1,6 +1,6 @@
-"""The image operations of TensorFlow Addons; no other module imports Addons.
+"""The one function of TensorFlow Addons that is used; no other module imports Addons.
 
-Addons ended with TensorFlow 2.15 and Python 3.11. Where it is not installed, the same operations are plain TensorFlow.
+Addons ended with TensorFlow 2.15 and Python 3.11. Where it is not installed, the same function is plain TensorFlow.
 Its import warns that its development has ended; only that warning is hidden.
 """
 
@@ -8,12 +8,9 @@ import importlib.util
 import warnings
 
 if importlib.util.find_spec("tensorflow_addons") is None:
-    from efficientnet_advprop.data.augment.plain_tensorflow import (
-        equalize as equalize,
-        rotate as rotate,
-        transform as transform,
-    )
+    from efficientnet_advprop.data.augment.plain_tensorflow import rotation as rotation
 else:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*TensorFlow Addons \(TFA\) has ended development", UserWarning)
-        from tensorflow_addons.image import equalize as equalize, rotate as rotate, transform as transform
+        from tensorflow_addons.image import transform_ops
+    rotation = transform_ops.angles_to_projective_transforms

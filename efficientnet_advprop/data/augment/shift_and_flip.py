@@ -20,8 +20,10 @@ def pad_and_crop(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         return image
     rows, columns = tf.unstack(tf.random.stateless_uniform([2], seed, 0, 2 * pad + 1, tf.int32))
     indices = tf.range(side) - pad
-    image = tf.gather(image, tf.clip_by_value(indices + rows, 0, side - 1), axis=0)
-    return tf.gather(image, tf.clip_by_value(indices + columns, 0, side - 1), axis=1)
+    rows = tf.clip_by_value(indices + rows, 0, side - 1)[:, tf.newaxis]
+    columns = tf.clip_by_value(indices + columns, 0, side - 1)
+    # One gather of pixels takes less time than one of rows and one of columns.
+    return tf.gather_nd(tf.reshape(image, [-1, 3]), (rows * side + columns)[..., tf.newaxis])
 
 
 def flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
