@@ -18,7 +18,6 @@ from efficientnet_advprop.training.compilation import run_pass
 from efficientnet_advprop.training.losses import Batch as Batch, PassLosses
 from efficientnet_advprop.training.network import BranchedNetwork
 
-
 # By the place of the variable; a pass has none for the batch norms of other branches.
 Gradients = dict[int, tf.Tensor]
 
