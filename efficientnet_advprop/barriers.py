@@ -26,13 +26,13 @@ def barrier(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     return list(gen_xla_ops.xla_optimization_barrier(tensors)) if is_under_xla() else list(tensors)
 
 
-def in_order(first: list[tf.Tensor], then: Any) -> tuple[list[tf.Tensor], Any]:
+def in_order(first: Any, then: Any) -> tuple[Any, Any]:
     """Both as they are; under XLA, nothing computed from `then` can start before all of `first` is there.
 
     Args:
-        first: such as the gradients of a pass.
+        first: a structure of tensors, such as the gradients of a pass.
         then: a structure of tensors, such as the batch of the next pass. Without this barrier the activations of both
             passes would be in memory at the peak.
     """
-    flat = barrier([*first, *tf.nest.flatten(then)])
-    return flat[: len(first)], tf.nest.pack_sequence_as(then, flat[len(first) :])
+    both = (first, then)
+    return tf.nest.pack_sequence_as(both, barrier(tf.nest.flatten(both)))

@@ -21,6 +21,15 @@ def block(key: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tenso
         first: uint32 of any shape.
         second: uint32 of a shape that broadcasts with that of `first`.
     """
+    words = _rounds(key, first, second)
+    for word in words:
+        word.set_shape(tf.broadcast_static_shape(first.shape, second.shape))
+    return words
+
+
+# Traced once: a hundred operations for each seed, of which a step of a deep network has hundreds.
+@tf.function(autograph=False, input_signature=[tf.TensorSpec([2], tf.uint32), *[tf.TensorSpec(None, tf.uint32)] * 2])
+def _rounds(key: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     keys = (key[0], key[1], key[0] ^ key[1] ^ tf.constant(_PARITY, tf.uint32))
     first, second = first + keys[0], second + keys[1]
     for injection in range(1, 6):

@@ -17,6 +17,7 @@ from efficientnet_advprop.models.layers import (
     chained,
     drop_connect,
     scaled_filters,
+    silu,
 )
 from efficientnet_advprop.models.network import Network
 from efficientnet_advprop.models.units import Activation, Block, residual_blocks
@@ -92,11 +93,10 @@ class MBConvBlock(tf.keras.layers.Layer):
         self.survival_prob = survival_prob
         self.is_residual = spec.strides == 1 and spec.input_filters == spec.output_filters
         self.drops = self.is_residual and survival_prob < 1
-        swish = tf.nn.silu
         self.expand = None
         if spec.expand_ratio != 1:
-            self.expand = ConvNorm(spec.input_filters * spec.expand_ratio, 1, 1, swish, norm_options, name="expand")
-        self.depthwise = ConvNorm(None, spec.kernel_size, spec.strides, swish, norm_options, name="depthwise")
+            self.expand = ConvNorm(spec.input_filters * spec.expand_ratio, 1, 1, silu, norm_options, name="expand")
+        self.depthwise = ConvNorm(None, spec.kernel_size, spec.strides, silu, norm_options, name="depthwise")
         self.squeeze_excite = SqueezeExcite(max(1, int(spec.input_filters * _SE_RATIO)), name="squeeze_excite")
         gamma_initializer = "zeros" if zero_init_residual and self.is_residual else "ones"
         last_options = {**norm_options, "gamma_initializer": gamma_initializer}
@@ -149,7 +149,7 @@ class EfficientNet(Network):
         stem_filters = scaled_filters(_STEM_FILTERS, spec.width_coefficient)
         head_filters = scaled_filters(_HEAD_FILTERS, spec.width_coefficient)
         return (
-            ConvNorm(stem_filters, 3, spec.stem_strides, tf.nn.silu, norm_options, name="stem"),
+            ConvNorm(stem_filters, 3, spec.stem_strides, silu, norm_options, name="stem"),
             residual_blocks(MBConvBlock, sizes, spec, norm_options),
-            ConvNorm(head_filters, 1, 1, tf.nn.silu, norm_options, name="head"),
+            ConvNorm(head_filters, 1, 1, silu, norm_options, name="head"),
         )

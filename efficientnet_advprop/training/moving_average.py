@@ -45,4 +45,5 @@ class MovingAverage:
         t = tf.cast(num_updates, tf.float32)
         rate = 1.0 - tf.minimum(self._decay, (1.0 + t) / (10.0 + t))
         for average, source in self._pairs:
-            average.assign_sub(rate * (average - source))
+            # One kernel, average -= alpha * delta.
+            tf.raw_ops.ResourceApplyGradientDescent(var=average.handle, alpha=rate, delta=average - source)

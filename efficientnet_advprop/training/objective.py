@@ -18,6 +18,9 @@ from efficientnet_advprop.training.compilation import run_pass
 from efficientnet_advprop.training.losses import Batch as Batch, PassLosses
 from efficientnet_advprop.training.network import BranchedNetwork
 
+# By the place of the variable; a pass has none for the batch norms of other branches.
+Gradients = dict[int, tf.Tensor]
+
 
 def branch_passes(terms: Iterable[Term]) -> dict[str, tuple[Term, ...]]:
     """The terms of each branch, which run as one batch; the branches in the order in which they first appear."""
@@ -81,21 +84,23 @@ class TermsObjective:
         Returns:
             The gradient for each of the model's trainable variables, and scalars by metric name.
         """
-        total: list[tf.Tensor] = []
+        total: Gradients = {}
         metrics: dict[str, tf.Tensor] = {}
         for index, (branch, terms) in enumerate(self._passes.items()):
             total, batch = in_order(total, batch) if total else (total, batch)
             # Grouped into one operation: every operation of the pass gets a control edge per element of this list.
-            with tf.control_dependencies([tf.group(*total)]):
+            with tf.control_dependencies([tf.group(*total.values())]):
                 pass_gradients = functools.partial(self._pass_gradients, branch, terms)
                 gradients, values = run_pass(self._jit_compile, pass_gradients, batch, fold(seed, index))
-            total = [a + b for a, b in zip(total, gradients, strict=True)] if total else gradients
+            total |= {place: total[place] + one if place in total else one for place, one in gradients.items()}
             metrics.update(values)
-        return total, metrics
+        # A variable of no pass, such as those of another phase's branch, has gradient zero, not None.
+        variables = enumerate(self.trainable_variables)
+        return [total[place] if place in total else tf.zeros_like(one) for place, one in variables], metrics
 
     def _pass_gradients(
         self, branch: str, terms: tuple[Term, ...], batch: Batch, seed: tf.Tensor
-    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+    ) -> tuple[Gradients, dict[str, tf.Tensor]]:
         images = [self._term_images(term, batch, fold(seed, i)) for i, term in enumerate(terms)]
         with tf.GradientTape() as tape:
             outputs = self._model(
@@ -105,9 +110,8 @@ class TermsObjective:
                 seed=fold(seed, len(terms)),
             )
             loss, metrics = self._losses.of_pass(terms, outputs, batch)
-        # A pass does not use the other branches' batch norms: their gradient is zero, not None.
-        gradients = tape.gradient(loss, self.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return gradients, metrics
+        gradients = tape.gradient(loss, self.trainable_variables)
+        return {place: one for place, one in enumerate(gradients) if one is not None}, metrics
 
     def _term_images(self, term: Term, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
         """The images of a term, [B, H, W, 3], adversarial if it has an attack.

@@ -117,13 +117,11 @@ def make_replica_step(
             gradients = state.loss_scale.unscaled(gradients)
         with tf.GradientTape() as tape:
             metrics[WEIGHT_DECAY] = weight_decay_loss(decayed, decay_factor)
-        decay_gradients = tape.gradient(
-            metrics[WEIGHT_DECAY], variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
-        gradients = [a + b for a, b in zip(gradients, decay_gradients, strict=True)]
+        of_decay = tape.gradient(metrics[WEIGHT_DECAY], variables)  # None for variables that do not decay
+        gradients = [a if b is None else a + b for a, b in zip(gradients, of_decay, strict=True)]
         metrics[GRADIENT_NORM] = tf.linalg.global_norm(gradients)
         # Gradients are summed over replicas; divided first, the sum is the mean.
-        summands = [gradient / num_replicas for gradient in gradients]
+        summands = gradients if num_replicas == 1 else [gradient / num_replicas for gradient in gradients]
         if state.loss_scale:
             skipped = _update_or_skip(state, summands, variables, statistics)
             metrics[SKIPPED_STEPS] = tf.cast(skipped, tf.float32) / num_replicas
