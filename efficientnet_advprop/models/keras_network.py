@@ -217,6 +217,7 @@ class KerasNetwork(Network):
     def _drops(self) -> bool:
         return self.stem.drops
 
+    @property
     def _norm_layers(self) -> list[BranchNorms]:
         return [layer for layer in self.stem.layers.values() if isinstance(layer, BranchNorms)]
 

@@ -1,5 +1,6 @@
 """The base class of all networks: stem, blocks, head and classifier in sequence, with a batch norm per branch."""
 
+import functools
 import json
 import math
 import weakref
@@ -220,7 +221,7 @@ class Network(tf.keras.Model):
         logits = self.classifier(self._pooled(images, False, self.branches[0], None, None))
         tf.keras.Model(images, logits, name=self.name).summary(line_length, positions, print_fn, **kwargs)
         count = sum(variable.shape.num_elements() for variable in self.branch_variables(self.branches[0]))
-        each = f"{len(self._norm_layers())} batch norms of {count:,} parameters"
+        each = f"{len(self._norm_layers)} batch norms of {count:,} parameters"
         (print_fn or print)(f"Each branch has {each}. Branches: {', '.join(self.branches)}")
 
     def weights_by_path(self) -> dict[str, tf.Variable]:
@@ -237,7 +238,7 @@ class Network(tf.keras.Model):
         Raises:
             ValueError: for an unknown branch.
         """
-        return [variable for norm in self._norm_layers() for variable in norm.branch_variables(branch)]
+        return [variable for norm in self._norm_layers for variable in norm.branch_variables(branch)]
 
     def partition(self) -> dict[str, list[tf.Variable]]:
         """Every variable once: the batch-norm variables of each branch under its name, all others under "shared"."""
@@ -255,6 +256,7 @@ class Network(tf.keras.Model):
     def _heads(self) -> list[ConvNorm]:
         return [] if self.head is None else [self.head]
 
+    @functools.cached_property  # a second of a B7 each time
     def _norm_layers(self) -> list[AuxBatchNormalization]:
         return [module for module in self.submodules if isinstance(module, AuxBatchNormalization)]
 
