@@ -28,6 +28,8 @@ _SEED = "seed"
 _MIX = 16  # place in the seed of a batch's first image; `preprocessing` uses the first few
 
 
+# Its functions and those of the sources have no Python control flow for autograph, which would take seconds.
+@tf.autograph.experimental.do_not_convert
 def train_dataset(
     source: Source,
     recipe: Recipe,
@@ -98,6 +100,7 @@ def _mixed(batch: Batch, recipe: Recipe) -> Batch:
     return {**views, "labels": labels, "mask": batch["mask"], "bad": batch["bad"]}
 
 
+@tf.autograph.experimental.do_not_convert
 def eval_dataset(
     source: Source,
     recipe: Recipe,
