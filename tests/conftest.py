@@ -44,6 +44,13 @@ def two_blocks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def few_blocks() -> Iterator[None]:
+    """`two_blocks` for a whole file, its shared runs included: `pytestmark = pytest.mark.usefixtures("few_blocks")`."""
+    with two_block_networks():
+        yield
+
+
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.Strategy:
     """Two replicas on two logical CPUs.

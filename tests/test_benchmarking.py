@@ -6,7 +6,6 @@ For ImageNet's sets see test_imagenet_benchmarks.py.
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,10 @@ from efficientnet_advprop.modes import benchmarks
 from efficientnet_advprop.recipes import BenchmarkSpec, named_recipe, override
 from tests.command_line import run_main
 from tests.small import one_cpu, small_model, small_recipe
-from tests.two_blocks import two_block_networks
+
+pytestmark = pytest.mark.usefixtures("few_blocks")
 
 SYNSETS = imagenet_synsets()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_blocks() -> Iterator[None]:
-    """Networks of two blocks, whose tracing takes a second or two."""
-    with two_block_networks():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ import flags
 from efficientnet_advprop.recipes import from_json
 from tests.command_line import free_addresses, refused, run, run_main, start_main, without_start_up
 
+pytestmark = pytest.mark.usefixtures("few_blocks")
+
 NARROW = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=16", "--train_batch_size=16")
 
 
@@ -25,7 +27,7 @@ class Done:
 
 
 def command(*arguments: str, check_code: int = 0) -> Done:
-    process = start_main(*arguments)
+    process = start_main(*arguments, two_blocks=True)
     done = Done(*process.communicate())
     assert process.returncode == check_code, done.stdout + done.stderr
     return done

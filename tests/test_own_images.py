@@ -37,6 +37,8 @@ from tests.studies import finished
 
 B0 = "efficientnet-b0"
 THOUSAND = {"data.num_train_images": 1000}
+pytestmark = pytest.mark.usefixtures("few_blocks")
+
 TINY = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=16")
 
 

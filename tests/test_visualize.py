@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +24,10 @@ from efficientnet_advprop.reporting import image_strip
 from tests.command_line import refused, run, run_main
 from tests.linear_network import some_images
 from tests.small import one_cpu, small_model, small_recipe
-from tests.two_blocks import two_block_networks
+
+pytestmark = pytest.mark.usefixtures("few_blocks")
 
 PAGE = "visualization/visualization.md"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_blocks() -> Iterator[None]:
-    """Networks of two blocks, whose tracing takes a second or two."""
-    with two_block_networks():
-        yield
 
 
 def png(seed, height=12, width=12) -> bytes:
