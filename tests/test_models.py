@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from efficientnet_advprop.models import build_model, efficientnet, network
-from efficientnet_advprop.models.layers import ConvNorm, drop_connect, normalize
+from efficientnet_advprop.models.layers import ConvNorm, drop_connect, normalize, silu
 from efficientnet_advprop.randomness import only_given_seeds
 from efficientnet_advprop.recipes import FAMILIES
 from tests.small import assert_equal_values, copy_weights, randomize_norms, small_model, values
@@ -149,6 +149,21 @@ def test_b0_to_b7_compute_what_keras_does(number):
     # Without ImageNet weights, Keras' first layers only divide by 255: feed what makes that our normalisation.
     expected = reference(2 * images - 255, training=False)
     np.testing.assert_allclose(model(images), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_silu_and_its_gradient_are_tensorflows_bit_by_bit(dtype):
+    features = tf.cast(tf.concat([tf.linspace(-30.0, 30.0, 1001), [-1e4, 1e4, 0.0]], 0), dtype)
+    upstream = tf.cast(tf.random.stateless_normal(features.shape, [1, 2]), dtype)
+
+    def of(function):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            outputs = function(features)
+        return tf.cast(outputs, tf.float32), tf.cast(tape.gradient(outputs, features, upstream), tf.float32)
+
+    for ours, expected in zip(of(silu), of(tf.nn.silu), strict=True):
+        np.testing.assert_array_equal(ours, expected)
 
 
 def test_normalization():

@@ -67,6 +67,27 @@ def test_equals_the_tf1_optimizer_while_the_rate_changes(make_ours, make_officia
         assert_equal(variables, expected)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_adam_is_keras_own_bit_by_bit(name, in_graph):
+    rates = tf.keras.optimizers.schedules.PiecewiseConstantDecay([2, 5], [0.01, 0.04, 0.002])
+    ours = build_optimizer(OptimizerSpec(name, 0.1, weight_decay=1e-2), rates, [])
+    keras = {
+        "adam": lambda: tf.keras.optimizers.Adam(rates, jit_compile=False),
+        "adamw": lambda: tf.keras.optimizers.AdamW(rates, 1e-2, jit_compile=False),
+    }[name]()
+    variables, expected = some_variables(), some_variables()
+    for optimizer, some in ((ours, variables), (keras, expected)):
+        optimizer.build(some)
+        apply = tf.function(optimizer.apply_gradients, autograph=False) if in_graph else optimizer.apply_gradients
+        for step in range(8):
+            apply(list(zip(some_gradients(step), some, strict=True)))
+    assert_equal(variables, expected)
+    assert [slot.name for slot in ours.variables] == [slot.name for slot in keras.variables]
+    assert_equal(ours.variables, keras.variables)
+    assert ours.get_config()["name"] == keras.get_config()["name"]
+
+
 def test_rmsprop_by_hand():
     variable = tf.Variable(1.0)
     optimizer = RMSPropTF1(0.1, decay=0.9, momentum=0.5, epsilon=1e-3)
