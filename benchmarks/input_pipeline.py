@@ -50,7 +50,7 @@ _RECORD_FILES = 8
 PLAIN, DECODE, UNGUARDED = "Keras: whole image, crop, flip", "read and decode a window", "train, bad images not found"
 TRAIN, AUTOAUGMENT, RANDAUGMENT, EVAL = "train", "train + AutoAugment", "train + RandAugment", "eval"
 PIPELINES = (PLAIN, DECODE, UNGUARDED, TRAIN, AUTOAUGMENT, RANDAUGMENT, EVAL)
-SAMPLE, NATURAL, RECORDS = "all files", "files that are not scaled", "TFRecords of all files"
+SAMPLE, NATURAL, RECORDS = "all files", "larger files, not scaled", "TFRecords of all files"
 
 # (data, pipeline, baseline, aim of the ratio of rates).
 AIMS = (
@@ -185,7 +185,7 @@ def prepare(folder: pathlib.Path) -> dict[str, str]:
     classes = sorted({file.parent.name for file in files})
     shapes = [tf.io.extract_jpeg_shape(tf.io.read_file(os.fspath(file))).numpy()[:2] for file in files]
     (usual_side, _), *_ = collections.Counter(int(min(shape)) for shape in shapes).most_common(1)
-    unscaled = [file for file, shape in zip(files, shapes, strict=True) if min(shape) != usual_side]
+    unscaled = [file for file, shape in zip(files, shapes, strict=True) if min(shape) > usual_side]
     for split in ("train", "val"):
         for file in unscaled:
             link = folder / "natural" / split / file.parent.name / file.name

@@ -209,7 +209,7 @@ def test_a_plan_by_hand(capsys):
     assert tpu["schemes"]["advprop"]["hours"] == pytest.approx(4 * tpu["schemes"]["vanilla"]["hours"])
     assert gpu["schemes"]["vanilla"]["images_per_second"] == pytest.approx(rate * 8 * 312 / (32 * 61.5))
     assert tpu["schemes"]["advprop"]["images_per_second"] == pytest.approx(rate / 4)
-    assert tpu["input_cores"] == pytest.approx(rate / 4 * (1.3 + 3.05 * (32 / 224) ** 2) / 1000)
+    assert tpu["input_cores"] == pytest.approx(rate / 4 * (0.5 + 1.2 * (32 / 224) ** 2) / 1000)
     assert tpu["usable_bytes"] == 15.75 * GIB
     assert tpu["schemes"]["advprop"]["planned_bytes"] < tpu["usable_bytes"]
     assert tpu["schemes"]["advprop"]["flags"] == "--precision=bfloat16"
