@@ -12,6 +12,7 @@ from PIL import Image
 
 from efficientnet_advprop.data import (
     bad_image_in,
+    bad_images,
     eval_dataset,
     find_source,
     preprocess_eval,
@@ -157,8 +158,9 @@ def decodes(content):
     return True
 
 
-@pytest.mark.parametrize("batch_size", [1, 48])
-def test_a_thousand_mutated_images_are_each_read_or_reported_in_order(batch_size):
+@pytest.mark.parametrize(("batch_size", "part_size"), [(1, 1), (48, 48), (48, 7)])
+def test_a_thousand_mutated_images_are_each_read_or_reported_in_order(batch_size, part_size, monkeypatch):
+    monkeypatch.setattr(bad_images, "_MOST_BYTES_OF_A_PART", part_size * 8 * 8 * 3 * 4)
     rng = np.random.default_rng(0)
     originals = [encoded(make_image(), kind) for kind in ("JPEG", "PNG", "GIF", "BMP")]
     contents = [mutated(originals[number % 4], number, rng) for number in range(1000)]
@@ -300,7 +302,9 @@ def test_a_damaged_file_is_named_with_the_record(tmp_path, capsys):
     (tmp_path / "classes.txt").write_text("ant\nbee")
     source = find_source("imagenet", str(tmp_path))
     assert not check_data(source, recipe_of(source), str(tmp_path / "run"))
-    assert f"problem: {damage}\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"problem: {damage}\n" in said
+    assert re.search(r"^evaluation: 1 images in 1 files, 0 of them bad", said, re.M)  # those before the damage
 
 
 def test_check_data_of_a_sound_folder_draws_a_contact_sheet(folder, capsys):

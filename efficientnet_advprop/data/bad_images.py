@@ -51,11 +51,8 @@ def read_or_mark(
         in_range = tf.logical_and(label >= 0, label < num_label_classes)
         problem = tf.where(in_range, "", tf.strings.join([": label ", tf.strings.as_string(label), outside]))
         tensors = {name: tf.ensure_shape(tensor, loaded[name].shape) for name, tensor in tensors.items()}
-        return (
-            tensors,
-            tf.cast(tf.where(in_range, label, 0), tf.int32),
-            problem,
-        ), place  # cast in range: it would wrap
+        label = tf.cast(tf.where(in_range, label, 0), tf.int32)  # after the choice: a cast wraps what is out of range
+        return (tensors, label, problem), place
 
     def read_all(locations: tf.Tensor, *records: Any) -> Read:
         size = tf.size(locations, tf.int64)

@@ -1,5 +1,6 @@
 """Training images of single classes."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,10 +47,13 @@ def class_images(
 
     find_bad = stop_at if options.bad_images == "error" else report
     number = min(_MOST_READ, source.facts.num_train_images or data.num_train_images)
-    records = source.train_records(recipe, tf.distribute.InputContext(), 0, options).unbatch().take(number)
+    few_at_a_time = dataclasses.replace(recipe, train_batch_size=_AT_A_TIME)  # the order is the same for any batch size
+    records = source.train_records(few_at_a_time, tf.distribute.InputContext(), 0, options).unbatch().take(number)
     loaded = {"image": tf.TensorSpec([size, size, 3])}
     batches = read_or_mark(records.batch(_AT_A_TIME), load, loaded, data.num_label_classes, _AT_A_TIME)
-    examples = batches.map(lambda values, labels, problems: (values["image"], labels, ~find_bad(problems))).unbatch()
+    examples = batches.unbatch().map(  # one by one: images behind the last one needed do not matter
+        lambda values, label, problem: (values["image"], label, ~find_bad(problem[tf.newaxis])[0])
+    )
     found: dict[int, list[np.ndarray]] = {label: [] for label in classes}
     for image, label, is_good in examples.as_numpy_iterator():
         if is_good and label in found and len(found[label]) < MOST_PER_CLASS:

@@ -20,8 +20,6 @@ from efficientnet_advprop.recipes import InputOptions, Recipe
 # (images, their number, their name, the name of the split) -> the same images, with a progress bar.
 Watch = Callable[[Iterable, int, str, str], Iterable]
 
-_AT_A_TIME = 32
-
 
 @dataclasses.dataclass(frozen=True)
 class SplitReport:
@@ -99,7 +97,8 @@ def training_samples(source: Source, recipe: Recipe, number: int) -> list[tuple[
     """
     context = tf.distribute.InputContext()
     size, num_label_classes = recipe.network.input_image_size, recipe.data.num_label_classes
-    records = source.train_records(recipe, context, 0, InputOptions()).unbatch().take(4 * number).batch(1)
+    few_at_a_time = dataclasses.replace(recipe, train_batch_size=number)  # the order is the same for any batch size
+    records = source.train_records(few_at_a_time, context, 0, InputOptions()).unbatch().take(4 * number).batch(1)
 
     def stored(record: Any, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         del seed
@@ -135,8 +134,9 @@ def _sizes(source: Source, recipe: Recipe, split: str) -> Iterator[tuple[np.ndar
         return {"size": tf.shape(pixels)[:2]}, label
 
     loaded = {"size": tf.TensorSpec([2], tf.int32)}
-    records = source.records(recipe, split).batch(_AT_A_TIME)
-    images = read_or_mark(records, load, loaded, recipe.data.num_label_classes, _AT_A_TIME).unbatch()
+    # One by one: where a TFRecord file is damaged, the images before it are counted.
+    records = source.records(recipe, split).batch(1)
+    images = read_or_mark(records, load, loaded, recipe.data.num_label_classes, 1).unbatch()
     for values, label, problem in images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
         yield values["size"], label, problem
 

@@ -14,6 +14,7 @@ class Source(Protocol):
 
     A source yields records of its own format, each with its location: a scalar string for messages, such as a file
     name. `read` turns a record into an image. It is a separate step because it may fail, which must not end the stream.
+    Neither runs through autograph: tensors decide with `tf.cond`.
 
     Attributes:
         facts: numbers of images and classes that were found.

@@ -188,10 +188,12 @@ class _FewOperations:
         variable.assign_sub((mean * rate) / (tf.sqrt(mean_square) + epsilon))
 
 
+@tf.keras.saving.register_keras_serializable(package="efficientnet_advprop")
 class _Adam(_FewOperations, tf.keras.optimizers.Adam):
     pass
 
 
+@tf.keras.saving.register_keras_serializable(package="efficientnet_advprop")
 class _AdamW(_FewOperations, tf.keras.optimizers.AdamW):
     pass
 
