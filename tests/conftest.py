@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import efficientnet_advprop  # noqa: F401  (before TensorFlow, as in main.py)
 
 # isort: split
+import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.datasets import load_sample_image
 
 import tpu_utils
 from tests.two_blocks import two_block_networks
@@ -49,6 +51,12 @@ def few_blocks() -> Iterator[None]:
     """`two_blocks` for a whole file, its shared runs included: `pytestmark = pytest.mark.usefixtures("few_blocks")`."""
     with two_block_networks():
         yield
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    """A photograph, not square."""
+    return np.ascontiguousarray(load_sample_image("china.jpg")[100:300, 200:430])
 
 
 @pytest.fixture(scope="session")

@@ -29,15 +29,10 @@ from tests.command_line import refused, run, set_flags
 from tests.file_server import serving
 from tests.official_checkpoint import official_tensors, write_tf1
 from tests.small import randomize_norms, values
-from tests.two_blocks import two_block_networks
+
+pytestmark = pytest.mark.usefixtures("few_blocks")
 
 NAME, ARCHIVE = "advprop/efficientnet-b0", "advprop/efficientnet-b0.tar.gz"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_networks():
-    with two_block_networks():
-        yield
 
 
 def narrow_b0() -> tf.keras.Model:

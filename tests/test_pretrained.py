@@ -19,7 +19,8 @@ from tests.command_line import refused, run, set_flags
 from tests.official_checkpoint import official_tensors, write_tf1
 from tests.small import randomize_norms
 from tests.test_tfrecord import write_split
-from tests.two_blocks import two_block_networks
+
+pytestmark = pytest.mark.usefixtures("few_blocks")
 
 SMALL = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_size=32")
 
@@ -27,12 +28,6 @@ SMALL = ("--width_coefficient=0.25", "--depth_coefficient=0.2", "--input_image_s
 def small_b0() -> NetworkSpec:
     small = {"width_coefficient": 0.25, "depth_coefficient": 0.2, "input_image_size": 32}
     return dataclasses.replace(network_spec("efficientnet-b0"), **small)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_networks():
-    with two_block_networks():
-        yield
 
 
 @pytest.fixture(scope="module")
