@@ -31,7 +31,7 @@ import tensorflow as tf
 from efficientnet_advprop.attacks import ascend, starting_point
 from efficientnet_advprop.barriers import in_order
 from efficientnet_advprop.randomness import fold, permutation
-from efficientnet_advprop.recipes import IMAGES_VIEW, Term, num_fast_adversarial
+from efficientnet_advprop.recipes import IMAGES_VIEW, MAIN_BRANCH, Term, num_fast_adversarial
 from efficientnet_advprop.training.compilation import run_pass
 from efficientnet_advprop.training.losses import Batch, PassLosses
 from efficientnet_advprop.training.network import BranchedNetwork
@@ -87,45 +87,37 @@ class FastAdvPropObjective:
             raise ValueError("scheme fast_advprop needs batches of one size: dataset.batch(..., drop_remainder=True)")
         num_adversarial = num_fast_adversarial(self._share, batch_size)
         attacked, clean = _rows(batch, slice(num_adversarial)), _rows(batch, slice(num_adversarial, None))
-        share = num_adversarial / batch_size
-        main, metrics, _ = self._run_pass(self._clean, 1.0 - share, clean, fold(seed, 0))
+        main, metrics, _ = self._run_pass(self._clean, clean, fold(seed, 0))
         main, attacked = in_order(main, attacked)
         with tf.control_dependencies([tf.group(*main)]):
             pixels, start = starting_point(attacked[IMAGES_VIEW], self._adversarial.attack, fold(seed, 1))
-        started = {**attacked, IMAGES_VIEW: start}
-        noise, noise_metrics, ascent = self._run_pass(self._noise, share, started, fold(seed, 2))
+        noise, noise_metrics, ascent = self._run_pass(self._noise, {**attacked, IMAGES_VIEW: start}, fold(seed, 2))
         adversarial = tf.stop_gradient(ascend(start, ascent, pixels, self._adversarial.attack))
         noise, attacked = in_order(noise, {**attacked, IMAGES_VIEW: adversarial})
         with tf.control_dependencies([tf.group(*noise)]):
             shuffled = shuffle_across_replicas(attacked, fold(seed, 3))
-        auxiliary, adversarial_metrics, _ = self._run_pass(self._adversarial, share, shuffled, fold(seed, 4))
-        gradients = [tf.add_n(of_passes) for of_passes in zip(main, noise, auxiliary, strict=True)]
-        return gradients, metrics | noise_metrics | adversarial_metrics
+        auxiliary, adversarial_metrics, _ = self._run_pass(self._adversarial, shuffled, fold(seed, 4))
+        fraction = num_adversarial / batch_size
+        auxiliary = [a + b for a, b in zip(noise, auxiliary, strict=True)]
+        return self._balanced(main, auxiliary, fraction), metrics | noise_metrics | adversarial_metrics
 
     def _run_pass(
-        self, term: Term, share: float, batch: Batch, seed: tf.Tensor
+        self, term: Term, batch: Batch, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], tf.Tensor | None]:
-        return run_pass(self._jit_compile, functools.partial(self._pass_gradients, term, share), batch, seed)
+        return run_pass(self._jit_compile, functools.partial(self._pass_gradients, term), batch, seed)
 
     def _pass_gradients(
-        self, term: Term, share: float, batch: Batch, seed: tf.Tensor
+        self, term: Term, batch: Batch, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor], tf.Tensor | None]:
-        """What one pass adds to the gradient, its metrics, and the images' gradient for the noise term.
-
-        Shared weights follow share * weight * loss, the branch's norms weight * loss. The factor of the shared weights
-        is on the loss, because a product for each of them would take time that does not depend on the batch's size. In
-        float16 it costs the adversarial pass some of the range: 3 bits with the published settings.
-        """
+        """The weighted gradient of one term's mean loss, its metrics, and the images' gradient for the noise term."""
         images, attacks = batch[IMAGES_VIEW], term == self._noise
+        # Only the weights' gradient is scaled: weight 0 would leave the attack without a direction.
         unweighted = dataclasses.replace(term, weight=1.0)
-        # The attack's direction must neither vanish with a weight of 0, nor underflow in 16 bits.
-        of_loss = 1.0 if attacks else share * term.weight
         with tf.GradientTape() as tape:
             if attacks:
                 tape.watch(images)
             outputs = self._model(images, training=True, branch=term.branch, seed=seed)
             loss, metrics = self._losses.of_pass([unweighted], outputs, batch)
-            loss = of_loss * loss
         gradients, ascent = tape.gradient(
             loss,
             (self.trainable_variables, images if attacks else []),
@@ -133,13 +125,23 @@ class FastAdvPropObjective:
         )
         if attacks:  # a loss scale that is too large makes values that are not finite, which would become pixels
             ascent = tf.where(tf.math.is_finite(ascent), ascent, 0.0)
-            gradients = [share * term.weight * gradient for gradient in gradients]
-        norms = {id(variable) for variable in self._model.branch_variables(term.branch)}
-        gradients = [
-            gradient / share if id(variable) in norms else gradient
-            for variable, gradient in zip(self.trainable_variables, gradients, strict=True)
-        ]
-        return gradients, metrics, ascent
+        return [term.weight * gradient for gradient in gradients], metrics, ascent
+
+    def _balanced(self, main: list[tf.Tensor], auxiliary: list[tf.Tensor], fraction: float) -> list[tf.Tensor]:
+        """Combine the branches' gradients: the mean over images for shared weights, one branch's for batch norms."""
+        batch_norms = {
+            branch: {id(variable) for variable in self._model.branch_variables(branch)}
+            for branch in (MAIN_BRANCH, self._noise.branch)
+        }
+
+        def balance(variable: tf.Variable, main_gradient: tf.Tensor, auxiliary_gradient: tf.Tensor) -> tf.Tensor:
+            if id(variable) in batch_norms[MAIN_BRANCH]:
+                return main_gradient
+            if id(variable) in batch_norms[self._noise.branch]:
+                return auxiliary_gradient
+            return (1.0 - fraction) * main_gradient + fraction * auxiliary_gradient
+
+        return list(map(balance, self.trainable_variables, main, auxiliary))
 
 
 def _rows(batch: Batch, part: slice) -> Batch:
