@@ -11,7 +11,7 @@ from flags.flag import MODES, Flag, RecipeFlag, Topic
 
 _WIDTH = 118  # columns
 _INDENT = " " * 29
-_MOST_CHOICES = 70  # characters; more are listed by --help=NAME
+_MOST_CHOICES = 110  # characters; more are listed by --help=NAME
 _VALUES = {str: "NAME", int: "N", float: "X", list[str]: "A,B", tuple[float, ...]: "X,Y", Path: "PATH"}
 _VALUES |= {list[Path]: "PATH,PATH", dict[str, Path]: "NAME=PATH"}
 # Explained by --help; the others are only named there.
@@ -66,9 +66,9 @@ def _line(flag: Flag) -> str:
     head = f"  {_spelt(flag)}{_star(flag)}"
     text = re.split(r"(?<=\.) ", flag.help)[0]  # the first sentence
     if isinstance(flag.kind, tuple):
-        choices = "|".join(flag.kind)
+        choices = " | ".join(flag.kind)
         if len(choices) > _MOST_CHOICES:
-            choices = f"{'|'.join(flag.kind[:2])}|... ({len(flag.kind)}, --help={flag.name} lists them)"
+            choices = f"{' | '.join(flag.kind[:2])} | ... ({len(flag.kind)}, --help={flag.name} lists them)"
         text = f"{text} [{choices}]"
     start = head.ljust(len(_INDENT) - 1) + " "
     return textwrap.fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False, **_indents(start, _INDENT))
