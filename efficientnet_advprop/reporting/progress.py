@@ -49,8 +49,10 @@ class ProgressDisplay:
             disable=not (visible and stream.isatty()),
         )
         self._started = self._last_event = time.monotonic()
-        self._last_line = float("-inf")
+        self._next_line = float("-inf")
         self._first_loop_done = False
+        # Since the last line, without evaluations and without the first loop, which traces and compiles.
+        self._steps, self._seconds = 0, 0.0
         self._skipped = 0
 
     def __enter__(self) -> "ProgressDisplay":
@@ -65,30 +67,35 @@ class ProgressDisplay:
         """Show the means of the steps since the last call."""
         now = time.monotonic()
         steps, self._step = step - self._step, step
-        seconds_per_step = (now - self._last_event) / max(1, steps)
-        self._last_event = now
         losses = " ".join(f"{name.removeprefix('loss/')} {values[name]:.3f}" for name in values if "loss/" in name)
         if "skipped_steps" in values:  # in float16
             self._skipped += round(values["skipped_steps"])
             losses += f"  skipped_steps {self._skipped}"
+        shown = f"step {step}/{self._total_steps}  loss: {losses}"
         if not self._first_loop_done:
             self._first_loop_done = True
             self._write(f"first {steps} step(s) done after {now - self._started:.0f} s, tracing and compiling included")
-        if self._bar.disable:
-            if now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self._total_steps:
-                self._last_line = now
-                remaining = (self._total_steps - step) * seconds_per_step
-                self._write(
-                    f"step {step}/{self._total_steps}  loss: {losses}  {seconds_per_step:.2f} s/step  "
-                    f"{tqdm.tqdm.format_interval(remaining)} left"
-                )
+            if self._bar.disable:
+                self._write(shown)
+            else:  # its times are those of the steps that follow
+                self._bar.n = self._bar.last_print_n = self._bar.initial = step
+                self._bar.unpause()
+                self._bar.set_postfix_str(f"loss: {losses}")
         else:
+            self._steps, self._seconds = self._steps + steps, self._seconds + now - self._last_event
             self._bar.set_postfix_str(f"loss: {losses}", refresh=False)
             self._bar.update(steps)
+            if self._bar.disable and (now >= self._next_line or step == self._total_steps):
+                seconds_per_step = self._seconds / self._steps
+                left = tqdm.tqdm.format_interval((self._total_steps - step) * seconds_per_step)
+                self._write(f"{shown}  {seconds_per_step:.2f} s/step  {left} left")
+                self._steps, self._seconds, self._next_line = 0, 0.0, now + _SECONDS_BETWEEN_LINES
+        self._last_event = now
 
     def eval_values(self, step: int, values: dict[str, float]) -> None:
         """Show the results of an evaluation."""
         self._last_event = time.monotonic()
+        self._bar.unpause()
         self._write(f"step {step}  evaluation: {format_values(values)}")
 
     def _write(self, line: str) -> None:
