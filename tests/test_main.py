@@ -57,6 +57,13 @@ def test_a_run_writes_its_files(finished_run):
     assert from_json((folder / "recipe.json").read_text()).network.width_coefficient == 0.25
     assert list((folder / "tensorboard" / "train").iterdir())
     assert list((folder / "tensorboard" / "eval").iterdir())
+    assert summary["report"] == str(folder / "report.md")
+    report = (folder / "report.md").read_text()
+    assert f"```\npython main.py --advprop --model_dir={folder} " in report
+    assert re.search(rf"^\| top1_pgd +\| {100 * summary['top1_pgd']:.2f} % +\|$", report, re.M)
+    links = re.findall(r"!\[.*\]\((.*)\)", report)
+    assert links == ["figures/training.png", "adversarial_examples.png"]
+    assert all((folder / link).exists() for link in links)
     assert "1,797 handwritten digits" in done.stdout
     assert re.search(r"^parameters: shared [\d,]+, main ([\d,]+), auxiliary \1; [\d,]+ in all$", done.stdout, re.M)
     assert "--data_dir" in done.stdout
