@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import time
 import types
 
 import numpy as np
@@ -13,12 +15,15 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import figure as figures, font_manager, patches, text
 
 from efficientnet_advprop.evaluation import AdversarialExamples
+from efficientnet_advprop.recipes import RecipeError
 from efficientnet_advprop.reporting import (
     MetricsLog,
     ProgressDisplay,
     describe_recipe,
     progress as progress_module,
+    progress_bar,
     summary_table,
+    time_passing,
     write_contact_sheet,
     write_image_strip,
 )
@@ -201,12 +206,13 @@ def test_progress_on_a_terminal_is_a_bar_with_the_time_of_later_steps():
         progress._bar.start_t -= 1000
         progress._bar.last_print_t -= 1000  # the first steps took long
         progress.train_values(10, {"loss/clean": 2.0})
+        progress._bar.start_t -= 1
         progress._bar.last_print_t -= 1
         progress.train_values(20, {"loss/clean": 1.0})
     assert "20/20" in stream.getvalue()
     assert "clean 1.000" in stream.getvalue()
     assert "16:" not in stream.getvalue().rpartition("10/20")[2]  # 1,000 s
-    assert 9 < progress._bar.format_dict["rate"] < 11
+    assert 9 < float(re.search(r"20/20 .* ([\d.]+)step/s", stream.getvalue())[1]) < 11
 
 
 def test_invisible_progress_writes_nothing():
@@ -245,3 +251,28 @@ def test_a_recipe_in_words(scheme, expected):
 def test_a_recipe_in_words_says_what_augmentation_it_has():
     recipe = small_recipe("vanilla", data__augment_name="randaugment", data__mixup_alpha=0.2)
     assert "augmentation: randaugment (2 operations at level 10), mixup (alpha 0.2)" in describe_recipe(recipe)
+
+
+def test_progress_of_other_work_without_a_terminal_is_lines_at_intervals(clock, capsys):
+    """The first item, which traces, is in no estimate."""
+    for _ in progress_bar(range(5), 5, "batch", "evaluation"):
+        clock(8.0)
+    assert list(progress_bar(iter("abc"), 3, "image")) == ["a", "b", "c"]
+    for _ in progress_bar(range(3), 3, "image"):
+        clock(40.0)
+    assert capsys.readouterr() == (
+        "",
+        "evaluation: batch 2/5, 00:24 left\nevaluation: batch 4/5, 00:08 left\nimage 1/3\nimage 2/3, 00:40 left\n",
+    )
+
+
+def test_work_without_countable_parts_tells_how_long_it_takes(monkeypatch, capsys):
+    monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_LINES", 0.01)
+    with pytest.raises(RecipeError), time_passing("export"):
+        time.sleep(0.2)
+        raise RecipeError("bad")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 1
+    assert set(lines) == {"export: 00:00 so far"}
+    time.sleep(0.05)
+    assert capsys.readouterr().err == ""  # it has ended

@@ -30,6 +30,7 @@ from efficientnet_advprop.reporting.progress import (
     BadImagesByEpoch as BadImagesByEpoch,
     ProgressDisplay as ProgressDisplay,
     progress_bar as progress_bar,
+    time_passing as time_passing,
 )
 from efficientnet_advprop.reporting.run_report import (
     ReportOfRun as ReportOfRun,

@@ -1,7 +1,9 @@
-"""Progress of training: a bar on a terminal, lines at intervals in a file, and the bad images of every epoch."""
+"""Progress: a bar on a terminal, lines at intervals in a file; and the bad images of every epoch."""
 
+import contextlib
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO, TypeVar
@@ -16,12 +18,48 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress_bar(items: Iterable[Item], total: int, unit: str, description: str | None = None) -> Iterator[Item]:
-    """Iterate over the items with a progress bar, if standard error is a terminal; else nothing is shown.
+    """Iterate over the items with a progress bar on standard error, or with lines at intervals if it is no terminal.
 
-    A bar with a description is one of several and is removed when it is complete.
+    A bar with a description is one of several and is removed when it is complete. What takes less than an interval has
+    no line.
     """
-    options = {"desc": description, "leave": description is None, "disable": not sys.stderr.isatty()}
+    if not sys.stderr.isatty():
+        return _with_lines(items, total, unit if description is None else f"{description}: {unit}")
+    options = {"desc": description, "leave": description is None}
     return iter(tqdm.tqdm(items, total=total, unit=unit, file=sys.stderr, dynamic_ncols=True, **options))
+
+
+def _with_lines(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+    after_first = 0.0  # the first one traces and compiles
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        after_first = now if done == 1 else after_first
+        if now >= next_line and done < total:
+            seconds = (total - done) * (now - after_first) / max(1, done - 1)
+            left = f", {tqdm.tqdm.format_interval(seconds)} left" if done > 1 else ""
+            print(f"{what} {done}/{total}{left}", file=sys.stderr, flush=True)
+            next_line = now + _SECONDS_BETWEEN_LINES
+
+
+@contextlib.contextmanager
+def time_passing(what: str) -> Iterator[None]:
+    """A context of work without countable parts: at intervals, a line on standard error tells how long it has taken."""
+    ended, started = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LINES):
+            passed = tqdm.tqdm.format_interval(time.monotonic() - started)
+            print(f"{what}: {passed} so far", file=sys.stderr, flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 class ProgressDisplay:
