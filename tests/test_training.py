@@ -384,6 +384,7 @@ def test_phases_switch_their_terms_at_their_epoch(tmp_path, monkeypatch):
     assert [
         (step, sorted(name for name in values if name.startswith("loss/"))) for step, values in recorder.trained
     ] == [
+        (1, ["loss/adversarial", "loss/weight_decay"]),
         (2, ["loss/adversarial", "loss/weight_decay"]),
         (4, ["loss/clean", "loss/weight_decay"]),
     ]
