@@ -6,6 +6,8 @@ trains on the handwritten digits that come with scikit-learn. `--data_dir` names
 class folders instead.
 """
 
+import os
+
 from efficientnet_advprop.training.interruption import (
     Interrupted,
     end_process_on_signals,
@@ -15,13 +17,15 @@ from efficientnet_advprop.training.interruption import (
 
 if __name__ == "__main__":
     end_process_on_signals()  # from now on: the imports take seconds
+    # Hides what TensorFlow's C++ side logs: it calls harmless lines at start-up errors. Exceptions still show. To see
+    # why a GPU is not used, set it to 0.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import atexit
 import contextlib
 import dataclasses
 import functools
 import gc
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn

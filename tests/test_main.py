@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import tensorflow as tf
 
 import flags
 from efficientnet_advprop.recipes import from_json
-from tests.command_line import free_addresses, refused, run, run_main, start_main, without_start_up
+from tests.command_line import ROOT, free_addresses, refused, run, run_main, start_main, without_start_up
 
 pytestmark = pytest.mark.usefixtures("few_blocks")
 
@@ -254,6 +256,14 @@ def test_help_shows_the_flags():
     for flag in flags.FLAGS:
         assert f"--{flag.name}:" in shown or f"--[no]{flag.name}:" in shown, flag.name
     assert "--advprop" in shown.replace("[no]", "")
+
+
+def test_the_command_line_starts_without_a_word_of_tensorflow():
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    arguments = (sys.executable, "main.py", "--mode=plan", "--model=efficientnet-b0", "--devices=v3-8", "--json")
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, without_start_up(done.stderr)) == (0, "")
+    assert json.loads(done.stdout)
 
 
 def test_an_error_ends_the_process_without_a_traceback(tmp_path):
