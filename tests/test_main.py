@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import flags
 from efficientnet_advprop.recipes import from_json
+from efficientnet_advprop.reporting import progress
 from tests.command_line import ROOT, free_addresses, refused, run, run_main, start_main, without_start_up
 
 pytestmark = pytest.mark.usefixtures("few_blocks")
@@ -97,11 +98,27 @@ def test_another_recipe_in_a_used_folder_is_refused_with_the_difference(finished
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
-def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run, capsys):
+def test_a_folder_holds_one_report(finished_run, tmp_path, capsys):
+    folder, _ = finished_run
+    line = refused(
+        "--mode=eval", f"--model_dir={folder}", "--benchmarks=clean", f"--evaluation_dir={folder}", capsys=capsys
+    )
+    assert line.endswith(f"{folder} holds a run: an evaluation needs another --evaluation_dir")
+    (tmp_path / "report.md").write_text("of an evaluation")
+    line = refused("--advprop", f"--model_dir={tmp_path}", "--train_steps=12", *NARROW, capsys=capsys)
+    assert line.endswith(f"{tmp_path}/report.md is of no run: a run needs another --model_dir")
+    assert os.listdir(tmp_path) == ["report.md"]
+
+
+def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
     folder, _ = finished_run
     summary = json.loads((folder / "summary.json").read_text())
     evaluate = ("--mode=eval", f"--model_dir={folder}")
-    out, _ = run(*evaluate, "--eval_batch_size=90", "--eval_branch=auxiliary", capsys=capsys)
+    out, err = run(*evaluate, "--eval_batch_size=90", "--eval_branch=auxiliary", capsys=capsys)
+    lines = [line.partition(",")[0] for line in err.splitlines()]
+    passes = ("evaluation", "evaluation under attack")
+    assert lines == [f"{one}: batch {number}/4" for one in passes for number in (1, 2, 3)]
     assert "top1_pgd through the auxiliary branch" in out
     for name in ("top1_main", "top1_auxiliary", "top5_main"):
         assert re.search(rf"{name} +{100 * summary[name]:.2f} %", out), name

@@ -148,6 +148,15 @@ def test_a_figure_that_cannot_be_drawn_is_a_warning_and_no_link(run, monkeypatch
     assert table_of(report)["top1_main"] == "94.12 %"
 
 
+def test_a_report_that_cannot_be_written_is_a_warning(run, capsys):
+    _, options, _ = run
+    Path(options.model_dir, "figures").write_text("a file")
+    assert write_run_report(*run) is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {options.model_dir}/report.md is not written: ")
+    assert not Path(options.model_dir, "report.md").exists()
+
+
 def test_a_strip_that_was_not_drawn_has_no_link(run):
     recipe, options, summary = run
     report = write_run_report(recipe, options, summary | {"adversarial_examples": None})

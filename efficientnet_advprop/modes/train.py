@@ -64,10 +64,8 @@ def _to_the_end(run: TrainingRun) -> dict[str, Any]:
         "best_checkpoint": os.path.join(options.model_dir, run_folder.BEST_FOLDER),
         "recipe": os.path.join(options.model_dir, run_folder.RECIPE_FILE),
         "metrics": os.path.join(options.model_dir, METRICS_FILE),
-        "report": report_path(options.model_dir),
     }
-    run.finish(summary)
-    return summary
+    return run.finish(summary)
 
 
 def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> None:

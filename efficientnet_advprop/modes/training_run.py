@@ -200,10 +200,11 @@ class TrainingRun(Session):
             self.log.image("adversarial_examples", self.state.step, path)
         return path
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Write the report, record and print the summary."""
+    def finish(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """Write the report, then record and print the summary, with the report's path; returns it."""
         if self.is_chief:
-            write_run_report(self.recipe, self.options, summary)
+            summary = {**summary, "report": write_run_report(self.recipe, self.options, summary)}
             run_folder.write_summary(self.options.model_dir, summary)
         self.say(summary_table(summary))
         self.remove_scratch()
+        return summary

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from efficientnet_advprop.recipes import Recipe, RunOptions
+from efficientnet_advprop.recipes import Recipe, RunOptions, first_line
 from efficientnet_advprop.reporting.evaluation_report import REPORT_FILE
+from efficientnet_advprop.reporting.figures import warn
 from efficientnet_advprop.reporting.markdown import bullets, figure, table, write_report
 from efficientnet_advprop.reporting.metrics_log import METRICS_FILE, read_metrics
 from efficientnet_advprop.reporting.run_figures import write_run_figures
@@ -20,14 +21,27 @@ _STRIP = (
 )
 
 
-def write_run_report(recipe: Recipe, options: RunOptions, summary: Mapping[str, Any] | None = None) -> str:
-    """Write `report.md` into the folder of a run, and its curves into `figures` there; returns the report's path.
+def write_run_report(recipe: Recipe, options: RunOptions, summary: Mapping[str, Any] | None = None) -> str | None:
+    """Write `report.md` into the folder of a run, and its curves into `figures` there.
+
+    A report that cannot be written is a line of warning: the run goes on.
 
     Args:
         recipe: of the run.
         options: of the run.
         summary: of a finished run; None: the run goes on, and the results are those of its last evaluation.
+
+    Returns:
+        The report's path; None if it was not written.
     """
+    try:
+        return _write(recipe, options, summary)
+    except Exception as error:
+        warn(f"{report_path(options.model_dir)} is not written: {type(error).__name__}, {first_line(error)}")
+        return None
+
+
+def _write(recipe: Recipe, options: RunOptions, summary: Mapping[str, Any] | None) -> str:
     lines, title = read_metrics(options.model_dir), f"{recipe.network.name}, {recipe.scheme}, {recipe.data.dataset}"
     figures = write_run_figures(options.model_dir, lines, title)
     if summary is not None and summary["adversarial_examples"] is not None:
