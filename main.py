@@ -7,6 +7,7 @@ class folders instead.
 """
 
 import gc
+import os
 
 from efficientnet_advprop.training.interruption import (
     Interrupted,
@@ -18,12 +19,13 @@ from efficientnet_advprop.training.interruption import (
 if __name__ == "__main__":
     end_process_on_signals()  # from now on: the imports take seconds
     gc.disable()  # until `run`: what the imports create stays, and to look through it takes a quarter of their time
+    # Hides what TensorFlow's C++ side calls errors at its start and are none; 0 shows why a GPU is not used.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import atexit
 import contextlib
 import dataclasses
 import functools
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -65,8 +67,6 @@ DIGITS_NOTICE = (
     "data: the 1,797 handwritten digits of scikit-learn; for ImageNet pass --data_dir=FOLDER with the TFRecords "
     "train-*-of-* and validation-*-of-*, or with train/CLASS/ and val/CLASS/"
 )
-
-_OUTPUT_FOLDERS = ("model_dir", "export_dir", "evaluation_dir")
 
 
 def train(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
@@ -230,7 +230,7 @@ def main(argv: Sequence[str]) -> None:
             for name, path in flags.remote_paths(values):
                 if name != "init_checkpoint" or not is_address(path):
                     require_reachable(name, path)
-            for name in _OUTPUT_FOLDERS:
+            for name in ("model_dir", "export_dir", "evaluation_dir"):
                 if values[name].value:
                     run_folder.require_place(name, values[name].value)
             RUN_MODE[values.mode](values)

@@ -230,7 +230,8 @@ def _without_times(path: Path) -> bytes:
     if path.name == "checkpoint":
         return re.sub(r"\w*timestamps?: \S+", "", path.read_text()).encode()
     if path.suffix == ".md":
-        seconds = r"^\|.*seconds a run.*\n(\|.*\n)*|[\d,]+ seconds"  # a table of a study, a line of an evaluation
+        # A table of a study, a line of a run's table, a line of an evaluation.
+        seconds = r"^\|.*seconds a run.*\n(\|.*\n)*|^\| train_seconds .*\n|[\d,]+ seconds"
         return re.sub(seconds, "", path.read_text(), flags=re.MULTILINE).encode()
     return path.read_bytes()
 

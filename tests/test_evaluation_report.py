@@ -1,13 +1,20 @@
 """Reports of evaluations: tables, incomplete test sets, figures."""
 
+import matplotlib.figure
 import pytest
 import tensorflow as tf
+from matplotlib.container import BarContainer
 
-from efficientnet_advprop.evaluation import score_of
+from efficientnet_advprop.evaluation import compare, score_of
 from efficientnet_advprop.recipes import ATTACKED, BENCHMARKS
-from efficientnet_advprop.reporting import evaluation_table, write_evaluation_figures, write_evaluation_report
+from efficientnet_advprop.reporting import (
+    evaluation_table,
+    write_comparison_figures,
+    write_evaluation_figures,
+    write_evaluation_report,
+)
 from efficientnet_advprop.reporting.attacked_benchmarks import ATTACKED_BENCHMARKS, KIND_TITLES
-from tests.made_up_results import attacked, branches, confused, corrupted, everything, part, results_in
+from tests.made_up_results import attacked, branches, confused, corrupted, everything, part, results_in, run_in
 
 COMMAND = "python main.py --mode=eval --benchmarks=clean"
 
@@ -296,3 +303,26 @@ def test_confusions_of_several_branches_share_a_figure(tmp_path):
     ((path, caption),) = write_evaluation_figures(str(tmp_path), results)
     assert path == "figures/clean-confusions.png"
     assert "at most 15" in caption
+
+
+def test_the_axis_of_every_bar_starts_at_zero(tmp_path, monkeypatch):
+    """The length of a bar is its value: a cut axis would make differences look larger than they are."""
+    seen = []
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda figure, *arguments, **options: seen.append(figure))
+    runs = [
+        run_in(tmp_path / f"{scheme}-{seed}", everything(error, seed), scheme=scheme, seed=seed, recipe=scheme)
+        for scheme, error in (("vanilla", 0.45), ("advprop", 0.44))
+        for seed in (0, 1)
+    ]
+    write_evaluation_figures(str(tmp_path), runs[0].results)
+    write_comparison_figures(str(tmp_path), compare(runs))
+    bars = [
+        (axis.get_xlim(), bar)
+        for figure in seen
+        for axis in figure.axes
+        for container in axis.containers
+        if isinstance(container, BarContainer)
+        for bar in container
+    ]
+    assert len(bars) > 100
+    assert all(bar.get_x() == 0 and first <= 0 <= last for (first, last), bar in bars)

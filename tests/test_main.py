@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import tensorflow as tf
 
 import flags
 from efficientnet_advprop.recipes import from_json
-from tests.command_line import free_addresses, refused, run, run_main, start_main, without_start_up
+from efficientnet_advprop.reporting import progress
+from tests.command_line import ROOT, free_addresses, refused, run, run_main, start_main, without_start_up
 
 pytestmark = pytest.mark.usefixtures("few_blocks")
 
@@ -51,11 +54,19 @@ def test_a_run_writes_its_files(finished_run):
     assert (Path(summary["saved_model"]) / "saved_model.pb").exists()
     assert tf.io.decode_png((folder / "adversarial_examples.png").read_bytes()).shape[-1] == 4
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["kind"], line["step"]) for line in lines] == [("train", 4), ("train", 8), ("train", 12), ("eval", 12)]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 4, 8, 12]
+    assert [line["step"] for line in lines if line["kind"] == "eval"] == [12]
     assert {"loss/clean", "loss/adversarial", "loss/weight_decay", "learning_rate"} < set(lines[0])
     assert from_json((folder / "recipe.json").read_text()).network.width_coefficient == 0.25
     assert list((folder / "tensorboard" / "train").iterdir())
     assert list((folder / "tensorboard" / "eval").iterdir())
+    assert summary["report"] == str(folder / "report.md")
+    report = (folder / "report.md").read_text()
+    assert f"```\npython main.py --advprop --model_dir={folder} " in report
+    assert re.search(rf"^\| top1_pgd +\| {100 * summary['top1_pgd']:.2f} % +\|$", report, re.M)
+    links = re.findall(r"!\[.*\]\((.*)\)", report)
+    assert links == ["figures/training.png", "adversarial_examples.png"]
+    assert all((folder / link).exists() for link in links)
     assert "1,797 handwritten digits" in done.stdout
     assert re.search(r"^parameters: shared [\d,]+, main ([\d,]+), auxiliary \1; [\d,]+ in all$", done.stdout, re.M)
     assert "--data_dir" in done.stdout
@@ -87,11 +98,27 @@ def test_another_recipe_in_a_used_folder_is_refused_with_the_difference(finished
     assert sorted(path.name for path in folder.rglob("*")) == before
 
 
-def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run, capsys):
+def test_a_folder_holds_one_report(finished_run, tmp_path, capsys):
+    folder, _ = finished_run
+    line = refused(
+        "--mode=eval", f"--model_dir={folder}", "--benchmarks=clean", f"--evaluation_dir={folder}", capsys=capsys
+    )
+    assert line.endswith(f"{folder} holds a run: an evaluation needs another --evaluation_dir")
+    (tmp_path / "report.md").write_text("of an evaluation")
+    line = refused("--advprop", f"--model_dir={tmp_path}", "--train_steps=12", *NARROW, capsys=capsys)
+    assert line.endswith(f"{tmp_path}/report.md is of no run: a run needs another --model_dir")
+    assert os.listdir(tmp_path) == ["report.md"]
+
+
+def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
     folder, _ = finished_run
     summary = json.loads((folder / "summary.json").read_text())
     evaluate = ("--mode=eval", f"--model_dir={folder}")
-    out, _ = run(*evaluate, "--eval_batch_size=90", "--eval_branch=auxiliary", capsys=capsys)
+    out, err = run(*evaluate, "--eval_batch_size=90", "--eval_branch=auxiliary", capsys=capsys)
+    lines = [line.partition(",")[0] for line in err.splitlines()]
+    passes = ("evaluation", "evaluation under attack")
+    assert lines == [f"{one}: batch {number}/4" for one in passes for number in (1, 2, 3)]
     assert "top1_pgd through the auxiliary branch" in out
     for name in ("top1_main", "top1_auxiliary", "top5_main"):
         assert re.search(rf"{name} +{100 * summary[name]:.2f} %", out), name
@@ -189,6 +216,7 @@ def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
     assert not list(tmp_path.glob(".worker-*"))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["kind"], line["step"]) for line in lines] == [
+        ("train", 1),
         ("train", 2),
         ("train", 4),
         ("eval", 4),
@@ -244,6 +272,14 @@ def test_help_shows_the_flags():
     shown, _ = process.communicate()
     for flag in flags.FLAGS:
         assert re.search(rf"--(\[no\])?{flag.name}\b", shown), flag.name
+
+
+def test_the_command_line_starts_without_a_word_of_tensorflow():
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    arguments = (sys.executable, "main.py", "--mode=plan", "--model=efficientnet-b0", "--devices=v3-8", "--json")
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, without_start_up(done.stderr)) == (0, "")
+    assert json.loads(done.stdout)
 
 
 def test_an_error_ends_the_process_without_a_traceback(tmp_path):

@@ -3,6 +3,9 @@
 import io
 import json
 import os
+import re
+import time
+import types
 
 import numpy as np
 import pytest
@@ -12,11 +15,15 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import figure as figures, font_manager, patches, text
 
 from efficientnet_advprop.evaluation import AdversarialExamples
+from efficientnet_advprop.recipes import RecipeError
 from efficientnet_advprop.reporting import (
     MetricsLog,
     ProgressDisplay,
     describe_recipe,
+    progress as progress_module,
+    progress_bar,
     summary_table,
+    time_passing,
     write_contact_sheet,
     write_image_strip,
 )
@@ -148,31 +155,64 @@ def test_legends_show_names_that_start_with_an_underscore():
     assert [one.get_text() for one in figure.legends[0].get_texts()] == ["_a", "$b$"]
 
 
-def test_progress_without_a_terminal_is_lines_with_losses_and_times():
+@pytest.fixture
+def clock(monkeypatch):
+    """Replaces the clock of the progress display: a function that lets seconds pass."""
+    now = [0.0]
+    monkeypatch.setattr(progress_module, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+
+    def passes(seconds: float) -> None:
+        now[0] += seconds
+
+    return passes
+
+
+def test_progress_without_a_terminal_is_lines_with_losses_and_times(clock):
+    """The first loop's time, with tracing, and that of an evaluation are in no estimate."""
     stream = io.StringIO()
-    with ProgressDisplay(20, 0, stream=stream) as progress:
-        progress.train_values(10, {"loss/clean": 2.0, "loss/adversarial": 3.0, "top1/clean": 0.5})
-        progress.train_values(20, {"loss/clean": 1.0, "loss/adversarial": 2.0, "top1/clean": 0.5})
-        progress.eval_values(20, {"top1_main": 0.875})
-    lines = stream.getvalue().splitlines()
-    assert lines[0].startswith("first 10 step(s) done after")
-    assert lines[1].startswith("step 10/20  loss: clean 2.000 adversarial 3.000")
-    assert "s/step" in lines[1]
-    assert lines[1].endswith("left")
-    assert lines[-1] == "step 20  evaluation: top1_main 87.50 %"
+    with ProgressDisplay(1000, 0, stream=stream) as progress:
+        for step, seconds in ((1, 60.0), (2, 3.0), (4, 8.0), (6, 1.0)):
+            clock(seconds)
+            progress.train_values(step, {"loss/clean": 8.0 / step, "loss/adversarial": 3.0, "top1/clean": 0.5})
+        clock(50.0)
+        progress.eval_values(6, {"top1_main": 0.875})
+        clock(20.0)
+        progress.train_values(10, {"loss/clean": 0.5})
+    assert stream.getvalue().splitlines() == [
+        "first 1 step(s) done after 60 s, tracing and compiling included",
+        "step 1/1000  loss: clean 8.000 adversarial 3.000",
+        "step 2/1000  loss: clean 4.000 adversarial 3.000  3.00 s/step  49:54 left",
+        "step 6  evaluation: top1_main 87.50 %",
+        f"step 10/1000  loss: clean 0.500  {29 / 8:.2f} s/step  59:48 left",
+    ]
 
 
-def test_progress_on_a_terminal_is_a_bar():
+def test_the_last_step_has_a_line(clock):
+    stream = io.StringIO()
+    with ProgressDisplay(6, 3, stream=stream) as progress:
+        for step in (4, 5, 6):
+            clock(1.0)
+            progress.train_values(step, {"loss/clean": 2.0})
+    assert [line[:8] for line in stream.getvalue().splitlines()] == ["first 1 ", "step 4/6", "step 5/6", "step 6/6"]
+
+
+def test_progress_on_a_terminal_is_a_bar_with_the_time_of_later_steps():
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
     stream = Terminal()
     with ProgressDisplay(20, 0, stream=stream) as progress:
+        progress._bar.start_t -= 1000
+        progress._bar.last_print_t -= 1000  # the first steps took long
         progress.train_values(10, {"loss/clean": 2.0})
+        progress._bar.start_t -= 1
+        progress._bar.last_print_t -= 1
         progress.train_values(20, {"loss/clean": 1.0})
     assert "20/20" in stream.getvalue()
     assert "clean 1.000" in stream.getvalue()
+    assert "16:" not in stream.getvalue().rpartition("10/20")[2]  # 1,000 s
+    assert 9 < float(re.search(r"20/20 .* ([\d.]+)step/s", stream.getvalue())[1]) < 11
 
 
 def test_invisible_progress_writes_nothing():
@@ -211,3 +251,28 @@ def test_a_recipe_in_words(scheme, expected):
 def test_a_recipe_in_words_says_what_augmentation_it_has():
     recipe = small_recipe("vanilla", data__augment_name="randaugment", data__mixup_alpha=0.2)
     assert "augmentation: randaugment (2 operations at level 10), mixup (alpha 0.2)" in describe_recipe(recipe)
+
+
+def test_progress_of_other_work_without_a_terminal_is_lines_at_intervals(clock, capsys):
+    """The first item, which traces, is in no estimate."""
+    for _ in progress_bar(range(5), 5, "batch", "evaluation"):
+        clock(8.0)
+    assert list(progress_bar(iter("abc"), 3, "image")) == ["a", "b", "c"]
+    for _ in progress_bar(range(3), 3, "image"):
+        clock(40.0)
+    assert capsys.readouterr() == (
+        "",
+        "evaluation: batch 2/5, 00:24 left\nevaluation: batch 4/5, 00:08 left\nimage 1/3\nimage 2/3, 00:40 left\n",
+    )
+
+
+def test_work_without_countable_parts_tells_how_long_it_takes(monkeypatch, capsys):
+    monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_LINES", 0.01)
+    with pytest.raises(RecipeError), time_passing("export"):
+        time.sleep(0.2)
+        raise RecipeError("bad")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 1
+    assert set(lines) == {"export: 00:00 so far"}
+    time.sleep(0.05)
+    assert capsys.readouterr().err == ""  # it has ended

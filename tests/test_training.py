@@ -249,7 +249,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
     signals = iter([None, signal.SIGTERM])  # stops after the first loop
     with pytest.raises(Interrupted) as stopped:
         run_training(recipe, tmp_path / "parts", stop_signal=lambda: next(signals))
-    assert stopped.value.step == 2
+    assert stopped.value.step == 1
     parts, parts_recorder = run_training(recipe, tmp_path / "parts")
 
     assert whole.step == parts.step == 8
@@ -321,7 +321,7 @@ def test_evaluations_checkpoints_and_the_best_one(tmp_path):
     recipe = small_recipe("vanilla", train_steps=7, **cadence)
     accuracies = iter([0.3, 0.6, 0.6, 0.5])
     state, recorder = run_training(recipe, tmp_path, evaluate=lambda: {"top1_main": next(accuracies)})
-    assert [step for step, _ in recorder.trained] == [2, 4, 6, 7]
+    assert [step for step, _ in recorder.trained] == [1, 2, 4, 5, 6, 7]
     assert recorder.evaluated == [
         (2, {"top1_main": 0.3}),
         (4, {"top1_main": 0.6}),
@@ -384,6 +384,7 @@ def test_phases_switch_their_terms_at_their_epoch(tmp_path, monkeypatch):
     assert [
         (step, sorted(name for name in values if name.startswith("loss/"))) for step, values in recorder.trained
     ] == [
+        (1, ["loss/adversarial", "loss/weight_decay"]),
         (2, ["loss/adversarial", "loss/weight_decay"]),
         (4, ["loss/clean", "loss/weight_decay"]),
     ]

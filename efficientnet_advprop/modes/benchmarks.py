@@ -20,7 +20,6 @@ from efficientnet_advprop.evaluation import (
 )
 from efficientnet_advprop.modes.session import Session
 from efficientnet_advprop.recipes import BENCHMARKS, BenchmarkSpec, RecipeError, override
-from efficientnet_advprop.reporting import progress_bar
 
 _CONFUSIONS = 15
 _MOST_KEPT_IMAGES = 2000  # in memory, a byte a value: 2 GB at 600 px
@@ -67,9 +66,7 @@ class PassMaker:
 
         dataset = clean if one.corruption is None else self._corrupted(clean, num_images, *one.corruption)
         batches: Iterable[Batch] = run.strategy.distribute_datasets_from_function(dataset)
-        if run.is_chief:
-            steps = -(-num_images // recipe.cadence.eval_batch_size)
-            batches = progress_bar(batches, steps, "batch", description=one.key)
+        batches = run.with_progress(batches, num_images, one.key)
         started = time.monotonic()
         arguments = strength(one.attack) if one.attack else ()
         predictions, num_bad = self._collectors[one.kind].collect(batches, num_images, arguments)

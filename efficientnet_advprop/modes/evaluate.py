@@ -45,6 +45,8 @@ def evaluate(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
         classes = weights.class_names or class_names(weights.facts.num_classes)
         sets = find_sets(benchmarks, classes)
         run_folder.require_writable("evaluation_dir", options.evaluation_dir)
+        if run_folder.holds_run(options.evaluation_dir):  # it has a report of its own
+            raise RecipeError(f"{options.evaluation_dir} holds a run: an evaluation needs another --evaluation_dir")
     if source is not None and not sets:
         check_options(source, options.input)
     run = LoadedNetwork(recipe, options, source, weights)

@@ -1,5 +1,6 @@
 """`--mode=export`, and the export at the end of training."""
 
+import contextlib
 import itertools
 import os
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import eval_dataset, find_images, open_source, read_images
 from efficientnet_advprop.export import (
     Description,
+    ServedNetwork,
     bytes_of,
     code_commit,
     export_network,
@@ -23,7 +25,7 @@ from efficientnet_advprop.modes.loaded_network import LoadedNetwork
 from efficientnet_advprop.modes.session import Session
 from efficientnet_advprop.paths import named_like
 from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, RecipeError, RunOptions
-from efficientnet_advprop.reporting import comparison_table, recorded_results
+from efficientnet_advprop.reporting import comparison_table, recorded_results, time_passing
 from efficientnet_advprop.training import run_folder
 
 _GIVEN_IMAGES = 50  # of --images, at most
@@ -62,27 +64,16 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
     branch, ends_a_run = require_branch(run), metrics is not None
     if branch != MAIN_BRANCH:
         run.say(f"ATTENTION: this exports the {branch} branch; the main branch is the one for clean images")
-    model = _one_branch(run, branch)
-    if metrics is None:
-        metrics = _recorded_metrics(run)
-    if run.recipe.cadence.eval_branch != branch:  # another branch was attacked
-        metrics = {name: value for name, value in metrics.items() if name != "top1_pgd"}
-    served = served_network(
-        run.evaluated_model,
-        model,
-        _examples(run),
-        _describe(run, model, metrics),
-        run.recipe.optimizer.weight_decay,
-        run.recipe.optimizer.decay_batch_norm,
-    )
     # All workers take part in reading the weights; those other than the chief write to their scratch folder.
     export_dir = options.export_folder if run.is_chief else os.path.join(run.write_dir, "saved_model")
-    # A run that was killed between its export and its summary does not export the same weights again.
-    folder = exported_before(served.description, options.export_format, export_dir) if ends_a_run else None
-    if folder:
-        run.say(f"{options.export_format}: {folder}, exported before")
-        return folder
-    folder, comparison = export_network(served, options.export_format, export_dir)
+    with time_passing("export") if run.is_chief else contextlib.nullcontext():
+        served = _served(run, branch, metrics)
+        # A run that was killed between its export and its summary does not export the same weights again.
+        folder = exported_before(served.description, options.export_format, export_dir) if ends_a_run else None
+        if folder:
+            run.say(f"{options.export_format}: {folder}, exported before")
+            return folder
+        folder, comparison = export_network(served, options.export_format, export_dir)
     if comparison:
         run.say(comparison_table(comparison))
     place, name = os.path.split(run.checkpoint_path)
@@ -93,6 +84,24 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
         f"(the checkpoint: {checkpoint_bytes / _BYTES_PER_MB:.1f} MB)"
     )
     return folder
+
+
+def _served(run: Session, branch: str, metrics: Mapping[str, float] | None) -> ServedNetwork:
+    """The network of one branch with its weights and description, and the images to compare it on."""
+    model = _one_branch(run, branch)
+    if metrics is None:
+        metrics = _recorded_metrics(run)
+    if run.recipe.cadence.eval_branch != branch:  # another branch was attacked
+        metrics = {name: value for name, value in metrics.items() if name != "top1_pgd"}
+    optimizer = run.recipe.optimizer
+    return served_network(
+        run.evaluated_model,
+        model,
+        _examples(run),
+        _describe(run, model, metrics),
+        optimizer.weight_decay,
+        optimizer.decay_batch_norm,
+    )
 
 
 def require_branch(run: Session) -> str:

@@ -11,11 +11,12 @@ import tensorflow as tf
 
 import tpu_utils
 from efficientnet_advprop.data import IMAGENET_CLASSES, Source, class_names, eval_dataset, named_synsets
-from efficientnet_advprop.evaluation import PredictionCollector, strength, through_branches, under_attack
+from efficientnet_advprop.evaluation import Batch, PredictionCollector, strength, through_branches, under_attack
 from efficientnet_advprop.locks import hold
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights import Weights
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, Recipe, RecipeError, RunOptions, scheme_named
+from efficientnet_advprop.reporting import progress_bar
 from efficientnet_advprop.training.interruption import handle_again
 
 
@@ -161,7 +162,8 @@ class Session:
         step = self.step
         if self._clean_results is None or self._clean_results[0] != step:
             num_images = self.recipe.data.num_eval_images
-            predictions, num_bad = self._clean_collector.collect(self.eval_batches(), num_images)
+            batches = self.with_progress(self.eval_batches(), num_images, "evaluation")
+            predictions, num_bad = self._clean_collector.collect(batches, num_images)
             values = {
                 f"{name}_{branch}": value
                 for branch, predicted in predictions.items()
@@ -178,7 +180,8 @@ class Session:
         predict = under_attack(self.evaluated_model, branch, attack, "last", restarts=1, seed=self.recipe.seed)
         collector = PredictionCollector(self.strategy, predict)
         num_images = self.recipe.data.num_eval_images
-        predictions, _ = collector.collect(self.eval_batches(), num_images, strength(attack))
+        batches = self.with_progress(self.eval_batches(), num_images, "evaluation under attack")
+        predictions, _ = collector.collect(batches, num_images, strength(attack))
         return {**clean, "top1_pgd": predictions["pgd"].scores()["top1"]}
 
     def make_model(self) -> tf.keras.Model:
@@ -211,6 +214,11 @@ class Session:
         return self.strategy.distribute_datasets_from_function(
             lambda context: eval_dataset(self.source, self.recipe, context, self.options.input)
         )
+
+    def with_progress(self, batches: Iterable[Batch], num_images: int, what: str) -> Iterable[Batch]:
+        """Evaluation batches that show how many of them are done, on the chief only."""
+        total = -(-num_images // self.recipe.cadence.eval_batch_size)
+        return progress_bar(batches, total, "batch", what) if self.is_chief else batches
 
     @functools.cached_property
     def _clean_collector(self) -> PredictionCollector:

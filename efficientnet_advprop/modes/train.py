@@ -4,12 +4,14 @@ import dataclasses
 import os
 from typing import Any
 
+import tensorflow as tf
+
 from efficientnet_advprop.data import Source
 from efficientnet_advprop.models.weights import Weights, require_keras_weights
 from efficientnet_advprop.modes.export import export_weights, require_branch
 from efficientnet_advprop.modes.training_run import TrainingRun
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, MAIN_BRANCH, Recipe, RecipeError, RunOptions
-from efficientnet_advprop.reporting import METRICS_FILE, summary_table
+from efficientnet_advprop.reporting import METRICS_FILE, report_path, summary_table
 from efficientnet_advprop.training import run_folder
 
 
@@ -29,6 +31,9 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
         print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
         print(summary_table(summary))
         return summary
+    report = report_path(options.model_dir)
+    if tf.io.gfile.exists(report) and not run_folder.holds_run(options.model_dir):
+        raise RecipeError(f"{report} is of no run: a run needs another --model_dir")
     require_keras_weights(recipe.keras_weights)
     run = TrainingRun(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=True)
@@ -60,8 +65,7 @@ def _to_the_end(run: TrainingRun) -> dict[str, Any]:
         "recipe": os.path.join(options.model_dir, run_folder.RECIPE_FILE),
         "metrics": os.path.join(options.model_dir, METRICS_FILE),
     }
-    run.finish(summary)
-    return summary
+    return run.finish(summary)
 
 
 def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> None:

@@ -30,7 +30,8 @@ class Cadence(Bounded):
     """When and how a run logs, saves and evaluates; without effect on the trained weights.
 
     Attributes:
-        iterations_per_loop: steps on the device between two log lines and checks for values that are not finite.
+        iterations_per_loop: steps on the device between two log lines and checks for values that are not finite; the
+            first loops of a run are shorter.
         steps_per_eval: steps between two evaluations; each follows a checkpoint.
         steps_per_checkpoint: largest number of steps between two checkpoints.
         eval_batch_size: images per evaluation step over all replicas; the last batch is padded and masked.

@@ -30,6 +30,12 @@ from efficientnet_advprop.reporting.progress import (
     BadImagesByEpoch as BadImagesByEpoch,
     ProgressDisplay as ProgressDisplay,
     progress_bar as progress_bar,
+    time_passing as time_passing,
+)
+from efficientnet_advprop.reporting.run_report import (
+    ReportOfRun as ReportOfRun,
+    report_path as report_path,
+    write_run_report as write_run_report,
 )
 from efficientnet_advprop.reporting.study_figures import write_study_figures as write_study_figures
 from efficientnet_advprop.reporting.study_report import write_study_report as write_study_report

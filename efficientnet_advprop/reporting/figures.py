@@ -85,7 +85,7 @@ def save(path: str, draw: Callable[..., matplotlib.figure.Figure], *arguments: A
             figure.savefig(png, dpi=_DOTS_PER_INCH, format="png")
         write_atomic(path, png.getvalue())
     except Exception as error:
-        _warn(f"{path} is not drawn: {type(error).__name__}, {first_line(error)}")
+        warn(f"{path} is not drawn: {type(error).__name__}, {first_line(error)}")
         return False
     return True
 
@@ -97,8 +97,9 @@ def _write_names_as_they_are(figure: matplotlib.figure.Figure, path: str) -> Non
     for text in texts:
         text.set(parse_math=False, fontfamily=families)
     if missing:
-        _warn(f"{path} shows boxes: no installed font has {missing} (Noto fonts have most characters)")
+        warn(f"{path} shows boxes: no installed font has {missing} (Noto fonts have most characters)")
 
 
-def _warn(line: str) -> None:
+def warn(line: str) -> None:
+    """Print a line of warning on standard error."""
     print(one_line(f"warning: {line}"), file=sys.stderr)

@@ -1,5 +1,6 @@
 """Rows of images as one PNG: training images before and after their transforms, adversarial images, gradients."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -12,7 +13,8 @@ from efficientnet_advprop.reporting.figures import save
 # Its label; its images [H, W, 3] with pixels in [0, 255]; a caption for each.
 Row = tuple[str, Sequence[np.ndarray], Sequence[str]]
 
-_COLUMN_INCHES, _IMAGE_INCHES, _COLUMN_CHARACTERS = 1.35, 1.3, 20
+_IMAGE_INCHES = 1.3
+_COLUMN_CHARACTERS, _CHARACTER_INCHES = 20, 0.0675
 
 
 def write_contact_sheet(path: str, samples: Sequence[tuple[np.ndarray, np.ndarray, str]], title: str) -> bool:
@@ -69,17 +71,24 @@ def image_strip(
 
 def predicted(classes: Sequence[int], confidences: Sequence[float], names: Sequence[str]) -> list[str]:
     """Captions with each predicted class and its probability."""
-    return [f"predicted {names[label]}\n{of:.0%}" for label, of in zip(classes, confidences, strict=True)]
+    shown = zip(classes, confidences, strict=True)
+    return [f"predicted {names[label]} ({100 * of:.0f}\N{NO-BREAK SPACE}%)" for label, of in shown]
 
 
 def image_rows(rows: Sequence[Row], title: str) -> matplotlib.figure.Figure:
-    """Rows of as many images each; small images are enlarged pixel by pixel, and long captions are broken."""
+    """Rows of as many images each; small images are enlarged pixel by pixel.
+
+    Long captions are broken between words. Columns are as wide as the longest word.
+    """
     columns = len(rows[0][1])
-    lines = [max(_in_column(caption).count("\n") + bool(caption) for caption in captions) for _, _, captions in rows]
+    words = (word for _, _, captions in rows for caption in captions for word in re.split("[ \n]", caption))
+    width = max(_COLUMN_CHARACTERS, *map(len, words))
+    rows = [(label, images, [_in_lines(caption, width) for caption in captions]) for label, images, captions in rows]
+    lines = [max(caption.count("\n") + bool(caption) for caption in captions) for _, _, captions in rows]
     height = sum(_IMAGE_INCHES + 0.15 * number for number in lines) + 0.6
     label_inches = 0.08 * max(len(line) for label, *_ in rows for line in label.split("\n"))
     figure = matplotlib.figure.Figure(
-        figsize=(_COLUMN_INCHES * columns + label_inches + 0.3, height), layout="constrained"
+        figsize=(_CHARACTER_INCHES * width * columns + label_inches + 0.3, height), layout="constrained"
     )
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (label, images, captions) in zip(axes, rows, strict=True):
@@ -87,7 +96,7 @@ def image_rows(rows: Sequence[Row], title: str) -> matplotlib.figure.Figure:
         for cell, image, caption in zip(row, images, captions, strict=True):
             cell.imshow(np.clip(image, 0, 255).astype(np.uint8), interpolation="nearest")
             cell.set(xticks=[], yticks=[])
-            cell.set_xlabel(_in_column(caption), fontsize=8)
+            cell.set_xlabel(caption, fontsize=8)
     figure.suptitle(textwrap.fill(title, int(12 * figure.get_figwidth())), fontsize=10)
     return figure
 
@@ -103,6 +112,7 @@ def rescaled(gradient: np.ndarray) -> np.ndarray:
     return (np.clip((gradient - mean) / deviation, -3, 3) + 3) / 6
 
 
-def _in_column(caption: str) -> str:
-    """The caption in lines that are no wider than a column."""
-    return "\n".join(textwrap.fill(line, _COLUMN_CHARACTERS) for line in caption.split("\n"))
+def _in_lines(caption: str, width: int) -> str:
+    """The caption with line breaks between words, where a line would have more characters."""
+    lines = caption.split("\n")
+    return "\n".join(textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in lines)

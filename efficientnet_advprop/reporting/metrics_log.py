@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import tensorflow as tf
@@ -31,12 +32,20 @@ class MetricsLog:
         model_dir: the run's folder.
         start_step: the current step.
         steps_per_epoch: converts steps to epochs; need not be whole.
+        after_evaluation: step -> None, called when its evaluation is written; this takes no training time.
     """
 
-    def __init__(self, model_dir: str, start_step: int, steps_per_epoch: float) -> None:
+    def __init__(
+        self,
+        model_dir: str,
+        start_step: int,
+        steps_per_epoch: float,
+        after_evaluation: Callable[[int], None] = lambda step: None,
+    ) -> None:
         self._path = os.path.join(model_dir, METRICS_FILE)
+        self._after_evaluation = after_evaluation
         self._steps_per_epoch = steps_per_epoch
-        kept = [line for line in _read_lines(self._path) if line["step"] <= start_step]
+        kept = [line for line in read_metrics(model_dir) if line["step"] <= start_step]
         self.last_evaluated_step = max((line["step"] for line in kept if line["kind"] == "eval"), default=0)
         self.train_seconds = max((line.get("train_seconds", 0.0) for line in kept), default=0.0)
         write_atomic(self._path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -56,6 +65,7 @@ class MetricsLog:
     def eval_values(self, step: int, values: dict[str, float]) -> None:
         """Write the results of an evaluation."""
         self._write("eval", step, values)
+        self._after_evaluation(step)
         self._last_event = time.monotonic()
 
     def image(self, name: str, step: int, png_path: str) -> None:
@@ -76,17 +86,18 @@ class MetricsLog:
 
 def recorded_results(model_dir: str, step: int) -> dict[str, float]:
     """The results that the run in this folder recorded at a step; empty if it was not evaluated there."""
-    lines = [line for line in _read_lines(os.path.join(model_dir, METRICS_FILE)) if line["kind"] == "eval"]
+    lines = [line for line in read_metrics(model_dir) if line["kind"] == "eval"]
     results = next((line for line in reversed(lines) if line["step"] == step), {})
     return {name: value for name, value in results.items() if name not in _NO_RESULTS}
 
 
-def _read_lines(path: str) -> list[dict[str, Any]]:
-    """The lines of an earlier process; an incomplete last line, of a killed process, is left out.
+def read_metrics(model_dir: str) -> list[dict[str, Any]]:
+    """The lines that a run in this folder has written; an incomplete last line, of a killed process, is left out.
 
     Raises:
         RecipeError: naming a line that is not one of a `MetricsLog`.
     """
+    path = os.path.join(model_dir, METRICS_FILE)
     return read_or_refuse(path, _parsed_lines, "remove the line") if tf.io.gfile.exists(path) else []
 
 

@@ -1,7 +1,9 @@
-"""Progress of training: a bar on a terminal, lines at intervals in a file, and the bad images of every epoch."""
+"""Progress: a bar on a terminal, lines at intervals in a file; and the bad images of every epoch."""
 
+import contextlib
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO, TypeVar
@@ -16,12 +18,48 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress_bar(items: Iterable[Item], total: int, unit: str, description: str | None = None) -> Iterator[Item]:
-    """Iterate over the items with a progress bar, if standard error is a terminal; else nothing is shown.
+    """Iterate over the items with a progress bar on standard error, or with lines at intervals if it is no terminal.
 
-    A bar with a description is one of several and is removed when it is complete.
+    A bar with a description is one of several and is removed when it is complete. What takes less than an interval has
+    no line.
     """
-    options = {"desc": description, "leave": description is None, "disable": not sys.stderr.isatty()}
+    if not sys.stderr.isatty():
+        return _with_lines(items, total, unit if description is None else f"{description}: {unit}")
+    options = {"desc": description, "leave": description is None}
     return iter(tqdm.tqdm(items, total=total, unit=unit, file=sys.stderr, dynamic_ncols=True, **options))
+
+
+def _with_lines(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+    after_first = 0.0  # the first one traces and compiles
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        after_first = now if done == 1 else after_first
+        if now >= next_line and done < total:
+            seconds = (total - done) * (now - after_first) / max(1, done - 1)
+            left = f", {tqdm.tqdm.format_interval(seconds)} left" if done > 1 else ""
+            print(f"{what} {done}/{total}{left}", file=sys.stderr, flush=True)
+            next_line = now + _SECONDS_BETWEEN_LINES
+
+
+@contextlib.contextmanager
+def time_passing(what: str) -> Iterator[None]:
+    """A context of work without countable parts: at intervals, a line on standard error tells how long it has taken."""
+    ended, started = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LINES):
+            passed = tqdm.tqdm.format_interval(time.monotonic() - started)
+            print(f"{what}: {passed} so far", file=sys.stderr, flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
 
 
 class ProgressDisplay:
@@ -49,8 +87,10 @@ class ProgressDisplay:
             disable=not (visible and stream.isatty()),
         )
         self._started = self._last_event = time.monotonic()
-        self._last_line = float("-inf")
+        self._next_line = float("-inf")
         self._first_loop_done = False
+        # Since the last line, without evaluations and without the first loop, which traces and compiles.
+        self._steps, self._seconds = 0, 0.0
         self._skipped = 0
 
     def __enter__(self) -> "ProgressDisplay":
@@ -65,30 +105,35 @@ class ProgressDisplay:
         """Show the means of the steps since the last call."""
         now = time.monotonic()
         steps, self._step = step - self._step, step
-        seconds_per_step = (now - self._last_event) / max(1, steps)
-        self._last_event = now
         losses = " ".join(f"{name.removeprefix('loss/')} {values[name]:.3f}" for name in values if "loss/" in name)
         if "skipped_steps" in values:  # in float16
             self._skipped += round(values["skipped_steps"])
             losses += f"  skipped_steps {self._skipped}"
+        shown = f"step {step}/{self._total_steps}  loss: {losses}"
         if not self._first_loop_done:
             self._first_loop_done = True
             self._write(f"first {steps} step(s) done after {now - self._started:.0f} s, tracing and compiling included")
-        if self._bar.disable:
-            if now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self._total_steps:
-                self._last_line = now
-                remaining = (self._total_steps - step) * seconds_per_step
-                self._write(
-                    f"step {step}/{self._total_steps}  loss: {losses}  {seconds_per_step:.2f} s/step  "
-                    f"{tqdm.tqdm.format_interval(remaining)} left"
-                )
+            if self._bar.disable:
+                self._write(shown)
+            else:  # its times are those of the steps that follow
+                self._bar.n = self._bar.last_print_n = self._bar.initial = step
+                self._bar.unpause()
+                self._bar.set_postfix_str(f"loss: {losses}")
         else:
+            self._steps, self._seconds = self._steps + steps, self._seconds + now - self._last_event
             self._bar.set_postfix_str(f"loss: {losses}", refresh=False)
             self._bar.update(steps)
+            if self._bar.disable and (now >= self._next_line or step == self._total_steps):
+                seconds_per_step = self._seconds / self._steps
+                left = tqdm.tqdm.format_interval((self._total_steps - step) * seconds_per_step)
+                self._write(f"{shown}  {seconds_per_step:.2f} s/step  {left} left")
+                self._steps, self._seconds, self._next_line = 0, 0.0, now + _SECONDS_BETWEEN_LINES
+        self._last_event = now
 
     def eval_values(self, step: int, values: dict[str, float]) -> None:
         """Show the results of an evaluation."""
         self._last_event = time.monotonic()
+        self._bar.unpause()
         self._write(f"step {step}  evaluation: {format_values(values)}")
 
     def _write(self, line: str) -> None:

@@ -72,8 +72,12 @@ def format_values(values: Mapping[str, float]) -> str:
 
 def summary_table(summary: Mapping[str, Any]) -> str:
     """The results of a run and the paths of its files, which it prints at its end."""
-    rows = [(name, _format(name, value)) for name, value in summary.items() if not isinstance(value, Mapping | None)]
-    return tabulate.tabulate(rows, tablefmt="simple", disable_numparse=True)
+    return tabulate.tabulate(summary_rows(summary), tablefmt="simple", disable_numparse=True)
+
+
+def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of each result of a run."""
+    return [(name, _format(name, value)) for name, value in summary.items() if not isinstance(value, Mapping | None)]
 
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> str:

@@ -80,6 +80,18 @@ def make_step_loop(
     return StepLoop(until_step, run, metrics)
 
 
+def end_of_loop(step: int, iterations_per_loop: int) -> int:
+    """Where the loop that starts at a step ends, if nothing ends it before.
+
+    The first loops end at 1, 2, 4, 8, ... steps, so that progress shows within seconds, and at `iterations_per_loop`;
+    all others have `iterations_per_loop` steps. As a function of the step alone it is the same on all workers and after
+    a resume.
+    """
+    if step < iterations_per_loop:
+        return min(1 << step.bit_length(), iterations_per_loop)
+    return step + iterations_per_loop
+
+
 def train(
     state: TrainState,
     recipe: Recipe,
@@ -135,7 +147,7 @@ def train(
             with at_once(step) if step == saved_step else contextlib.nullcontext():
                 loop.trace(iterator)
         next_eval = (step // cadence.steps_per_eval + 1) * cadence.steps_per_eval
-        end = min(step + cadence.iterations_per_loop, next_eval, loop.until_step, total_steps)
+        end = min(end_of_loop(step, cadence.iterations_per_loop), next_eval, loop.until_step, total_steps)
         values = loop.advance(iterator, step, end)
         step = end
         for callback in callbacks:

@@ -87,13 +87,18 @@ def goes_on(model_dir: str) -> bool:
 
 
 @contextlib.contextmanager
-def own(model_dir: str, recipe: Recipe) -> Iterator[None]:
+def own(model_dir: str, recipe: Recipe, inside: tuple[str, ...] = ()) -> Iterator[None]:
     """A context in which this process alone writes to the folder of a run; it records the recipe.
+
+    Args:
+        model_dir: the folder.
+        recipe: of the run.
+        inside: subfolders of the run beside those of its checkpoints.
 
     Raises:
         RecipeError: when another process does, the folder cannot be written, or it holds results of another recipe.
     """
-    with hold("model_dir", model_dir, (CHECKPOINT_FOLDER, BEST_FOLDER)):
+    with hold("model_dir", model_dir, (CHECKPOINT_FOLDER, BEST_FOLDER, *inside)):
         check(model_dir, recipe)  # again: until now another process may have written to it
         record_recipe(model_dir, recipe)
         yield
