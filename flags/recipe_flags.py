@@ -218,7 +218,13 @@ RECIPE_FLAGS = (
     ),
     *about(
         Topic.CADENCE,
-        RecipeFlag("iterations_per_loop", int, "Steps on the device between two log lines; the first loops are shorter.", LOOP, "cadence."),
+        RecipeFlag(
+            "iterations_per_loop",
+            int,
+            "Steps on the device between two log lines; the first loops are shorter.",
+            LOOP,
+            "cadence.",
+        ),
         RecipeFlag("steps_per_eval", int, "Steps between two evaluations.", ("train_and_eval",), "cadence."),
         RecipeFlag("steps_per_checkpoint", int, "Largest number of steps between checkpoints.", LOOP, "cadence."),
         RecipeFlag(
