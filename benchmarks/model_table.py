@@ -23,7 +23,7 @@ from efficientnet_advprop.recipes import NETWORKS, family_of
 OUR_NETWORKS = [name for name in NETWORKS if not family_of(name).of_keras]
 
 _HEADER = """\
-# The networks
+# Models and weights
 
 `python -m benchmarks.model_table --markdown=docs/models.md`
 
