@@ -27,6 +27,9 @@ _HEADER = """\
 
 `python -m benchmarks.model_table --markdown=docs/models.md`
 
+EfficientNets follow the official tables: sizes, initialisers, batch-norm constants, stochastic depth. ResNets are v1.5
+and padded as torchvision's.
+
 With 1000 classes and only the main branch. Parameters are the trainable ones. An auxiliary branch adds one gamma and
 one beta per batch norm and channel. Multiply-adds are those of convolutions and classifier for one image of the given
 size. Other counts include two operations for each value that passes a batch norm: 63.5 G for B8 and 4.11 G for

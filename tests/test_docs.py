@@ -6,7 +6,9 @@ Python blocks are run by test_python_blocks.py, the examples of docs/extending.m
 import ast
 import importlib.util
 import itertools
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import flags
 from efficientnet_advprop.evaluation.published import published_results
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import NETWORKS, DataFacts, WeightsFacts
-from tests.command_line import ROOT, run_main, set_flags
+from tests.command_line import ROOT, refused, run_main, set_flags
 from tests.documentation import (
     PAGES,
     README,
@@ -123,6 +125,12 @@ def test_every_page_is_in_the_index_and_in_the_site():
     assert set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)) == pages
 
 
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text()
+    (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert f"\nversion: {version}\n" in citation
+
+
 def test_the_readme_is_short():
     assert README.read_text().count("\n") <= 150
 
@@ -172,9 +180,52 @@ def test_error_lines_are_those_of_the_code():
     assert len(lines) >= 20
     code = list(strings_of_the_code())
     for line in lines:
-        words = [re.escape(part) for part in line.split("...") if part.strip()]
-        pattern = re.compile(".*".join(words), re.DOTALL)
+        pattern = re.compile(pattern_of(line), re.DOTALL)
         assert any(pattern.search(text) for text in code), line
+
+
+# Commands that are refused before images or devices are opened, with the heading of the page that they lead to.
+MISTAKES = {
+    "--... would have no effect: ...": ["--scheme=vanilla", "--attack_epsilon=2"],
+    "--... is read by --mode=..., not by ...": ["--advprop", "--images=photos/*.jpg"],
+    "--advprop and --scheme=... contradict each other": ["--advprop", "--scheme=vanilla"],
+    "--train_steps and --train_epochs both give": ["--advprop", "--train_steps=9", "--train_epochs=2"],
+    "... is outside ...": ["--advprop", "--attack_epsilon=-1"],
+    "--mode=predict needs --images": ["--mode=predict", "--init_checkpoint=advprop/efficientnet-b0"],
+    "--mode=study needs --schemes": ["--mode=study", "--seeds=3"],
+    "schemes ...: ... is needed to compare with": ["--mode=study", "--schemes=advprop,joint"],
+    "no folder ...": ["--advprop", "--data_dir=nowhere"],
+    "data_dir ... holds neither TFRecords": ["--advprop", "--data_dir=empty"],
+    "dataset imagenet needs data_dir, ...": ["--advprop", "--dataset=imagenet"],
+    "... is ..., but ... holds ...": ["--advprop", "--num_label_classes=7"],
+    "train_batch_size ... is more than the": ["--advprop", "--train_batch_size=2048"],
+    "--train_images_per_class=... is more than the": ["--advprop", "--train_images_per_class=1000"],
+    "no run in ...: ... not found": ["--mode=eval", "--model_dir=empty"],
+    "no evaluation in ...: ...": ["--mode=compare", "--compare=empty"],
+    "no checkpoint ...: neither a path here nor": ["--mode=export", "--init_checkpoint=advprop/efficientnet-b9"],
+    "no checkpoint ...: neither a folder nor": ["--mode=export", "--init_checkpoint=nowhere"],
+    "... is a single file, not a checkpoint; ...": ["--mode=export", "--init_checkpoint=file.tar"],
+    "freeze_epochs ...: random weights are not worth freezing": ["--advprop", "--freeze_epochs=1"],
+    "no TPU is named": ["--advprop", "--strategy=tpu"],
+    "no device ...; known: ...": ["--mode=plan", "--devices=a100"],
+}
+
+
+@pytest.mark.parametrize("heading", MISTAKES)
+def test_a_mistake_leads_to_its_heading(heading, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    Path("empty").mkdir()
+    Path("file.tar").write_bytes(b"")
+    lines = re.findall(r"^### `(.+)`$", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
+    (whole,) = [line for line in lines if line.startswith(heading)]
+    line = refused(*MISTAKES[heading], capsys=capsys)
+    assert re.search(pattern_of(whole), line), line
+
+
+def pattern_of(heading: str) -> str:
+    """Matches the error lines that a heading stands for."""
+    return ".*".join(re.escape(part) for part in heading.split("..."))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="digits are scikit-learn's")
@@ -188,6 +239,24 @@ def test_the_drawing_is_drawn(tmp_path):
         assert path.read_text().startswith("<?xml")
         assert (script.parent / path.name).exists()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+MKDOCS = ROOT / ".venv-docs/bin/python"
+
+
+@pytest.mark.skipif(not MKDOCS.exists(), reason="not installed: make docs")
+def test_the_site_needs_no_other_host(tmp_path):
+    """It builds without a warning, and its pages load scripts, styles, fonts and images from its own folder."""
+    command = [MKDOCS, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", tmp_path]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True)
+    pages = sorted(tmp_path.rglob("*.html"))
+    assert len(pages) > len(PAGES)
+    for page in pages:
+        text = page.read_text()
+        loaded = re.findall(r'<(?:script|img|source|iframe)[^>]* src(?:set)?="([^"]+)"', text)
+        loaded += re.findall(r'<link[^>]* rel="(?:stylesheet|preload|preconnect|icon)"[^>]*>', text)
+        assert loaded
+        assert not [one for one in loaded if "//" in one], page
 
 
 TINY = ("--train_steps=2", "--iterations_per_loop=1", "--width_coefficient=0.25", "--depth_coefficient=0.2")
