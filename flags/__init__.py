@@ -13,7 +13,11 @@ from flags.given_weights import (
 )
 from flags.parsing import parse_flags as parse_flags
 from flags.plan import plan_from_flags as plan_from_flags
-from flags.printed_recipe import as_flags as as_flags, describe_choice as describe_choice
+from flags.printed_recipe import (
+    as_flags as as_flags,
+    describe_as_command as describe_as_command,
+    describe_choice as describe_choice,
+)
 from flags.recipe_flags import RECIPE_FLAGS as RECIPE_FLAGS
 from flags.settings import (
     DataRequest as DataRequest,

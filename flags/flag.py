@@ -1,6 +1,7 @@
 """The definition of a flag: its type, its help, and the modes that read it."""
 
 import dataclasses
+import enum
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,26 @@ def is_not_cropped(benchmark: Benchmark) -> bool:
     return not is_cropped(benchmark)
 
 
+class Topic(enum.Enum):
+    """The topics of --help, in their order."""
+
+    WHAT = "What to do"
+    DATA = "Data"
+    NETWORK = "Network"
+    TERMS = "Terms of the scheme"
+    ATTACKS = "Training attack"
+    OPTIMIZATION = "Optimizer"
+    LENGTH = "Length, batch, randomness"
+    CADENCE = "Logging, checkpoints, evaluation"
+    WEIGHTS = "Weights to start from or to read"
+    HARDWARE = "Devices and precision"
+    ROBUSTNESS = "Robustness"
+    STUDIES = "Studies and comparisons"
+    FIGURES = "Visualizations"
+    PLANS = "Plans"
+    EXPORTS = "Exports and predictions"
+
+
 @dataclasses.dataclass(frozen=True)
 class Flag:
     """A flag without a default: if it is absent, the value of the recipe or of `RunOptions` is used.
@@ -62,6 +83,7 @@ class Flag:
             with `~` expanded.
         help: shown by --help.
         modes: the modes that read it; all others refuse it.
+        topic: of --help; `about` sets it.
         alias: another name of the flag.
         instead_in_study: the flag that replaces it in a study of several runs.
         saved_model: whether it has an effect if --init_checkpoint is a SavedModel.
@@ -75,6 +97,7 @@ class Flag:
     help: str
     modes: tuple[str, ...]
     _: dataclasses.KW_ONLY
+    topic: Topic = Topic.WHAT
     alias: str | None = None
     instead_in_study: str | None = None
     saved_model: bool = True
@@ -109,3 +132,8 @@ class RecipeFlag(Flag):
         super().__post_init__()
         if not self.path or self.path.endswith("."):
             object.__setattr__(self, "path", self.path + self.name)
+
+
+def about(topic: Topic, *flags: Flag) -> tuple[Flag, ...]:
+    """Flags of one topic of --help."""
+    return tuple(dataclasses.replace(flag, topic=topic) for flag in flags)

@@ -8,9 +8,10 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from efficientnet_advprop.recipes import one_line
+from efficientnet_advprop.recipes import RecipeError, names_instead, one_line
 from flags.definitions import FLAGS
 from flags.flag import MODES, Flag
+from flags.help import asked_help
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -24,6 +25,13 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     for argument in argv:
         if not _is_utf8(argument):
             sys.exit(_usage_error(f"{argument!a} is not UTF-8: rename the file or folder"))
+    try:
+        shown = asked_help(argv)
+    except RecipeError as error:
+        sys.exit(_usage_error(str(error)))
+    if shown is not None:
+        print(shown)
+        sys.exit(0)
     try:
         positional = absl_flags.FLAGS(argv)
     except (absl_flags.Error, OSError, ValueError) as error:  # those of absl, and of a --flagfile that cannot be read
@@ -63,6 +71,15 @@ def _usage_error(message: str) -> int:
     return 2
 
 
+class _NameParser(absl_flags.EnumParser):
+    """Parses one of the allowed values; the error for another names the nearest."""
+
+    def parse(self, argument: str) -> str:
+        if argument not in self.enum_values:
+            raise ValueError(names_instead(argument, self.enum_values).lstrip(":; "))
+        return argument
+
+
 class _NumbersParser(absl_flags.ArgumentParser):
     """Parses numbers separated by commas into a tuple of floats."""
 
@@ -98,7 +115,9 @@ _DEFINE = {
 
 def _define(flag: Flag, default: Any) -> None:
     if isinstance(flag.kind, tuple):
-        absl_flags.DEFINE_enum(flag.name, default, flag.kind, flag.help)
+        absl_flags.DEFINE(
+            _NameParser(flag.kind), flag.name, default, flag.help, serializer=absl_flags.ArgumentSerializer()
+        )
     else:
         _DEFINE[flag.kind](flag.name, default, flag.help)
     if flag.alias:

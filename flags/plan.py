@@ -12,7 +12,7 @@ from efficientnet_advprop.recipes import (
     RecipeError,
 )
 from flags.checks import precision_of, refuse_unread
-from flags.new_recipe import changes_of, chosen_recipe, dataset_of, recipe_on_data
+from flags.new_recipe import changes_of, chosen_recipe, dataset_of, recipe_on_data, with_own_provenance
 
 
 def plan_from_flags(values: absl_flags.FlagValues) -> PlanSpec:
@@ -44,7 +44,7 @@ def plan_from_flags(values: absl_flags.FlagValues) -> PlanSpec:
                 raise
             refused[name] = str(error)
         else:
-            recipes[name] = recipe
+            recipes[name] = with_own_provenance(base, recipe)
     refuse_unread(list(recipes.values()), changes)
     devices = tuple(values.devices or ())
     return PlanSpec(scheme, recipes, refused, devices, precision_of(values), values.utilisation, values.micro_batches)

@@ -71,5 +71,5 @@ def test_a_family_is_one_file(tmp_path):
 
 
 def test_an_unknown_network_has_no_family():
-    with pytest.raises(RecipeError, match=r"unknown model 'madeup-9'; known: efficientnet-b0, .*resnext-101-32x48d"):
+    with pytest.raises(RecipeError, match=r"unknown model 'madeup-9'; \d+ names are known, such as efficientnet-b0, "):
         family_of("madeup-9")

@@ -170,7 +170,7 @@ def test_the_estimate_of_activations(mobilenet):
         ("keras:MobileNetV2", {"preprocessing": "imagenet"}, "has keras alone"),
         ("keras:MobileNetV2", {"stem_strides": 1}, "stem_strides 1"),
         ("efficientnet-b0", {"preprocessing": "keras"}, "unknown preprocessing 'keras'"),
-        ("keras:VGG16", {}, "unknown model 'keras:VGG16'; known: .*keras:MobileNetV2"),
+        ("keras:VGG16", {}, "unknown model 'keras:VGG16': did you mean "),
     ],
 )
 def test_settings_that_cannot_be_built_are_refused(name, changes, message):

@@ -200,7 +200,7 @@ def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--model=efficientnet-b9",), r"efficientnet-b9.*efficientnet-b0"),
+        (("--model=efficientnet-b9",), r"efficientnet-b9.*efficientnet-b8"),
         (("--no_such_flag=1",), r"no_such_flag"),
         (("--train_batch_size=many",), r"train_batch_size.*many"),
         (("--lr_step_epochs=30,soon",), r"lr_step_epochs.*soon"),
@@ -243,8 +243,7 @@ def test_help_shows_the_flags():
     process = start_main("--help")
     shown, _ = process.communicate()
     for flag in flags.FLAGS:
-        assert f"--{flag.name}:" in shown or f"--[no]{flag.name}:" in shown, flag.name
-    assert "--advprop" in shown.replace("[no]", "")
+        assert re.search(rf"--(\[no\])?{flag.name}\b", shown), flag.name
 
 
 def test_an_error_ends_the_process_without_a_traceback(tmp_path):

@@ -321,7 +321,7 @@ def test_build_under_a_strategy(images, two_replicas):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"network": "efficientnet-b9"}, "unknown model 'efficientnet-b9'; known: efficientnet-b0, .*efficientnet-l2"),
+        ({"network": "efficientnet-b9"}, "unknown model 'efficientnet-b9': did you mean efficientnet-b[0-8]"),
         ({"branches": ("main", "main")}, "must be distinct"),
         ({"branches": ()}, "at least one"),
         ({"preprocessing": "caffe"}, "unknown preprocessing 'caffe'; known: advprop, imagenet"),

@@ -100,7 +100,7 @@ def test_attack_strength_follows_the_paper(model, epsilon_px, num_steps):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("efficientnet-b9", "digits", "advprop"), "unknown model 'efficientnet-b9'; known: efficientnet-b0, "),
+        (("efficientnet-b9", "digits", "advprop"), "unknown model 'efficientnet-b9': did you mean efficientnet-b[0-8]"),
         (
             ("efficientnet-b0", "digits", "mixup"),
             "unknown scheme 'mixup'; known: vanilla, .*joint, advprop",

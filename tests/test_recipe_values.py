@@ -24,7 +24,7 @@ from efficientnet_advprop.recipes import RecipeError, named_recipe, override
         ("network.survival_prob", 0.0, "survival_prob 0"),
         ("network.batch_norm_momentum", 1.0, "batch_norm_momentum 1"),
         ("network.preprocessing", "caffe", "known: advprop, imagenet"),
-        ("network.name", "resnet-18", "unknown model 'resnet-18'; known: .*resnet-50"),
+        ("network.name", "resnet-18", "unknown model 'resnet-18': did you mean resnet-1"),
         ("data.num_label_classes", 1, "num_label_classes 1"),
         ("data.num_eval_images", 0, "num_eval_images 0"),
         ("data.eval_crop", "0.9", "known: pad32, 0.875, none"),

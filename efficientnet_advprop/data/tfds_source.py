@@ -9,7 +9,7 @@ from absl import logging
 from efficientnet_advprop.data.class_names import named_synsets
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.shards import Shards, hold_out
-from efficientnet_advprop.recipes import RecipeError, first_line
+from efficientnet_advprop.recipes import DATASETS, RecipeError, first_line, names_instead
 
 _EVALUATION_SPLITS = ("validation", "test")
 
@@ -36,7 +36,9 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluati
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
         info, is_prepared = builder.info, builder.is_prepared()
     except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError, KeyError, ImportError) as error:
-        raise RecipeError(f"unknown dataset {name!r}: {first_line(error)}") from error
+        names = {*DATASETS, *tfds.list_builders(with_community_datasets=False)}
+        reason = "" if isinstance(error, tfds.core.registered.DatasetNotFoundError) else f" ({first_line(error)})"
+        raise RecipeError(f"unknown dataset {name!r}{reason}{names_instead(name, names)}") from error
     finally:
         logging.set_verbosity(verbosity)
     features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}

@@ -24,9 +24,9 @@ _OPERATIONS_PER_BYTE = {tpu_utils.TPU: 14.0, tpu_utils.GPU: 4.0}
 _OPERATIONS_PER_BYTE_DENSE = 35.0
 _HIGHEST_UTILISATION = 0.5
 
-# Milliseconds of one CPU core per image of 224 px, from docs/input_pipeline.md (1.09, with AutoAugment 1.68, with
-# RandAugment 1.79). Of the first, resizing, flip, clipping and copies take 0.6, which grows with the output's area, as
-# augmentation does; reading and decoding a file do not.
+# Milliseconds of one CPU core per image of 224 px, from docs/input_pipeline.md (1.07, with AutoAugment 1.64, with
+# RandAugment 1.71; rounded up). Of the first, resizing, flip, clipping and copies take 0.6. That and augmentation grow
+# with the output's area; reading and decoding a file do not.
 _DECODE_MS, _RESIZE_MS = 0.5, 0.6
 _AUGMENT_MS = {"none": 0.0, "autoaugment": 0.6, "randaugment": 0.7}
 

@@ -38,6 +38,7 @@ from efficientnet_advprop.recipes.data_spec import (
 from efficientnet_advprop.recipes.errors import (
     RecipeError as RecipeError,
     first_line as first_line,
+    names_instead as names_instead,
     one_line as one_line,
 )
 from efficientnet_advprop.recipes.families import (

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from efficientnet_advprop.recipes.benchmark_spec import BenchmarkSpec
 from efficientnet_advprop.recipes.bounds import Bounded, Bounds
-from efficientnet_advprop.recipes.errors import RecipeError
+from efficientnet_advprop.recipes.errors import RecipeError, require_known
 from efficientnet_advprop.recipes.networks import MAIN_BRANCH
 from efficientnet_advprop.recipes.recipe import Recipe
 from efficientnet_advprop.recipes.schemes import SCHEMES
@@ -53,6 +53,8 @@ class StudySpec(Bounded, of="study"):
         Raises:
             RecipeError: naming the value and what is allowed.
         """
+        for scheme in self.schemes:
+            require_known("scheme", scheme, SCHEMES)
         if BASELINE not in self.schemes:
             raise RecipeError(f"schemes {', '.join(self.schemes)}: {BASELINE} is needed to compare with")
         if not self.models:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -42,7 +43,8 @@ class StepLoop:
 
     def trace(self, iterator: Iterator[Batch]) -> None:
         """Trace the steps without running one; it takes up to minutes."""
-        self.run.get_concrete_function(iterator, tf.constant(0))
+        with _without_collection():
+            self.run.get_concrete_function(iterator, tf.constant(0))
 
     def advance(self, iterator: Iterator[Batch], step: int, end: int) -> dict[str, float]:
         """Train from `step` to `end`; returns the means of the steps' scalars.
@@ -138,6 +140,18 @@ def train(
         step = end
         for callback in callbacks:
             callback.train_values(step, {**values, "learning_rate": state.learning_rate()})
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Without Python's garbage collector, which would search the growing graph again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _step_loop_at(state: TrainState, recipe: Recipe, strategy: tf.distribute.Strategy, step: int) -> StepLoop:
