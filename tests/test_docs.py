@@ -186,6 +186,7 @@ def test_error_lines_are_those_of_the_code():
 
 # Commands that are refused before images or devices are opened, with the heading of the page that they lead to.
 MISTAKES = {
+    "unknown ...": ["--mode=study", "--schemes=vanilla,advprob"],
     "--... would have no effect: ...": ["--scheme=vanilla", "--attack_epsilon=2"],
     "--... is read by --mode=..., not by ...": ["--advprop", "--images=photos/*.jpg"],
     "--advprop and --scheme=... contradict each other": ["--advprop", "--scheme=vanilla"],
