@@ -1,15 +1,14 @@
 """The README and the pages: their commands are ones that main.py and make take, and their links lead somewhere.
 
-Python blocks are run by test_python_blocks.py, the examples of docs/extending.md by test_extending.py.
+Python blocks are run by test_python_blocks.py, the examples of docs/extending.md by test_extending.py; the lines of
+docs/troubleshooting.md are in test_troubleshooting.py.
 """
 
-import ast
 import importlib.util
 import itertools
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ import flags
 from efficientnet_advprop.evaluation.published import published_results
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.recipes import NETWORKS, DataFacts, WeightsFacts
-from tests.command_line import ROOT, refused, run_main, set_flags
+from tests.command_line import ROOT, run_main, set_flags
 from tests.documentation import (
     PAGES,
     README,
@@ -159,74 +158,6 @@ def test_the_published_results_are_those_of_the_comparison():
         if value is not None and result.scheme not in ("adversarial", "adversarial_then_clean")
     }
     assert set(re.findall(r"(?<=\| )\d+\.\d", text)) == published
-
-
-def strings_of_the_code() -> Iterator[str]:
-    """Every string of the code, with `\\0` for what is put into it."""
-    for file in itertools.chain([ROOT / "main.py"], *((ROOT / room).rglob("*.py") for room in CODE)):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.JoinedStr):
-                yield "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
-
-
-CODE = ("flags", "efficientnet_advprop", "tpu_utils")
-
-
-def test_error_lines_are_those_of_the_code():
-    """`...` stands for what differs; the words between stand in one message, in this order."""
-    lines = re.findall(r"^### `(.+)`$", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
-    assert len(lines) >= 20
-    code = list(strings_of_the_code())
-    for line in lines:
-        pattern = re.compile(pattern_of(line), re.DOTALL)
-        assert any(pattern.search(text) for text in code), line
-
-
-# Commands that are refused before images or devices are opened, with the heading of the page that they lead to.
-MISTAKES = {
-    "unknown ...": ["--mode=study", "--schemes=vanilla,advprob"],
-    "--... would have no effect: ...": ["--scheme=vanilla", "--attack_epsilon=2"],
-    "--... is read by --mode=..., not by ...": ["--advprop", "--images=photos/*.jpg"],
-    "--advprop and --scheme=... contradict each other": ["--advprop", "--scheme=vanilla"],
-    "--train_steps and --train_epochs both give": ["--advprop", "--train_steps=9", "--train_epochs=2"],
-    "... is outside ...": ["--advprop", "--attack_epsilon=-1"],
-    "--mode=predict needs --images": ["--mode=predict", "--init_checkpoint=advprop/efficientnet-b0"],
-    "--mode=study needs --schemes": ["--mode=study", "--seeds=3"],
-    "schemes ...: ... is needed to compare with": ["--mode=study", "--schemes=advprop,joint"],
-    "no folder ...": ["--advprop", "--data_dir=nowhere"],
-    "data_dir ... holds neither TFRecords": ["--advprop", "--data_dir=empty"],
-    "dataset imagenet needs data_dir, ...": ["--advprop", "--dataset=imagenet"],
-    "... is ..., but ... holds ...": ["--advprop", "--num_label_classes=7"],
-    "train_batch_size ... is more than the": ["--advprop", "--train_batch_size=2048"],
-    "--train_images_per_class=... is more than the": ["--advprop", "--train_images_per_class=1000"],
-    "no run in ...: ... not found": ["--mode=eval", "--model_dir=empty"],
-    "no evaluation in ...: ...": ["--mode=compare", "--compare=empty"],
-    "no checkpoint ...: neither a path here nor": ["--mode=export", "--init_checkpoint=advprop/efficientnet-b9"],
-    "no checkpoint ...: neither a folder nor": ["--mode=export", "--init_checkpoint=nowhere"],
-    "... is a single file, not a checkpoint; ...": ["--mode=export", "--init_checkpoint=file.tar"],
-    "freeze_epochs ...: random weights are not worth freezing": ["--advprop", "--freeze_epochs=1"],
-    "no TPU is named": ["--advprop", "--strategy=tpu"],
-    "no device ...; known: ...": ["--mode=plan", "--devices=a100"],
-}
-
-
-@pytest.mark.parametrize("heading", MISTAKES)
-def test_a_mistake_leads_to_its_heading(heading, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TPU_NAME", raising=False)
-    Path("empty").mkdir()
-    Path("file.tar").write_bytes(b"")
-    lines = re.findall(r"^### `(.+)`$", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
-    (whole,) = [line for line in lines if line.startswith(heading)]
-    line = refused(*MISTAKES[heading], capsys=capsys)
-    assert re.search(pattern_of(whole), line), line
-
-
-def pattern_of(heading: str) -> str:
-    """Matches the error lines that a heading stands for."""
-    return ".*".join(re.escape(part) for part in heading.split("..."))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="digits are scikit-learn's")
