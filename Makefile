@@ -1,7 +1,7 @@
 # Needs GNU make and one of Python 3.10 to 3.13, nothing else: the first target that needs packages installs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean accelerator-tools FORCE
+.PHONY: help demo test lint format docs clean accelerator-tools FORCE
 
 PYTEST_ARGS ?=
 # A process per core, but no more than four (each takes some 3 GB at its largest); -n 0 in PYTEST_ARGS for one in all. A
@@ -52,6 +52,7 @@ help:
 	@echo 'make test    lint, then all tests          PYTEST_ARGS="-k attack" passes arguments to pytest'
 	@echo 'make lint    check style and formatting'
 	@echo 'make format  repair what the linter can, and format'
+	@echo 'make docs    these pages and the API reference as a site (site/index.html), in .venv-docs, without TensorFlow'
 	@echo 'make clean   remove the environments and caches; runs/ stays'
 	@echo 'make accelerator-tools   JAX and libtpu, for benchmarks/accelerator (Python 3.12 or later; 1 GB)'
 	@echo 'Each makes .venv first if need be, with Python 3.11, 3.10, 3.13 or 3.12, or PYTHON=/path/to/python.'
@@ -75,8 +76,19 @@ format: $(INSTALLED)
 
 clean:
 	@echo '== clean: environments and caches'
-	@rm -rf .venv .venv-tf221 .venv-accelerator .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf .venv .venv-tf221 .venv-accelerator .venv-docs site .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+docs: .venv-docs/.installed
+	@echo '== mkdocs, into site'
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --quiet --strict
+
+# --group needs pip 25.1, which no Python before 3.14 brings.
+.venv-docs/.installed: pyproject.toml
+	@python='$(base_python)' && echo "== .venv-docs: new, with $$python" && "$$python" -m venv --clear .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
 
 accelerator-tools: .venv-accelerator/.installed
 

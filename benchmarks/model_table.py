@@ -23,9 +23,12 @@ from efficientnet_advprop.recipes import NETWORKS, family_of
 OUR_NETWORKS = [name for name in NETWORKS if not family_of(name).of_keras]
 
 _HEADER = """\
-# The networks
+# Models and weights
 
 `python -m benchmarks.model_table --markdown=docs/models.md`
+
+EfficientNets follow the official tables: sizes, initialisers, batch-norm constants, stochastic depth. ResNets are v1.5
+and padded as torchvision's.
 
 With 1000 classes and only the main branch. Parameters are the trainable ones. An auxiliary branch adds one gamma and
 one beta per batch norm and channel. Multiply-adds are those of convolutions and classifier for one image of the given

@@ -1,5 +1,6 @@
 """The notebook examples/quickstart.ipynb: its cells run, and what is committed as their outputs."""
 
+import importlib.util
 import json
 import os
 import re
@@ -69,6 +70,39 @@ def test_the_cells_run_and_print_what_is_committed(executed):
 
 def without_numbers(line: str) -> str:
     return re.sub(r"\s*[\d.,]+%", " %", line)
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Runs the first cell where the package is not installed; returns the commands that it would run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    def run(repository: str, version: tuple[int, int]) -> list[list[str]]:
+        commands = []
+        monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+        monkeypatch.setattr(sys, "version_info", version)
+        script = "".join(CODE[0]["source"])
+        assert script.count('REPOSITORY = ""') == 1
+        exec(script.replace('REPOSITORY = ""', f"REPOSITORY = {repository!r}"), {})
+        return commands
+
+    return run
+
+
+@pytest.mark.parametrize(("version", "lock"), [((3, 11), "constraints.txt"), ((3, 12), "constraints-tf221.txt")])
+def test_the_first_cell_installs_the_versions_of_the_lock(install, version, lock):
+    assert (ROOT / lock).exists()
+    clone, pip = install("https://example.org/code.git", version)
+    assert clone == ["git", "clone", "--depth=1", "https://example.org/code.git", "advprop"]
+    assert pip == [sys.executable, "-m", "pip", "install", "--quiet", "./advprop", "-c", f"advprop/{lock}"]
+    os.mkdir("advprop")  # a second try after an installation that failed
+    assert install("https://example.org/code.git", version) == [pip]
+
+
+def test_the_first_cell_says_what_it_needs(install):
+    with pytest.raises(SystemExit, match="set REPOSITORY in this cell"):
+        install("", (3, 12))
 
 
 def test_what_it_saves_needs_tensorflow_alone(executed):

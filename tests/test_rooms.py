@@ -1,4 +1,4 @@
-"""The packages (rooms) and which of them each may import, as the README lists them."""
+"""The packages (rooms) and which of them each may import, as docs/extending.md lists them."""
 
 import ast
 import sys
