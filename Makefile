@@ -7,8 +7,7 @@ PYTEST_ARGS ?=
 # A process per core, but no more than four (each takes some 3 GB at its largest); -n 0 in PYTEST_ARGS for one in all. A
 # file stays in one process: its tests share runs and exports.
 WORKERS := -n logical --maxprocesses=4 --dist=loadfile
-# 3 hides what TensorFlow's C++ side logs: it calls harmless lines at start-up errors. Exceptions still show. To see why
-# a GPU is not used, TF_CPP_MIN_LOG_LEVEL=0.
+# For pytest and the benchmarks, as main.py does: hides what TensorFlow's C++ side calls errors at its start and are none.
 TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_CPP_MIN_LOG_LEVEL
 

@@ -215,7 +215,15 @@ def test_the_commands_of_the_first_run(here):
     for command in commands:
         run_tiny(command, "--input_image_size=16")
     left = {path.name for path in (here / "runs/demo").iterdir()}
-    assert {"recipe.json", "metrics.jsonl", "checkpoints", "best", "summary.json", "adversarial_examples.png"} <= left
+    assert {
+        "recipe.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "best",
+        "summary.json",
+        "adversarial_examples.png",
+        "report.md",
+    } <= left
     assert {path.name for path in (here / "runs/demo/saved_model").iterdir()} == {"1", "2"}
 
 
