@@ -50,7 +50,6 @@ FLAGS: tuple[Flag, ...] = (
             "Print the recipe as a command with every value as a flag, and do nothing else.",
             (*TRAINING, *_PLAN),
         ),
-        Flag("model_dir", Path, f"Output folder (local or gs://); {_MODEL_DIR} if absent.", _WRITING),
     ),
     *about(
         Topic.STUDIES,
@@ -159,6 +158,10 @@ FLAGS: tuple[Flag, ...] = (
             saved_model=False,
         ),
         Flag("offline", bool, "Download no weights.", RUN, saved_model=False),
+    ),
+    *about(
+        Topic.WHAT,
+        Flag("model_dir", Path, f"Output folder (local or gs://); {_MODEL_DIR} if absent.", _WRITING),
     ),
     *about(
         Topic.EXPORTS,

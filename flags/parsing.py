@@ -72,11 +72,16 @@ def _usage_error(message: str) -> int:
 
 
 class _NameParser(absl_flags.EnumParser):
-    """Parses one of the allowed values; the error for another names the nearest."""
+    """Parses one of the allowed values of a flag; the error for another names the nearest."""
+
+    def __init__(self, flag: Flag) -> None:
+        super().__init__(flag.kind)
+        self._name = flag.name
 
     def parse(self, argument: str) -> str:
         if argument not in self.enum_values:
-            raise ValueError(names_instead(argument, self.enum_values).lstrip(":; "))
+            instead = names_instead(argument, self.enum_values).lstrip(":; ")
+            raise ValueError(f"{instead} (--help={self._name} tells more)")
         return argument
 
 
@@ -115,9 +120,7 @@ _DEFINE = {
 
 def _define(flag: Flag, default: Any) -> None:
     if isinstance(flag.kind, tuple):
-        absl_flags.DEFINE(
-            _NameParser(flag.kind), flag.name, default, flag.help, serializer=absl_flags.ArgumentSerializer()
-        )
+        absl_flags.DEFINE(_NameParser(flag), flag.name, default, flag.help, serializer=absl_flags.ArgumentSerializer())
     else:
         _DEFINE[flag.kind](flag.name, default, flag.help)
     if flag.alias:

@@ -182,7 +182,7 @@ def test_passes_of_each_benchmark():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--benchmarks=pdg",), "unknown benchmark 'pdg': did you mean pgd. known: clean, imagenet, imagenet_v2"),
+        (("--benchmarks=pdg",), "unknown benchmark 'pdg': did you mean pgd? known: clean, imagenet, imagenet_v2"),
         (("--benchmarks=",), "--benchmarks= is empty"),
         (("--benchmarks=clean,clean",), "benchmarks clean, clean repeats one"),
         (("--benchmarks=clean", "--pgd_steps=3"), "--pgd_steps would have no effect: only pgd reads it"),

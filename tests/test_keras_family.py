@@ -176,8 +176,8 @@ def test_two_replicas_take_a_step(two_replicas, micro_batches, synchronized):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--model=keras:Nothing",), "keras:MobileNetV2"),
-        (("--model=keras:VGG16",), "keras:MobileNetV2"),
+        (("--model=keras:Nothing",), "did you mean keras:"),
+        (("--model=keras:VGG16",), "(--help=model tells more)"),
         (("--model=keras:Xception", "--input_image_size=64"), "takes images from 71 px on"),
         ((f"--model={TINY}", "--remat"), f"--remat recomputes blocks, which {TINY} does not have"),
         ((f"--model={TINY}", "--advprop", "--attack_bn=batch"), "have 'running' alone"),
