@@ -230,8 +230,11 @@ def with_attribute() -> tf.keras.Model:
 
 # Models that have no view, and what the message must name.
 REFUSED = {
-    "no norms": (lambda: functional(layers.Conv2D(3, 3)), "add norms"),
-    "normalization": (lambda: functional(layers.Normalization(mean=0.0, variance=1.0)), "add norms"),
+    "no norms": (lambda: functional(layers.Conv2D(3, 3)), "put one behind each convolution"),
+    "normalization": (
+        lambda: functional(layers.Normalization(mean=0.0, variance=1.0)),
+        "put one behind each convolution",
+    ),
     "layer norms": (lambda: functional(layers.LayerNormalization()), "LayerNormalization: name those in norm_classes"),
     "hidden": (lambda: functional(Hiding(name="outer")), "'outer'.*'inner'"),
     "hidden among others": (lambda: functional(lambda x: Hiding(name="outer")(conv_norm("a")(x))), "'outer'.*'inner'"),

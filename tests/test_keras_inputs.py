@@ -6,6 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies as st
 
 from efficientnet_advprop.keras_api import AdvProp, PixelRange, adversarial_images
+from efficientnet_advprop.keras_api.schedule import warn_of_momentum
 from efficientnet_advprop.recipes import AttackSpec
 from tests.small_keras import CLASSES, images_and_labels, small_network
 
@@ -161,6 +162,18 @@ def test_a_short_run_with_slow_statistics_warns():
     advprop.compile("sgd", SPARSE)
     with pytest.warns(UserWarning, match=r"momentum 0\.999: after the run's 2 steps"):
         advprop.fit(*images_and_labels(), batch_size=8, verbose=0)
+
+
+def test_the_default_momentum_warns_below_seven_hundred_steps():
+    with pytest.warns(UserWarning, match=r"the run's 600 steps .* still hold 0\.24 %"):
+        warn_of_momentum(small_network(momentum=0.99), 600)
+    warn_of_momentum(small_network(momentum=0.99), 700)
+
+
+def test_lengths_on_the_scale_of_0_to_1_warn():
+    with pytest.warns(UserWarning, match=r"epsilon_px 0\.0157 .*epsilon_px=4"):
+        AdvProp(small_network(), AttackSpec(epsilon_px=4 / 255, num_steps=1))
+    AdvProp(small_network(), AttackSpec(epsilon_px=0.5, num_steps=1))
 
 
 def test_a_train_step_of_the_models_class_is_said_not_to_be_used():

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from efficientnet_advprop.attacks import perturb
-from efficientnet_advprop.keras_api.checks import warn_of_range
+from efficientnet_advprop.keras_api.checks import warn_of_range, warn_of_small_attack
 from efficientnet_advprop.keras_api.example_loss import ExampleLoss
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
 from efficientnet_advprop.randomness import fold, run_seed
@@ -50,5 +50,6 @@ def adversarial_images(
         return model(inputs.from_pixels(pixels), training=False)
 
     warn_of_range(images, inputs)
+    warn_of_small_attack(attack)
     loss_fn = example_loss.attacked(predict, labels, attack, fold(key, 0))
     return inputs.from_pixels(perturb(loss_fn, inputs.to_pixels(images), attack, fold(key, 1)))

@@ -15,6 +15,7 @@ from efficientnet_advprop.keras_api.checks import (
     require_pixels,
     warn_of_bfloat16,
     warn_of_range,
+    warn_of_small_attack,
     warn_of_train_step,
 )
 from efficientnet_advprop.keras_api.compiled_losses import LABELS, PASS, SAMPLE_WEIGHTS, CompiledLosses
@@ -100,6 +101,7 @@ class AdvProp(tf.keras.Model):
         )
         phases = self.schedule.all_phases
         require_images(model)
+        warn_of_small_attack(self.schedule.attack)
         self._seed, self._pixel_range = seed, PixelRange.of(pixel_range)
         self._norm_classes = (norm_classes,) if isinstance(norm_classes, type) else tuple(norm_classes)
         self.model = model

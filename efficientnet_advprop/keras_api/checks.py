@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
-from efficientnet_advprop.recipes import CROSS_ENTROPY, IMAGES_VIEW, Term
+from efficientnet_advprop.recipes import CROSS_ENTROPY, IMAGES_VIEW, AttackSpec, Term
 
 _LEAST_SPAN_PX = 8.0  # images in [0, 1] span 1 px of (0, 255)
 _MOST_OUTSIDE_PX = 32.0  # bicubic resizing overshoots by less
+_LEAST_EPSILON_PX = 0.1  # 16/255 is less, the smallest epsilon of the literature more
 
 
 def require_images(model: tf.keras.Model) -> None:
@@ -52,12 +53,23 @@ def warn_of_range(inputs: Any, pixel_range: PixelRange) -> None:
     if not isinstance(images, np.ndarray | tf.Tensor) or not len(images):
         return
     pixels = pixel_range.to_pixels(images[:256]).numpy()
-    outside = max(-pixels.min(), pixels.max() - 255)
-    if pixels.max() - pixels.min() < _LEAST_SPAN_PX or outside > _MOST_OUTSIDE_PX:
+    outside, span = max(-pixels.min(), pixels.max() - 255), pixels.max() - pixels.min()
+    if 0 < span < _LEAST_SPAN_PX or outside > _MOST_OUTSIDE_PX:
         values = np.asarray(images[:256])
         warnings.warn(
             f"the images have values from {values.min():g} to {values.max():g}, and pixel_range is "
-            f"({pixel_range.low}, {pixel_range.high}): attacks clip images to that range and measure by it",
+            f"({pixel_range.low}, {pixel_range.high}): attacks clip images to that range and measure by it; "
+            "give the range of these images, or scale them to it",
+            stacklevel=3,
+        )
+
+
+def warn_of_small_attack(attack: AttackSpec) -> None:
+    """Warn of an attack whose lengths seem to be on the scale of [0, 1]."""
+    if attack.perturbs and 0 < attack.epsilon_px < _LEAST_EPSILON_PX:
+        warnings.warn(
+            f"epsilon_px {attack.epsilon_px:g} is less than a tenth of one pixel value: lengths are on the scale of "
+            "0-255 whatever the range of the images, so 4/255 is epsilon_px=4",
             stacklevel=3,
         )
 

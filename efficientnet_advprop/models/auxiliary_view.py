@@ -146,8 +146,12 @@ def _norms(model: tf.keras.Model, kinds: tuple[type[Layer], ...]) -> list[Layer]
         raise ValueError(f"{model.name!r} holds {stray[0]!r}, which is not one of its layers: remove that attribute")
     if not norms:
         others = sorted({kind.__name__ for kind in OTHER_NORMS for module in model.submodules if type(module) is kind})
-        advice = f"it has {', '.join(others)}: name those in norm_classes" if others else "add norms to it"
-        raise ValueError(f"{model.name!r} has no {names}, so a view would be the model itself: {advice}")
+        advice = (
+            f"it has {', '.join(others)}: name those in norm_classes" if others else "put one behind each convolution"
+        )
+        raise ValueError(
+            f"{model.name!r} has no {names}, and AdvProp gives adversarial images norms of their own: {advice}"
+        )
     return norms
 
 

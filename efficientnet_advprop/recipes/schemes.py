@@ -176,7 +176,10 @@ def _validate_fast_advprop(settings: SchemeSettings) -> None:
             f"{attack.summary()}"
         )
     if attack.batch_norm_mode != "batch":
-        raise RecipeError("scheme fast_advprop trains on the pass of its attack: attack_bn has to be batch")
+        raise RecipeError(
+            "scheme fast_advprop trains on the pass of its attack, whose norms have to use the batch's statistics: "
+            "attack_bn has to be batch (in Python AttackSpec(batch_norm_mode='batch'), or no attack of your own)"
+        )
     if settings.micro_batches > 1:
         raise RecipeError(
             "scheme fast_advprop and micro_batches above 1 exclude each other: replicas cannot exchange adversarial "
