@@ -227,6 +227,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         with interruptible():
             flags.refuse_contradictions(values)
+            sys.stderr.writelines(f"warning: {line}\n" for line in flags.warnings_of(values))
             for name, path in flags.remote_paths(values):
                 if name != "init_checkpoint" or not is_address(path):
                     require_reachable(name, path)

@@ -3,7 +3,7 @@
 In this project write `from absl import flags as absl_flags`: `from absl import flags` would hide this package.
 """
 
-from flags.checks import refuse_contradictions as refuse_contradictions
+from flags.checks import refuse_contradictions as refuse_contradictions, warnings_of as warnings_of
 from flags.command import remote_paths as remote_paths
 from flags.definitions import FLAGS as FLAGS
 from flags.flag import MODES as MODES, READING as READING, TRAINING as TRAINING, Flag as Flag, RecipeFlag as RecipeFlag

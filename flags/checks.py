@@ -14,6 +14,7 @@ from efficientnet_advprop.recipes import (
     Recipe,
     RecipeError,
     TermWeights,
+    about_small_epsilon,
     family_of,
     scheme_named,
 )
@@ -22,6 +23,7 @@ from flags.command import given_flags
 from flags.flag import TRAINING
 from flags.recipe_flags import RECIPE_FLAGS
 
+_EPSILONS = ("attack_epsilon", "attack_epsilons", "pgd_epsilons")
 NO_BALL = "attack gd without a uniform random start has no ball"
 # Fields that only some schemes read.
 _OF_SCHEMES = tuple(dict.fromkeys(field for scheme in SCHEMES.values() for field in scheme.own_fields))
@@ -82,6 +84,13 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
             raise RecipeError(f"--{name} would have no effect without --init_checkpoint")
     if values["ema"].present and values.mode in TRAINING:
         raise RecipeError("--ema would have no effect: training without --init_checkpoint reads no weights")
+
+
+def warnings_of(values: absl_flags.FlagValues) -> list[str]:
+    """Warnings of values that are allowed and hardly ever meant."""
+    given = [(name, values[name].value) for name in _EPSILONS if values[name].present]
+    lengths = [(name, px) for name, value in given for px in (value if isinstance(value, tuple) else (value,))]
+    return [warning for name, px in lengths if (warning := about_small_epsilon(f"--{name}", px))]
 
 
 def _refuse_contradictions_of_a_study(values: absl_flags.FlagValues) -> None:

@@ -56,7 +56,12 @@ FLAGS: tuple[Flag, ...] = (
         Flag("schemes", list[str], "Schemes that a study compares, vanilla among them.", _STUDY),
         Flag("models", list[str], "Networks of a study; efficientnet-b0 if absent.", _STUDY),
         Flag("seeds", int, "Number of runs of each scheme in a study, with seeds 0, 1, ...; 3 if absent.", _STUDY),
-        Flag("attack_epsilons", tuple[float, ...], "Strengths of the training attack in a study, in pixels.", _STUDY),
+        Flag(
+            "attack_epsilons",
+            tuple[float, ...],
+            "Strengths of the training attack in a study, in pixels: 8 is 8/255 in other code.",
+            _STUDY,
+        ),
         Flag(
             "compare",
             list[Path],
@@ -110,7 +115,7 @@ FLAGS: tuple[Flag, ...] = (
         Flag(
             "pgd_epsilons",
             tuple[float, ...],
-            "Radii of the balls of attacks in pixels.",
+            "Radii of the balls of attacks in pixels of [0, 255]: 8 is 8/255 in other code.",
             **_BALL,
             benchmark_field="epsilons_px",
         ),

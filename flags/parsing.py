@@ -1,6 +1,7 @@
 """Registers the flags with absl, and parses them with one-line errors."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,13 +36,19 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         positional = absl_flags.FLAGS(argv)
     except (absl_flags.Error, OSError, ValueError) as error:  # those of absl, and of a --flagfile that cannot be read
-        sys.exit(_usage_error(str(error)))
+        sys.exit(_usage_error(f"{error}{_about_fraction(str(error))}"))
     if len(positional) > 1:
         sys.exit(_usage_error(f"not a flag: {positional[1]}"))
     for flag in FLAGS:
         if flag.kind in _EXPANDED and absl_flags.FLAGS[flag.name].present:
             absl_flags.FLAGS[flag.name].value = _EXPANDED[flag.kind](absl_flags.FLAGS[flag.name].value)
     return positional
+
+
+def _about_fraction(error: str) -> str:
+    """What to write in place of an epsilon of other code, such as 8/255."""
+    found = re.search(r"_(?:epsilons?|step_size)=.*could not convert string to float: '([\d.]+)/255'", error)
+    return f"; lengths are on the scale of 0-255: write {found[1]}" if found else ""
 
 
 def _is_utf8(argument: str) -> bool:

@@ -132,7 +132,13 @@ RECIPE_FLAGS = (
             "attack", METHODS, "Training attack; none: no perturbation, an ablation.", RUNS_OR_PLAN, "attack.method"
         ),
         RecipeFlag("attack_norm", NORMS, "Norm of epsilon and step size.", RUNS_OR_PLAN, "attack.norm"),
-        RecipeFlag("attack_epsilon", float, "Radius in pixels of [0, 255].", RUNS_OR_PLAN, "attack.epsilon_px"),
+        RecipeFlag(
+            "attack_epsilon",
+            float,
+            "Radius in pixels of [0, 255]: 8 is 8/255 in other code.",
+            RUNS_OR_PLAN,
+            "attack.epsilon_px",
+        ),
         RecipeFlag(
             "attack_step_size", float, "Length of a step in pixels of [0, 255].", RUNS_OR_PLAN, "attack.step_size_px"
         ),

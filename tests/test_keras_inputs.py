@@ -171,7 +171,7 @@ def test_the_default_momentum_warns_below_seven_hundred_steps():
 
 
 def test_lengths_on_the_scale_of_0_to_1_warn():
-    with pytest.warns(UserWarning, match=r"epsilon_px 0\.0157 .*epsilon_px=4"):
+    with pytest.warns(UserWarning, match=r"epsilon_px 0\.0157 .*8/255 is 8"):
         AdvProp(small_network(), AttackSpec(epsilon_px=4 / 255, num_steps=1))
     AdvProp(small_network(), AttackSpec(epsilon_px=0.5, num_steps=1))
 

@@ -8,11 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.keras_api.pixel_range import PixelRange
-from efficientnet_advprop.recipes import CROSS_ENTROPY, IMAGES_VIEW, AttackSpec, Term
+from efficientnet_advprop.recipes import CROSS_ENTROPY, IMAGES_VIEW, AttackSpec, Term, about_small_epsilon
 
 _LEAST_SPAN_PX = 8.0  # images in [0, 1] span 1 px of (0, 255)
 _MOST_OUTSIDE_PX = 32.0  # bicubic resizing overshoots by less
-_LEAST_EPSILON_PX = 0.1  # 16/255 is less, the smallest epsilon of the literature more
 
 
 def require_images(model: tf.keras.Model) -> None:
@@ -66,12 +65,8 @@ def warn_of_range(inputs: Any, pixel_range: PixelRange) -> None:
 
 def warn_of_small_attack(attack: AttackSpec) -> None:
     """Warn of an attack whose lengths seem to be on the scale of [0, 1]."""
-    if attack.perturbs and 0 < attack.epsilon_px < _LEAST_EPSILON_PX:
-        warnings.warn(
-            f"epsilon_px {attack.epsilon_px:g} is less than a tenth of one pixel value: lengths are on the scale of "
-            "0-255 whatever the range of the images, so 4/255 is epsilon_px=4",
-            stacklevel=3,
-        )
+    if attack.perturbs and (warning := about_small_epsilon("epsilon_px", attack.epsilon_px)):
+        warnings.warn(warning, stacklevel=3)
 
 
 def warn_of_train_step(model: tf.keras.Model) -> None:

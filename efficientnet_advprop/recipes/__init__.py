@@ -3,7 +3,10 @@
 Standard library only: a recipe can be read, changed and compared without TensorFlow.
 """
 
-from efficientnet_advprop.recipes.attack_spec import AttackSpec as AttackSpec
+from efficientnet_advprop.recipes.attack_spec import (
+    AttackSpec as AttackSpec,
+    about_small_epsilon as about_small_epsilon,
+)
 from efficientnet_advprop.recipes.benchmark_spec import (
     ROBUSTNESS_RESIZES as ROBUSTNESS_RESIZES,
     SUCCESSES as SUCCESSES,

@@ -11,6 +11,22 @@ METHODS = ("pgd", "ifgsm", "gd", "none")
 NORMS = ("linf", "l2")
 TARGETS = ("untargeted", "random")
 BATCH_NORM_MODES = ("running", "batch")
+_LEAST_EPSILON_PX = 0.1  # 16/255 is less, the smallest epsilon of the literature more
+
+
+def about_small_epsilon(name: str, epsilon_px: float) -> str:
+    """A warning of an epsilon that seems to be on the scale of 0-1; empty for others.
+
+    Args:
+        name: what gives the epsilon, such as "epsilon_px".
+        epsilon_px: the radius in pixels.
+    """
+    if not 0 < epsilon_px < _LEAST_EPSILON_PX:
+        return ""
+    return (
+        f"{name} {epsilon_px:.3g} is less than a tenth of one pixel value: "
+        "lengths are on the scale of 0-255, so 8/255 is 8"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
