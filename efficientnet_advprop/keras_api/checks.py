@@ -68,7 +68,7 @@ def warn_of_small_attack(attack: AttackSpec) -> None:
     """Warn of an attack whose lengths seem to be on the scale of [0, 1]."""
     if attack.perturbs and 0 < attack.epsilon_px < _LEAST_EPSILON_PX:
         warnings.warn(
-            f"epsilon_px {attack.epsilon_px:g} is less than a tenth of one pixel value: lengths are on the scale of "
+            f"epsilon_px {attack.epsilon_px:.3g} is less than a tenth of one pixel value: lengths are on the scale of "
             "0-255 whatever the range of the images, so 4/255 is epsilon_px=4",
             stacklevel=3,
         )
