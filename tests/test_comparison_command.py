@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import tensorflow as tf
@@ -11,7 +12,7 @@ from efficientnet_advprop.evaluation import ResultsFile
 from efficientnet_advprop.modes.compare import run_comparison
 from efficientnet_advprop.recipes import RecipeError
 from tests.command_line import run_main, set_flags
-from tests.made_up_results import attacked, branches, part, results_in
+from tests.made_up_results import attacked, branches, corrupted, part, results_in
 from tests.studies import keyed, result
 from tests.test_evaluation_report import tables_of
 
@@ -177,3 +178,38 @@ def test_the_default_folder_and_the_command():
     settings = flags.comparison_from_flags(set_flags("--mode=compare", "--compare=a b,c"))
     assert (settings.runs, settings.folder, settings.published) == (("a b", "c"), "runs/comparison", False)
     assert settings.command == "python main.py --mode=compare '--compare=a b,c'"
+
+
+def test_the_report_says_what_was_measured(tmp_path, capsys):
+    made = {"images": "2000 evenly spaced", "corruptions": "gaussian_noise, contrast"}
+    for seed in range(2):
+        parts = {"clean": part(0.8), **corrupted("corruptions"), **attacked("linf", [(4, 0.8, 0.5, 0.4)])}
+        for key, one in parts.items():
+            if key.startswith("corruptions/"):
+                one.settings.update(made)
+        results_in(tmp_path / str(seed), parts, seed=seed, recipe="a")
+    results_in(tmp_path / "other", {"clean": part(0.9, images=500), **attacked("linf", [(4, 0.8, 0.5, 0.4)], steps=50)})
+    runs = [str(tmp_path / name) for name in ("0", "1", "other")]
+    run_main("--mode=compare", f"--compare={','.join(runs)}", f"--model_dir={tmp_path / 'out'}")
+    capsys.readouterr()
+    above = (tmp_path / "out" / "comparison.md").read_text().partition("## Results")[0]
+    assert "\n- clean evaluation images: dataset: imagenet; set: 0123456789; images: all; one pass.\n" in above
+    assert "images: 2000 evenly spaced; corruptions: gaussian_noise, contrast; 95 passes.\n" in above
+    pgd = "attack: PGD-{} linf; restarts: 5; success: any; one pass.\n"
+    assert re.search(rf"\n- PGD of {runs[0]}, {runs[1]}: .*; {pgd.format(10)}", above)
+    assert re.search(rf"\n- PGD of {runs[2]}: .*; {pgd.format(50)}", above)
+    assert re.search(r"\n- Runs of each row: .*: 2 seeds; .*: one run\.\n", above)
+
+
+def test_the_terminal_explains_its_marks(tmp_path, capsys):
+    runs = make_runs(tmp_path)
+    run_main("--mode=compare", f"--compare={','.join(runs)}", f"--model_dir={tmp_path / 'out'}")
+    output = capsys.readouterr().out
+    assert "\n*: significantly different from zero (two-sided t-test over the seeds, 5 %)\n" in output
+    assert "(u)" not in output
+    run_main("--mode=compare", f"--compare={','.join(runs[:3])}", f"--model_dir={tmp_path / 'out'}")
+    output = capsys.readouterr().out
+    assert "\n(u): unpaired, of two means, as the rows have different seeds\n" in output
+    assert f"\nreplaced: the comparison of {', '.join(runs)} (another --model_dir keeps both)\nreport: " in output
+    run_main("--mode=compare", f"--compare={','.join(runs[:3])}", f"--model_dir={tmp_path / 'out'}")
+    assert "replaced" not in capsys.readouterr().out

@@ -28,8 +28,10 @@ from efficientnet_advprop.evaluation.examples import (
 )
 from efficientnet_advprop.evaluation.imagenet_c import (
     CIFAR_STRENGTHS_BELOW_PX as CIFAR_STRENGTHS_BELOW_PX,
+    CORRUPTIONS as CORRUPTIONS,
     CorruptionError as CorruptionError,
     CorruptionScore as CorruptionScore,
+    chosen_of as chosen_of,
     incomplete_parts as incomplete_parts,
     score_of as score_of,
 )

@@ -138,8 +138,12 @@ def score_of(results: RunResults, benchmark: str, branch: str) -> CorruptionScor
     """The score of a run on a benchmark of corrupted images; CE and mCE have no meaning for images made on the fly."""
     top1 = results.scores_of(benchmark, branch, "top1")
     chosen = next((part.settings.get(CORRUPTIONS) for part in results.parts_of(benchmark).values()), None)
-    names = IMAGENET_C_CORRUPTIONS if chosen in (None, ALL) else tuple(chosen.split(", "))
-    return corruption_score({corruption_of(key): 1 - fraction for key, fraction in top1.items()}, names)
+    return corruption_score({corruption_of(key): 1 - fraction for key, fraction in top1.items()}, chosen_of(chosen))
+
+
+def chosen_of(setting: str | None) -> tuple[str, ...]:
+    """The corruptions that a setting of `chosen_in_settings` lists; None are ImageNet-C's."""
+    return IMAGENET_C_CORRUPTIONS if setting in (None, ALL) else tuple(setting.split(", "))
 
 
 def chosen_in_settings(names: Sequence[str]) -> dict[str, str]:

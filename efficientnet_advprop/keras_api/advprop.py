@@ -253,15 +253,13 @@ class AdvProp(tf.keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "AdvProp":
         """A model with these settings and new weights."""
-        return cls(
-            **{
-                **config,
-                "model": tf.keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects),
-                "attack": from_values(AttackSpec, config["attack"]),
-                "term_weights": from_values(TermWeights, config["term_weights"]),
-                "norm_classes": [class_named(name, custom_objects) for name in config["norm_classes"]],
-            }
-        )
+        restored = {
+            "model": tf.keras.saving.deserialize_keras_object(config["model"], custom_objects=custom_objects),
+            "attack": from_values(AttackSpec, config["attack"]),
+            "term_weights": from_values(TermWeights, config["term_weights"]),
+            "norm_classes": [class_named(name, custom_objects) for name in config["norm_classes"]],
+        }
+        return cls(**{**config, **restored})
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compile as saved, with an optimizer whose variables can be loaded."""

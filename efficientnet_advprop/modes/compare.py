@@ -1,5 +1,6 @@
 """`--mode=compare`: compares evaluated networks by their results files, without a device."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -44,11 +45,24 @@ def run_comparison(folders: Sequence[str], folder: str, published: bool, command
     if published:
         values["published"] = [dataclasses.asdict(result) for result in published_results(comparison.models)]
     with hold("model_dir", folder, (FIGURES_FOLDER,)):
+        earlier = _compared_before(folder)
         figures = write_comparison_figures(folder, comparison)
         write_atomic(os.path.join(folder, COMPARISON_FILE), json.dumps(values, indent=1) + "\n")
         report = write_comparison_report(folder, comparison, published, command, figures)
     print(comparison_in_words(comparison))
+    if earlier and earlier != [run["folder"] for row in values["rows"] for run in row["runs"]]:
+        print(f"replaced: the comparison of {', '.join(earlier)} (another --model_dir keeps both)")
     return report
+
+
+def _compared_before(folder: str) -> list[str]:
+    """The runs of the comparison that is in the folder, which will be replaced; empty if it holds none."""
+    path = os.path.join(folder, COMPARISON_FILE)
+    if not tf.io.gfile.exists(path):
+        return []
+    with tf.io.gfile.GFile(path) as file, contextlib.suppress(ValueError, KeyError, TypeError):
+        return [run["folder"] for row in json.loads(file.read())["rows"] for run in row["runs"]]
+    return []
 
 
 def _evaluated(folders: Sequence[str]) -> list[EvaluatedRun]:

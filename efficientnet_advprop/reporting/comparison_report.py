@@ -11,6 +11,7 @@ from efficientnet_advprop.evaluation import (
     in_words,
     published_results,
 )
+from efficientnet_advprop.reporting.evaluation_report import benchmarks_in_words
 from efficientnet_advprop.reporting.markdown import (
     MARKDOWN,
     PLAIN,
@@ -40,6 +41,7 @@ def write_comparison_report(
         "# Networks compared",
         f"```\n{command}\n```",
         _networks_table(comparison),
+        bullets(_measured(comparison)),
         "## Results",
         "In percent, through the main branch unless another one is named; lower mCE and errors are better. After ± is "
         "the standard error of a mean over runs with different seeds; a single run has none. "
@@ -55,7 +57,21 @@ def write_comparison_report(
 def comparison_in_words(comparison: Comparison) -> str:
     """The comparison for a terminal: results, differences and notes."""
     tables = [*results_tables(comparison, PLAIN), *differences_tables(comparison, PLAIN)]
-    return "\n\n".join([*tables, *(["\n".join(comparison.notes)] if comparison.notes else [])])
+    lines = ["\n".join(of) for of in (_legend(comparison), comparison.notes) if of]
+    return "\n\n".join([*tables, *lines])
+
+
+def _legend(comparison: Comparison) -> list[str]:
+    """The marks in tables on terminals that occur."""
+    differences = [one for row in comparison.rows for one in row.differences.values()]
+    legend = []
+    if any(one.significant for one in differences) or any(row.significant for row in comparison.rows):
+        legend.append(
+            f"*: significantly different from zero (two-sided t-test over the seeds, {100 * SIGNIFICANCE:g} %)"
+        )
+    if not all(one.paired for one in differences):
+        legend.append(f"{_UNPAIRED.strip()}: unpaired, of two means, as the rows have different seeds")
+    return legend
 
 
 def results_tables(comparison: Comparison, style: str = MARKDOWN) -> list[str]:
@@ -73,7 +89,8 @@ def results_tables(comparison: Comparison, style: str = MARKDOWN) -> list[str]:
             for row in comparison.rows
             if any(column in row.values for column in columns)
         ]
-        tables.append(_networks_by_benchmarks(f"{title}in %", rows, columns, style))
+        unit = "points" if columns[0].is_gap else "%"
+        tables.append(_networks_by_benchmarks(f"{title}in {unit}", rows, columns, style))
     return tables
 
 
@@ -111,6 +128,13 @@ def _networks_table(comparison: Comparison) -> str:
             name, size = row.name if place == 0 else "", f"{evaluated.input_image_size} px"
             rows.append((name, run.folder, *words, evaluated.weights, size))
     return table(rows, ("network", "run", "trained on", "seed", "step", "weights", "input"))
+
+
+def _measured(comparison: Comparison) -> list[str]:
+    """What was measured, and over how many runs each row is a mean."""
+    sizes = (f"{row.name}: {'one run' if len(row.runs) == 1 else f'{len(row.runs)} seeds'}" for row in comparison.rows)
+    runs = {run.folder: run.results for row in comparison.rows for run in row.runs}
+    return [*benchmarks_in_words(runs), f"Runs of each row: {'; '.join(sizes)}."] if runs else []
 
 
 def _column_groups(columns: Sequence[Column]) -> dict[str, list[Column]]:

@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from efficientnet_advprop.evaluation import (
     CIFAR_STRENGTHS_BELOW_PX,
+    CORRUPTIONS,
     CorruptionScore,
     Evaluated,
     Part,
     RunResults,
     attack_curves,
+    chosen_of,
     in_words,
     incomplete_parts,
     masked_gradient_warnings,
 )
-from efficientnet_advprop.recipes import ATTACKED, CORRUPTED, Benchmark
+from efficientnet_advprop.recipes import ATTACKED, BENCHMARKS, CORRUPTED, Benchmark
 from efficientnet_advprop.reporting.attacked_benchmarks import ATTACKED_BENCHMARKS
 from efficientnet_advprop.reporting.evaluation_tables import (
     about_resizing,
@@ -32,6 +35,7 @@ from efficientnet_advprop.reporting.markdown import bullets, percent, write_repo
 REPORT_FILE = "report.md"
 _IMAGES = "images"  # header of confusions under attack, which are counted by kind of image
 _MOST_PARTS_LISTED = 8
+_OF_THE_RUN = ("seed", "input_image_size")
 
 
 def write_evaluation_report(folder: str, results: RunResults, command: str, figures: Sequence[tuple[str, str]]) -> str:
@@ -48,7 +52,7 @@ def write_evaluation_report(folder: str, results: RunResults, command: str, figu
     for benchmark in measured_benchmarks(results):
         title = benchmark.title
         parts.append(f"## {title[0].upper()}{title[1:]}")
-        parts.append(bullets(settings_in_words(results.parts_of(benchmark.name))))
+        parts.append(bullets(_settings_in_words(results.parts_of(benchmark.name))))
         parts += about_resizing(results, benchmark)
         if benchmark.kind == CORRUPTED:
             parts += _about_corruptions(results, benchmark)
@@ -75,11 +79,43 @@ def _evaluated_in_words(evaluated: Evaluated) -> str:
     return bullets([f"{name}: {'not known' if value is None else value}" for name, value in values.items()])
 
 
-def settings_in_words(parts: Mapping[str, Part]) -> list[str]:
+def benchmarks_in_words(runs: Mapping[str, RunResults]) -> list[str]:
+    """What several runs were measured on, a line for each benchmark; a line for each kind of runs that differ.
+
+    Seeds and the input's size are left out: they are the runs' own.
+
+    Args:
+        runs: by the names to use for those that differ.
+    """
+    lines = []
+    for benchmark in BENCHMARKS.values():
+        kinds: dict[str, list[str]] = {}
+        for name, run in runs.items():
+            if parts := run.parts_of(benchmark.name):
+                passes = [_passes_in_words(parts)]
+                kinds.setdefault("; ".join([*_settings(parts, without=_OF_THE_RUN), *passes]), []).append(name)
+        for text, names in kinds.items():
+            of = f" of {', '.join(names)}" if len(kinds) > 1 else ""
+            lines.append(f"{benchmark.title}{of}: {text}.")
+    return lines
+
+
+def _settings_in_words(parts: Mapping[str, Part]) -> list[str]:
+    """Settings of a benchmark's passes, and the time that these took."""
+    seconds, lines = sum(part.seconds or 0 for part in parts.values()), _settings(parts)
+    return [*lines, f"{_passes_in_words(parts)}, {seconds:,.0f} seconds"] if seconds else lines
+
+
+def _passes_in_words(parts: Mapping[str, Part]) -> str:
+    return "one pass" if len(parts) == 1 else f"{len(parts)} passes"
+
+
+def _settings(parts: Mapping[str, Part], without: Collection[str] = ()) -> list[str]:
     """Settings of a benchmark's passes; values that differ are listed by pass if the passes are few."""
     lines = []
-    for name in dict.fromkeys(name for part in parts.values() for name in part.settings):
-        texts = {key: in_words(part.settings[name]) for key, part in parts.items() if name in part.settings}
+    names = dict.fromkeys(name for part in parts.values() for name in part.settings)
+    for name in (name for name in names if name not in without):
+        texts = {key: _in_words(name, part.settings[name]) for key, part in parts.items() if name in part.settings}
         distinct = list(dict.fromkeys(texts.values()))
         if len(distinct) == 1:
             lines.append(f"{name}: {distinct[0]}")
@@ -87,9 +123,11 @@ def settings_in_words(parts: Mapping[str, Part]) -> list[str]:
             lines += [f"{name}, {key.partition('/')[2]}: {text}" for key, text in texts.items()]
         else:
             lines.append(f"{name}: {len(distinct)} different, from {distinct[0]} to {distinct[-1]}")
-    seconds = sum(part.seconds or 0 for part in parts.values())
-    passes = "one pass" if len(parts) == 1 else f"{len(parts)} passes"
-    return [*lines, f"{passes}, {seconds:,.0f} seconds"] if seconds else lines
+    return lines
+
+
+def _in_words(setting: str, value: Any) -> str:
+    return ", ".join(chosen_of(value)) if setting == CORRUPTIONS else in_words(value)
 
 
 def _about_subsets(results: RunResults) -> str:

@@ -14,8 +14,7 @@ from efficientnet_advprop.evaluation import (
 )
 from efficientnet_advprop.recipes import BASELINE, BUDGET_SCHEME, MAIN_BRANCH, Recipe, Trial, equal_budget_row
 from efficientnet_advprop.reporting.comparison_report import SIGNIFICANT, differences_tables, in_points, results_tables
-from efficientnet_advprop.reporting.evaluation_report import settings_in_words
-from efficientnet_advprop.reporting.evaluation_tables import measured_benchmarks
+from efficientnet_advprop.reporting.evaluation_report import benchmarks_in_words
 from efficientnet_advprop.reporting.markdown import bullets, percent, table, write_report
 
 _REPORT_FILE = "report.md"
@@ -117,9 +116,7 @@ def _about_evaluation(runs: Mapping[str, RunResults]) -> list[str]:
     ]
     if bad_images:
         notes.append(f"{bad_images:,} evaluation images could not be read and are left out.")
-    first = whole[0]
-    about = {benchmark.title: first.parts_of(benchmark.name) for benchmark in measured_benchmarks(first)}
-    return notes + [f"{title}: {'; '.join(settings_in_words(parts))}." for title, parts in about.items()]
+    return notes + benchmarks_in_words({key: run for key, run in runs.items() if run.parts})
 
 
 def _training_in_words(recipe: Recipe) -> str:
