@@ -20,7 +20,7 @@ from efficientnet_advprop.recipes import (
 )
 from flags.benchmarks import asked_benchmarks
 from flags.command import given_flags
-from flags.flag import TRAINING
+from flags.flag import TRAINING, Topic
 from flags.recipe_flags import RECIPE_FLAGS
 
 _EPSILONS = ("attack_epsilon", "attack_epsilons", "pgd_epsilons")
@@ -45,7 +45,10 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
         if values.mode == "study" and flag.instead_in_study:
             raise RecipeError(f"--{flag.name} is about one run: --mode=study has --{flag.instead_in_study}")
         if values.mode not in flag.modes:
-            raise RecipeError(f"--{flag.name} is read by --mode={_in_words(flag.modes)}, not by {values.mode}")
+            remedy = (
+                ": leave it out, a plan opens no data" if values.mode == "plan" and flag.topic is Topic.DATA else ""
+            )
+            raise RecipeError(f"--{flag.name} is read by --mode={_in_words(flag.modes)}, not by {values.mode}{remedy}")
         if flag.needs_benchmarks and not asked_benchmarks(values):
             raise RecipeError(f"--{flag.name} would have no effect without --benchmarks")
         if flag.read_by and asked and not any(map(flag.read_by, asked)):

@@ -26,7 +26,8 @@ _HEAD = """\
 python main.py [--mode=train_and_eval] [--FLAG=VALUE ...]
   --model=efficientnet-b7 --advprop                     train on scikit-learn's digits, evaluate, export: a try-out
   --model=efficientnet-b7 --advprop --data_dir=FOLDER   train on ImageNet's TFRecords, or on train/CLASS/, val/CLASS/
-  --mode=eval --model_dir=FOLDER                        evaluate a run; its recipe is read from the folder
+  --mode=eval --model_dir=FOLDER                        evaluate a run; its recipe is read from the folder,
+                                                        its images from --data_dir, given again (digits need none)
   --help=FLAG_OR_TOPIC, --helpfull                      one flag or topic in full; all of them
 * if absent, the recipe's value: --print_recipe shows it. Switches are off if absent, and --noNAME switches them off."""
 _ABSL = "Beside these, absl's: --flagfile=PATH reads flags from a file, --verbosity=1 shows TensorFlow's log."

@@ -255,7 +255,8 @@ def test_keras_networks_and_small_sets_can_be_planned(capsys):
         (["--fast_adversarial_share=0.5", "--attack_steps=2"], "--fast_adversarial_share would have no effect"),
         (["--scheme=fast_advprop", "--micro_batches=2"], "micro_batches above 1 exclude each other"),
         (["--remat"], "--remat is read by --mode=train_and_eval, train and study, not by plan"),
-        (["--model_dir=x"], "--model_dir is read by"),
+        (["--model_dir=x"], "--model_dir is read by .*, not by plan$"),
+        (["--data_dir=x"], "--data_dir is read by .*, not by plan: leave it out, a plan opens no data$"),
         (["--train_steps=3", "--train_epochs=3"], "both give the length"),
     ],
 )
@@ -275,3 +276,9 @@ def test_without_devices_a_plan_is_for_those_that_have_the_precision(capsys):
     plan = planned("--precision=float16", capsys=capsys)
     names = [device["name"] for device in plan["devices"]]
     assert names == [name for name in tpu_utils.DEFAULT_MACHINES if name[0] in "tah" or name.startswith("v100")]
+
+
+def test_hours_have_no_exponent(capsys):
+    text, _ = run("--mode=plan", "--dataset=digits", "--devices=a100-80x8", capsys=capsys)
+    assert re.search(r"^a100-80x8 +< 0\.1 ", text, re.M)
+    assert "e-0" not in text

@@ -266,7 +266,8 @@ def test_class_folders_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_tfds_sets_that_do_not_fit_are_refused(tmp_path):
-    assert re.search(r"greys is not prepared in .*: run tfds build greys --data_dir=", refusal("greys", tmp_path))
+    unprepared = r"greys is not prepared in .*: run tfds build greys --data_dir=.*; or give --data_dir=FOLDER with TFR"
+    assert re.search(unprepared, refusal("greys", tmp_path))
     assert "no_labels of TensorFlow Datasets is not for image classification" in refusal("no_labels", tmp_path)
     assert "unknown dataset 'greyss'" in refusal("greyss", tmp_path)
     tfds.builder("greys", data_dir=tmp_path).download_and_prepare()

@@ -10,7 +10,7 @@ from efficientnet_advprop.data.digits import DigitsSource
 from efficientnet_advprop.data.fake import FakeSource
 from efficientnet_advprop.data.records import RecordSource
 from efficientnet_advprop.data.source import Source
-from efficientnet_advprop.data.tfds_source import open_tfds
+from efficientnet_advprop.data.tfds_source import NotPreparedError, open_tfds
 from efficientnet_advprop.data.tfrecord import open_tfrecords
 from efficientnet_advprop.paths import named_like
 from efficientnet_advprop.recipes import WITHOUT_FOLDER, DataSpec, InputOptions, RecipeError, first_line
@@ -72,6 +72,8 @@ def find_source(
             )
         _refuse_few_images(train_images_per_class, "data sets of TensorFlow Datasets")
         return open_tfds(dataset, data_dir, holdout_shards, evaluation_only)
+    except NotPreparedError as error:
+        raise RecipeError(f"{error}; or give --data_dir=FOLDER with TFRecords or class folders") from error
     except (tf.errors.OpError, OSError) as error:
         raise RecipeError(f"cannot read data_dir {data_dir}: {first_line(error)}") from error
 

@@ -14,6 +14,10 @@ from efficientnet_advprop.recipes import DATASETS, RecipeError, first_line, name
 _EVALUATION_SPLITS = ("validation", "test")
 
 
+class NotPreparedError(RecipeError):
+    """A known data set that is not on disk; the message names the command that prepares it."""
+
+
 def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluation_only: bool = False) -> RecordSource:
     """A prepared data set with the features `image` and `label` and the splits `train` and `validation` or `test`.
 
@@ -27,8 +31,8 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluati
         evaluation_only: the split `train` is not needed.
 
     Raises:
-        RecipeError: for a data set that is unknown, not prepared or not of this form; it names the command that
-            prepares it.
+        NotPreparedError: for a data set that is not prepared.
+        RecipeError: for one that is unknown or not of this form.
     """
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)  # TFDS logs warnings about what is an error below
@@ -49,7 +53,7 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluati
         )
     if not is_prepared:
         where = f" --data_dir={data_dir}" if data_dir else ""
-        raise RecipeError(f"{name} is not prepared in {builder.data_dir}: run tfds build {name}{where}")
+        raise NotPreparedError(f"{name} is not prepared in {builder.data_dir}: run tfds build {name}{where}")
     splits = info.splits
     evaluation = next((split for split in _EVALUATION_SPLITS if split in splits), None)
     needs_train = not evaluation_only or holdout_shards > 0

@@ -113,7 +113,11 @@ def _speed(plan: Mapping[str, Any]) -> Iterable[Row]:
 def _hours(plan: Mapping[str, Any]) -> Iterable[Row]:
     for device in plan["devices"]:
         of_schemes = device["schemes"].values()
-        yield (device["name"], *(_number(one["hours"]) + " r" * bool(one.get("remat")) for one in of_schemes))
+        yield (device["name"], *(_hours_of(one["hours"]) + " r" * bool(one.get("remat")) for one in of_schemes))
+
+
+def _hours_of(hours: float | None) -> str:
+    return "< 0.1" if hours is not None and hours < 0.1 else _number(hours)
 
 
 def _reasons(plan: Mapping[str, Any]) -> list[str]:
