@@ -75,21 +75,19 @@ def test_the_table_is_the_summary_and_every_link_leads_to_a_file(run):
 
 
 def test_the_curves_are_the_lines_of_the_run():
-    drawn = {
-        line.get_label() if axis.get_ylabel() != "learning rate" else "rate": line.get_xydata()
-        for axis in training_curves(metrics(), "title").axes
-        for line in axis.lines
-    }
+    lines = [(axis.get_ylabel(), line) for axis in training_curves(metrics(), "title").axes for line in axis.lines]
+    own_panel = ("weight decay", "learning rate")
+    drawn = {of if of in own_panel else line.get_label(): line.get_xydata() for of, line in lines}
     late = [step for step in STEPS if step >= 4]
     expected = {
         "clean": [(step / 4, 3 / step) for step in STEPS],
         "adversarial": [(step / 4, 5 / step) for step in late],
-        "weight_decay": [(step / 4, 0.25) for step in STEPS],
+        "weight decay": [(step / 4, 0.25) for step in STEPS],
         "clean, training": [(step / 4, 100 * step / 20) for step in STEPS],
         "adversarial, training": [(step / 4, 100 * step / 40) for step in late],
         "main branch": [(step / 4, 100 * step / 17) for step in (8, 16)],
         "auxiliary branch": [(step / 4, 100 * step / 19) for step in (8, 16)],
-        "rate": [(step / 4, 0.01 * step) for step in STEPS],
+        "learning rate": [(step / 4, 0.01 * step) for step in STEPS],
     }
     assert drawn.keys() == expected.keys()
     for name, points in expected.items():

@@ -12,6 +12,7 @@ from efficientnet_advprop.recipes import (
     named_recipe,
     override,
     plan,
+    trials_in_words,
 )
 from efficientnet_advprop.recipes.study_spec import attack_of_strength, lengthened
 from tests.command_line import run_main, set_flags
@@ -125,3 +126,10 @@ def test_the_default_evaluation_of_a_study():
     spec = flags.study_from_flags(set_flags("--mode=study", "--schemes=vanilla", *chosen), DIGITS).options.benchmarks
     assert (spec.made_corruptions, spec.success, spec.norm, spec.epsilons_px) == (("contrast",), "any", "l2", ())
     assert {one.num_images for one in plan_passes(recipe, None, spec, {})} == {100}
+
+
+def test_a_study_in_words():
+    spec = StudySpec(("efficientnet-b0", "resnet-50"), ("vanilla", "joint", "advprop"), 2, (1.0,))
+    words = trials_in_words(plan(spec, make_recipe))
+    rows = "vanilla; joint, epsilon 1; advprop, epsilon 1; vanilla with as many passes as advprop, epsilon 1"
+    assert words == f"{rows}; 2 networks; 2 seeds"

@@ -52,7 +52,8 @@ def test_an_interrupted_study_continues_to_the_same_results(two_blocks, tmp_path
     run_main(*TINY, "--seeds=1", f"--model_dir={stopped}")
     assert trained[2:] == [("advprop", 0), ("vanilla", 0)]  # the last is the equal budget's
     output = capsys.readouterr().out
-    assert "study: 3 runs, 1 of them finished before" in output
+    rows = "vanilla; advprop; vanilla with as many passes as advprop; 1 seed"
+    assert f"study: 3 runs, 1 of them finished before: {rows}\n" in output
     assert "resuming at step 2 of 2" in output
     assert not list(stopped.glob("cells/*/checkpoints"))
 

@@ -1,5 +1,6 @@
 """`--mode=visualize`: gradients, synthesis, adversarial examples, the page, what it refuses."""
 
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -54,6 +55,8 @@ def test_examples_that_change_come_first_and_padding_is_none():
     assert made.changed.tolist() == [False, True, False, True]
     assert made.changes_in_words() == "2 of 4 predictions change"
     assert made.changed_first(3).clean.tolist() == [1, 3, 0]
+    same = dataclasses.replace(made, adversarial_classes=made.clean_classes)
+    assert same.changes_in_words() == "none of 4 predictions changes"
 
 
 @pytest.mark.parametrize(

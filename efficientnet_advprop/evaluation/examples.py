@@ -43,6 +43,8 @@ class AdversarialExamples:
 
     def changes_in_words(self) -> str:
         """How many predictions the attack changes, for titles."""
+        if not self.changed.any():
+            return f"none of {len(self.changed)} predictions changes"
         return f"{self.changed.sum()} of {len(self.changed)} predictions change"
 
     def changed_first(self, count: int) -> "AdversarialExamples":

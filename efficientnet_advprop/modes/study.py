@@ -40,7 +40,7 @@ from efficientnet_advprop.modes.session import (
     scheme_and_dataset,
 )
 from efficientnet_advprop.modes.training_run import TrainingRun
-from efficientnet_advprop.recipes import RecipeError, RunOptions, Trial
+from efficientnet_advprop.recipes import RecipeError, RunOptions, Trial, trials_in_words
 from efficientnet_advprop.reporting import FIGURES_FOLDER, write_study_figures, write_study_report
 from efficientnet_advprop.training import run_folder
 
@@ -104,7 +104,8 @@ def _run_missing(trials: Sequence[Trial], options: RunOptions, source: Source) -
     for trial in trials:
         if trial.key in finished:  # of a process killed after it had written the result
             run_folder.remove_checkpoints(trial_folder(folder, trial))
-    print(f"study: {len(trials)} runs, {len(trials) - len(missing)} of them finished before", flush=True)
+    before = f"{len(trials) - len(missing)} of them finished before"
+    print(f"study: {len(trials)} runs, {before}: {trials_in_words(trials)}", flush=True)
     expect_many_graphs()
     for number, plan in enumerate(missing, start=1):
         print(f"\nrun {number} of {len(missing)}: {plan.trial.key}", flush=True)

@@ -193,7 +193,7 @@ class TrainingRun(Session):
         )
         path = os.path.join(self.options.model_dir, "adversarial_examples.png")
         if self.is_chief:
-            changes = f"{examples.changes_in_words()}, shown first"
+            changes = f"{examples.changes_in_words()}{', shown first' if examples.changed.any() else ''}"
             title = f"The attack of top1_pgd, {branch} branch: {attack.summary()}; {changes}"
             if not write_image_strip(path, examples.changed_first(_STRIP_IMAGES), self.class_names, title):
                 return None

@@ -103,7 +103,9 @@ from efficientnet_advprop.recipes.study_spec import (
     StudySpec as StudySpec,
     Trial as Trial,
     equal_budget_row as equal_budget_row,
+    equal_budgets as equal_budgets,
     plan as plan,
+    trials_in_words as trials_in_words,
 )
 from efficientnet_advprop.recipes.terms import (
     ATTACK_STEP as ATTACK_STEP,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from efficientnet_advprop.recipes.benchmark_spec import BenchmarkSpec
@@ -138,6 +138,21 @@ def _trials(spec: StudySpec, model: str, seed: int, make_recipe: MakeRecipe) -> 
 def equal_budget_row(recipe: Recipe) -> str:
     """Name of the row of vanilla training with as many passes as this recipe."""
     return f"{BASELINE}, {recipe.passes_per_image():g} passes"
+
+
+def equal_budgets(trials: Sequence[Trial]) -> dict[str, str]:
+    """The rows of vanilla training at equal budget, each with the row that makes as many passes."""
+    return {equal_budget_row(trial.recipe): trial.row for trial in trials if trial.recipe.scheme == BUDGET_SCHEME}
+
+
+def trials_in_words(trials: Sequence[Trial]) -> str:
+    """What a study trains, on one line: rows, networks if there are several, and seeds."""
+    like = equal_budgets(trials)
+    rows = dict.fromkeys(trial.row for trial in trials)
+    named = [f"{BASELINE} with as many passes as {like[row]}" if row in like else row for row in rows]
+    counts = {"network": {trial.model for trial in trials}, "seed": {trial.recipe.seed for trial in trials}}
+    shown = [f"{len(of)} {what}{'s' * (len(of) > 1)}" for what, of in counts.items() if what == "seed" or len(of) > 1]
+    return "; ".join([*named, *shown])
 
 
 def attack_of_strength(epsilon_px: float) -> dict[str, Any]:

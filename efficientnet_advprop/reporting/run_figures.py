@@ -30,7 +30,7 @@ def write_run_figures(folder: str, lines: Sequence[Mapping[str, Any]], title: st
 
 
 def training_curves(lines: Sequence[Mapping[str, Any]], title: str) -> matplotlib.figure.Figure:
-    """Losses by term, accuracies by branch and the learning rate over epochs: a panel each.
+    """Losses by term, accuracies by branch, learning rate and weight decay, if any, over epochs: a panel each.
 
     Args:
         lines: of a run's `metrics.jsonl`; a line without a value is a point that its curve leaves out.
@@ -41,8 +41,13 @@ def training_curves(lines: Sequence[Mapping[str, Any]], title: str) -> matplotli
     losses = {name.removeprefix("loss/"): name for name in _names(trained) if name.startswith("loss/")}
     branches = {name.removeprefix("top1_"): name for name in _names(evaluated) if name.startswith("top1_")}
     terms = {name.removeprefix("top1/"): name for name in _names(trained) if name.startswith("top1/")}
-    figure, axes = panels(3, 1, title, height=7.4, sharex=True, height_ratios=(3, 3, 1.3))
-    loss, accuracy, rate = axes[:, 0]
+    decay = losses.pop("weight_decay", None)  # of another scale than the terms, whose curves it would flatten
+    heights = (3, 3, 1.3, *([1.3] if decay else []))
+    figure, axes = panels(len(heights), 1, title, height=0.8 + 0.9 * sum(heights), sharex=True, height_ratios=heights)
+    loss, accuracy, rate, *others = axes[:, 0]
+    for axis in others:
+        axis.plot(*_points(trained, decay), color="black", linewidth=1)
+        axis.set_ylabel("weight decay")
     for color, (term, name) in zip(_cycled(losses), losses.items(), strict=True):
         loss.plot(*_points(trained, name), color=color, linewidth=1, label=term)
     for color, (term, name) in zip(_cycled(terms), terms.items(), strict=True):
@@ -55,8 +60,9 @@ def training_curves(lines: Sequence[Mapping[str, Any]], title: str) -> matplotli
     rate.plot(*_points(trained, "learning_rate"), color="black", linewidth=1)
     loss.set_ylabel("loss")
     accuracy.set(ylabel="top-1, %", ylim=(0, 100))
-    rate.set(ylabel="learning rate", xlabel="epochs")
-    for axis in (loss, accuracy, rate):
+    rate.set_ylabel("learning rate")
+    axes[-1, 0].set_xlabel("epochs")
+    for axis in axes[:, 0]:
         axis.grid(linewidth=0.3)
     for axis in (loss, accuracy):
         if axis.lines:

@@ -12,7 +12,7 @@ from efficientnet_advprop.evaluation import (
     compare,
     kinds_not_observed,
 )
-from efficientnet_advprop.recipes import BASELINE, BUDGET_SCHEME, MAIN_BRANCH, Recipe, Trial, equal_budget_row
+from efficientnet_advprop.recipes import BASELINE, BUDGET_SCHEME, MAIN_BRANCH, Recipe, Trial, equal_budgets
 from efficientnet_advprop.reporting.comparison_report import SIGNIFICANT, differences_tables, in_points, results_tables
 from efficientnet_advprop.reporting.evaluation_report import benchmarks_in_words
 from efficientnet_advprop.reporting.markdown import bullets, percent, table, write_report
@@ -92,8 +92,10 @@ def _notes(folder: str, trials: Sequence[Trial], runs: Mapping[str, RunResults])
         "`cost`: forward and backward passes relative to vanilla, where an attack step counts as one; seconds are wall "
         "time of training, tracing included.",
     ]
-    like = {equal_budget_row(trial.recipe): trial.row for trial in trials if trial.recipe.scheme == BUDGET_SCHEME}
-    notes += [f"`{row}`: vanilla at equal budget, as many passes as {other} makes." for row, other in like.items()]
+    notes += [
+        f"`{row}`: vanilla at equal budget, as many passes as {other} makes."
+        for row, other in equal_budgets(trials).items()
+    ]
     trained = [trial for trial in trials if trial.key in runs and not runs[trial.key].training.diverged]
     notes += [
         f"{model}, {scheme}: no gradients or running statistics are drawn, as `observations/` holds none of its runs."
