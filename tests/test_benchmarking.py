@@ -5,6 +5,7 @@ For ImageNet's sets see test_imagenet_benchmarks.py.
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -97,7 +98,13 @@ def test_an_interrupted_evaluation_continues(digits_run, tmp_path, monkeypatch, 
     first = parts_in(tmp_path)
     assert list(first) == made
     evaluate(*few, "--benchmarks=corruptions,clean", TWO_CORRUPTIONS)
-    assert "11 passes over images, 2 of them finished before" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "11 passes over images, 2 of them finished before" in told
+    lines = re.findall(r"^(?:clean|corruptions)\S*(?:, mean of 5 severities)?: main", told, re.M)
+    assert lines == [
+        *(f"{name}, mean of 5 severities: main" for name in ("corruptions/gaussian_noise", "corruptions/contrast")),
+        "clean: main",
+    ]
     parts = parts_in(tmp_path)
     assert len(parts) == 11
     assert {key: parts[key] for key in first} == first

@@ -4,7 +4,9 @@ An evaluation on benchmarks is a list of passes over images. Each pass is record
 interrupted evaluation continues with the next one. Tables, scores and figures are made from the records.
 """
 
+import itertools
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +25,7 @@ from efficientnet_advprop.evaluation import (
 from efficientnet_advprop.models.weights import Weights, digest_of
 from efficientnet_advprop.modes.benchmarks import PassMaker, refuse_replicas
 from efficientnet_advprop.modes.loaded_network import LoadedNetwork
-from efficientnet_advprop.recipes import Recipe, RecipeError, RunOptions, override
+from efficientnet_advprop.recipes import CORRUPTED, Recipe, RecipeError, RunOptions, benchmark_of, override
 from efficientnet_advprop.reporting import (
     FIGURES_FOLDER,
     evaluation_table,
@@ -89,17 +91,31 @@ def run_benchmarks(run: LoadedNetwork, sets: Mapping[str, Any]) -> str:
         del results.parts[key]
     run.say(f"benchmarks: {len(passes)} passes over images, {len(passes) - len(missing)} of them finished before")
     maker = PassMaker(run)
-    for one in missing:
+    for one, following in itertools.zip_longest(missing, missing[1:]):
         results.parts[one.key] = maker.make(one)
         if run.is_chief:
             file.write({file.ONLY: results})
-        run.say(f"{one.key}: {results.parts[one.key].summary()}")
+        if line := _measured_line(results, one.key, following.key if following else ""):
+            run.say(line)
     report = ""
     if run.is_chief:
         figures = write_evaluation_figures(folder, results)
         report = write_evaluation_report(folder, results, run.options.command, figures)
     run.say(evaluation_table(results))
     return report
+
+
+def _measured_line(results: RunResults, key: str, following: str) -> str:
+    """Top-1 of a pass that is done; of corrupted images the mean over severities, after the last one, else nothing."""
+    if benchmark_of(key).kind != CORRUPTED:
+        return f"{key}: {results.parts[key].summary()}"
+    corruption = f"{key.rpartition('/')[0]}/"
+    if following.startswith(corruption):
+        return ""
+    parts = [part for other, part in results.parts.items() if other.startswith(corruption)]
+    means = {branch: statistics.fmean(part.scores[branch]["top1"] for part in parts) for branch in parts[0].scores}
+    words = ", ".join(f"{branch} {100 * mean:.2f} %" for branch, mean in means.items())
+    return f"{corruption[:-1]}, mean of {len(parts)} severities: {words}"
 
 
 def _outdated(results: RunResults, passes: Sequence[BenchmarkPass]) -> list[str]:
