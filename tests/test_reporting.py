@@ -15,7 +15,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import figure as figures, font_manager, patches, text
 
 from efficientnet_advprop.evaluation import AdversarialExamples
-from efficientnet_advprop.recipes import RecipeError
+from efficientnet_advprop.recipes import DATASETS, NETWORKS, SCHEMES, RecipeError, named_recipe
 from efficientnet_advprop.reporting import (
     MetricsLog,
     ProgressDisplay,
@@ -246,6 +246,25 @@ def test_a_recipe_in_words(scheme, expected):
     assert words.splitlines()[-1] == expected
     assert "peak learning rate 0.0005 (0.016 per 256)" in words
     assert "augmentation" not in words
+
+
+def test_a_recipe_in_words_says_where_its_attack_does_not_reach_epsilon():
+    changes = {"attack__epsilon_px": 4.0}
+    assert describe_recipe(small_recipe(**changes)).splitlines()[-1] == (
+        "attack: 1 step of 1 px moves at most 1 px from the start, less than epsilon 4 px; --attack_steps or "
+        "--attack_step_size reach it"
+    )
+    far = (
+        changes | {"attack__num_steps": 4},
+        changes | {"attack__step_size_px": 4.0},
+        changes | {"attack__method": "none"},
+    )
+    assert not any("attack: " in describe_recipe(small_recipe(**of)) for of in far)
+
+
+def test_no_named_recipe_has_an_attack_that_does_not_reach_epsilon():
+    recipes = [named_recipe(name, dataset, scheme) for name in NETWORKS for dataset in DATASETS for scheme in SCHEMES]
+    assert not [one for one in recipes for term in one.attacking_terms if term.attack.about_reach()]
 
 
 def test_a_recipe_in_words_says_what_augmentation_it_has():

@@ -101,3 +101,14 @@ class AttackSpec(Bounded, of="attack"):
             f"{self.method.upper()}-{self.num_steps} {self.norm}, epsilon {self.epsilon_px:g} px, "
             f"step {self.step_size_px:g} px, {start}, {self.target}, {self.batch_norm_mode} statistics"
         )
+
+    def about_reach(self) -> str:
+        """What to say of an attack whose steps together are shorter than epsilon; empty for others."""
+        reach = self.num_steps * self.step_size_px
+        if not self.perturbs or not self.has_ball or reach >= self.epsilon_px:
+            return ""
+        steps = f"{self.num_steps} step{'s' * (self.num_steps != 1)} of {self.step_size_px:g} px"
+        return (
+            f"attack: {steps} move{'s' * (self.num_steps == 1)} at most {reach:g} px from the start, less than epsilon "
+            f"{self.epsilon_px:g} px; --attack_steps or --attack_step_size reach it"
+        )

@@ -32,7 +32,8 @@ def describe_recipe(recipe: Recipe) -> str:
             for term in phase.terms
         )
         lines.append(f"loss: {until}{' + '.join(terms)}")
-    return "\n".join(lines)
+    attacks = [term.attack for term in recipe.attacking_terms]
+    return "\n".join([*lines, *filter(None, dict.fromkeys(attack.about_reach() for attack in attacks))])
 
 
 def describe_data(facts: DataFacts, recipe: Recipe) -> str:
