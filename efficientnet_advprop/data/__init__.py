@@ -21,8 +21,8 @@ from efficientnet_advprop.data.class_names import (
 )
 from efficientnet_advprop.data.image_files import (
     find_images as find_images,
+    need_images as need_images,
     read_images as read_images,
-    require_images as require_images,
 )
 from efficientnet_advprop.data.imagenet_variants import (
     ImagenetFiles as ImagenetFiles,

@@ -37,7 +37,7 @@ def find_images(pattern: str) -> list[str]:
     raise RecipeError(f"no file matches {pattern}; {_what_is_there(pattern)}")
 
 
-def require_images(pattern: str | None) -> None:
+def need_images(pattern: str | None) -> None:
     """Refuse a pattern that no file matches, before anything that takes longer.
 
     Args:
