@@ -36,7 +36,7 @@ from absl import app, flags as absl_flags, logging
 
 import flags
 import tpu_utils
-from efficientnet_advprop.data import Source, bad_image_in, check_options, find_source, reason_without_ops
+from efficientnet_advprop.data import Source, bad_image_in, check_options, find_source, need_images, reason_without_ops
 from efficientnet_advprop.export import ExportedWeights, ExportError, is_saved_model
 from efficientnet_advprop.files import require_reachable, without_space
 from efficientnet_advprop.models.weights import Weights, open_weights
@@ -116,6 +116,7 @@ def recorded_to_go_on_with(values: absl_flags.FlagValues, folder: str) -> Recipe
 
 def read(run: Callable[..., None], values: absl_flags.FlagValues) -> None:
     """Read the weights of --init_checkpoint or of the run in model_dir, to evaluate, predict, export or visualize."""
+    need_images(values.images)
     weights = open_given(values, values.init_checkpoint) if values.init_checkpoint else None
     facts = None if weights is None else weights.facts
     request = flags.data_request(values, facts)

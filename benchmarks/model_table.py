@@ -23,7 +23,7 @@ from efficientnet_advprop.recipes import NETWORKS, family_of
 OUR_NETWORKS = [name for name in NETWORKS if not family_of(name).of_keras]
 
 _HEADER = """\
-# Models and weights
+## Networks
 
 `python -m benchmarks.model_table --markdown=docs/models.md`
 
@@ -42,7 +42,7 @@ run says so. On GPUs and TPUs, and under XLA, they are one operation. XLA's code
 CPU, so leave --jit_compile off there.
 """
 
-_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file for the table; its sections after it stay.")
+_MARKDOWN = absl_flags.DEFINE_string("markdown", None, "Markdown file whose section Networks is replaced.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ModelNumbers:
             the convolutions at inference), activations and pooling are not counted.
         batch_norms: number of batch-norm layers.
         branch_parameters: trainable parameters that an auxiliary branch adds: its gammas and betas.
-        preprocessing: default normalisation of its input.
+        preprocessing: normalisation of its input when it is new; given weights bring their own.
     """
 
     name: str
@@ -106,7 +106,7 @@ def report(rows: Iterable[ModelNumbers]) -> str:
         "multiply-adds",
         "BN layers",
         "one auxiliary branch",
-        "default preprocessing",
+        "preprocessing if new",
     )
     cells = [
         (
@@ -140,14 +140,15 @@ def main(argv: list[str]) -> None:
 
 
 def write_page(path: str, text: str) -> None:
-    """Write the text, and keep the sections that stand after it in the file."""
-    sections = ""
+    """Write a section in place of the one of its heading; what stands around it in the file stays."""
+    before, after = "", ""
     if os.path.exists(path):
         with open(path) as file:
-            _, found, after = file.read().partition("\n## ")
-        sections = found + after
+            before, _, rest = file.read().partition(text.partition("\n")[0] + "\n")
+        _, found, after = rest.partition("\n## ")
+        after = found + after
     with open(path, "w") as file:
-        file.write(text + sections)
+        file.write(before + text + after)
 
 
 if __name__ == "__main__":

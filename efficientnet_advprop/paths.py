@@ -49,6 +49,11 @@ def named_like(folder: str, pattern: str) -> list[str]:
     return [os.path.join(folder, name) for name in names_in(folder) if fnmatch.fnmatchcase(name, pattern)]
 
 
+def has_wildcard(name: str) -> bool:
+    """Whether a part of a pattern is more than a name."""
+    return _PATTERN.search(name) is not None
+
+
 def paths_like(pattern: str) -> list[str]:
     """The sorted paths that match a pattern, such as `FOLDER/*/*.jpg`.
 
@@ -67,7 +72,7 @@ def _parts_like(folder: str, part: str) -> list[str]:
     # The first part of a remote path, a bucket, cannot be listed.
     if folder.endswith("://") or (tf.io.gfile if is_remote(path) else os.path).exists(path):
         return [path]
-    if not _PATTERN.search(part):
+    if not has_wildcard(part):
         return []
     pattern = _ESCAPED.sub(r"[\1]", part)
     names = [name for name in names_in(folder or ".") if fnmatch.fnmatchcase(name, pattern)]

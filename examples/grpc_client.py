@@ -6,9 +6,12 @@ Prints a line per image: its most likely classes with their probabilities.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow prints lines at its start
 
 import grpc
 import numpy as np

@@ -38,7 +38,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except (absl_flags.Error, OSError, ValueError) as error:  # those of absl, and of a --flagfile that cannot be read
         sys.exit(_usage_error(f"{error}{_about_fraction(str(error))}"))
     if len(positional) > 1:
-        sys.exit(_usage_error(f"not a flag: {positional[1]}"))
+        sys.exit(_usage_error(f"not a flag: {positional[1]}; quote a pattern: --images='photos/*.jpg'"))
     for flag in FLAGS:
         if flag.kind in _EXPANDED and absl_flags.FLAGS[flag.name].present:
             absl_flags.FLAGS[flag.name].value = _EXPANDED[flag.kind](absl_flags.FLAGS[flag.name].value)

@@ -153,6 +153,40 @@ def test_a_local_path_comes_first(server, model, tmp_path, monkeypatch, capsys):
     assert server.asked == [] and not Path("a").exists() and not Path("home").exists()
 
 
+def test_an_archive_on_this_machine_is_unpacked_once(server, archive, cache_dir, model, tmp_path):
+    """A folder in the given path tells the preprocessing; the archive stays, and one of other content is another."""
+    path = tmp_path / ARCHIVE
+    path.parent.mkdir()
+    path.write_bytes(archive)
+    weights = open_weights(str(path), cache_dir, offline=True)
+    assert weights.facts.settings["network.preprocessing"] == "advprop"
+    assert weights.facts.hinting_folder == "advprop"
+    loaded = narrow_b0()
+    weights.load(loaded)
+    np.testing.assert_equal(values(loaded), values(model))
+    kept = left_in(cache_dir)
+    assert [os.path.basename(name) for name in kept] == [os.path.basename(name) for name in CHECKPOINT]
+    renamed = path.rename(tmp_path / "weights.tgz")
+    again = open_weights(str(renamed), cache_dir)
+    assert (again.facts.path, again.facts.hinting_folder) == (weights.facts.path, None)
+    assert left_in(cache_dir) == kept and renamed.read_bytes() == archive and server.asked == []
+    Path(again.facts.path + ".index").unlink()
+    assert re.search(r"; remove .*/archives/\w{16} to unpack it again$", message(str(renamed), cache_dir))
+
+
+def test_an_archive_on_this_machine_that_is_of_no_use_stays(archive, cache_dir, tmp_path, capsys):
+    path = tmp_path / "b0.tar.gz"
+    for content, words in (
+        (archive[:5000], "it is incomplete (5,000 bytes): download it again"),
+        (b"<html>", "it is no .tar.gz"),
+        (archive_of(("readme", b"nothing")), "no checkpoint in it"),
+    ):
+        path.write_bytes(content)
+        line = refused("--mode=export", f"--init_checkpoint={path}", f"--cache_dir={cache_dir}", capsys=capsys)
+        assert line.startswith(f"error: {path} is of no use: {words}")
+        assert path.read_bytes() == content and not os.path.exists(cache_dir)
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [
@@ -160,7 +194,7 @@ def test_a_local_path_comes_first(server, model, tmp_path, monkeypatch, capsys):
         ("ckpts/efficientnet-b7", "ckpts/efficientnet-b5"),
         ("advprob/efficientnet-b7", "advprop/efficientnet-b7"),
         ("noisystudent/noisy_student_efficientnet-b8", "noisystudent/efficientnet-b"),
-        ("efficientnet-b7", "advprop/efficientnet-b7"),
+        ("efficientnet-b7", "such as advprop/efficientnet-b7, ckptsaug/efficientnet-b7, "),
     ],
 )
 def test_an_unknown_name_is_refused_with_near_ones(name, near, server, cache_dir, capsys):
@@ -231,7 +265,7 @@ def test_a_failed_download_leaves_nothing(failure, server, cache_dir, monkeypatc
             server.declared, words = "999999999", "more expected|cut after"
         case "refused connection":
             monkeypatch.setattr(releases, "BASE_ADDRESS", "http://127.0.0.1:9/")
-            words = "Connection refused"
+            words = "Connection refused; without a network, fetch it elsewhere and give the file's path"
         case "html":
             server.files[ARCHIVE] = b"<!DOCTYPE html><html>Please log in</html>"
             words = r"is no \.tar\.gz"
@@ -247,14 +281,14 @@ def test_a_passing_failure_of_the_server_is_waited_for(server, cache_dir):
 
 def test_a_wrong_length_is_noticed(server, cache_dir, archive):
     server.declared = str(len(archive) // 2)
-    assert "a damaged one" in message(NAME, cache_dir)
+    assert f"it is incomplete ({len(archive) // 2:,} bytes): download it again" in message(NAME, cache_dir)
     server.declared = ""
     open_weights(NAME, cache_dir)
 
 
 def test_without_a_length_a_cut_is_noticed(server, cache_dir):
     server.declared, server.cut_after = "", [5000]
-    assert "a damaged one" in message(NAME, cache_dir)
+    assert "it is incomplete (5,000 bytes)" in message(NAME, cache_dir)
     assert not os.path.exists(cache_dir)
 
 
@@ -389,7 +423,7 @@ def test_an_archive_of_one_file_is_kept_as_a_folder(server, cache_dir):
     ],
 )
 def test_addresses_that_name_no_weights_are_refused(address, words, cache_dir, capsys):
-    given = ("--mode=predict", "--images=a", f"--init_checkpoint={address}", f"--cache_dir={cache_dir}")
+    given = ("--mode=export", f"--init_checkpoint={address}", f"--cache_dir={cache_dir}")
     assert words in refused(*given, capsys=capsys)
     assert not os.path.exists(cache_dir)
 

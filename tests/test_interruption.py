@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import main
+from efficientnet_advprop.modes import export
 from efficientnet_advprop.reporting import keep_printing
 from efficientnet_advprop.training.interruption import Interrupted, StopRequest, interruptible
 from efficientnet_advprop.training.loop import StepLoop
@@ -50,6 +51,18 @@ def test_a_signal_ends_every_mode(number, mode, monkeypatch, capsys):
     assert stopped.value.code == 128 + number
     assert capsys.readouterr().err == ENDED.format(number.name)
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_stopped_export_says_that_nothing_was_exported(two_blocks, tmp_path, monkeypatch, capsys):
+    arguments = ("--mode=train", "--train_steps=1", "--train_batch_size=8", "--strategy=one_device")
+    run_main(*arguments, f"--model_dir={tmp_path}")
+    capsys.readouterr()
+    monkeypatch.setattr(export, "export_network", lambda *arguments: send(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        run_main("--mode=export", f"--model_dir={tmp_path}")
+    line = "stopped by SIGTERM; nothing was exported, the same command begins again"
+    assert capsys.readouterr().err.splitlines()[-1] == line
+    assert not (tmp_path / "saved_model").exists()
 
 
 IN_A_NEW_PROCESS = """

@@ -236,7 +236,7 @@ def test_two_workers_in_bfloat16_train_evaluate_and_export_one_run(tmp_path):
         (("--lr_schedule=step",), r"lr_schedule step needs lr_step_epochs"),
         (("--lr_schedule=step", "--lr_step_epochs=5,2"), r"lr_step_epochs 5,2 are not ascending"),
         (("--resize=nearest",), r"resize.*bilinear"),
-        (("stray",), r"not a flag: stray"),
+        (("stray",), r"not a flag: stray; quote a pattern: --images='photos/\*\.jpg'"),
         (("--advprop", "--attack_epsilon=-1"), r"attack epsilon_px -1 is outside \[0, 1e7\]"),
         (("--strategy=mirrored", "--train_batch_size=9"), r"global batch 9 does not divide over 2 replicas"),
         (("--strategy=mirrored", "--eval_batch_size=7"), r"7 does not divide over 2 replicas"),

@@ -29,11 +29,10 @@ def test_the_committed_table_has_every_network():
     ] == OUR_NETWORKS
 
 
-def test_a_new_table_keeps_the_sections_after_it(tmp_path):
+def test_a_new_table_keeps_what_stands_around_it(tmp_path):
     page = tmp_path / "models.md"
-    for table in ("one\n", "two\n"):
-        write_page(str(page), table)
-        assert page.read_text().startswith(table)
-        page.write_text(page.read_text().partition("\n## ")[0] + "\n## More\n\ntext\n")
-    write_page(str(page), "three\n")
-    assert page.read_text() == "three\n\n## More\n\ntext\n"
+    write_page(str(page), "## Networks\n\none\n")
+    assert page.read_text() == "## Networks\n\none\n"
+    page.write_text("# Models\n\n" + page.read_text() + "\n## More\n\ntext\n\n## And more\n")
+    write_page(str(page), "## Networks\n\ntwo\n")
+    assert page.read_text() == "# Models\n\n## Networks\n\ntwo\n\n## More\n\ntext\n\n## And more\n"

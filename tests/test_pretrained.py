@@ -79,7 +79,7 @@ def test_official_checkpoint_in_saved_model_out(official, tmp_path, capsys):
     """One command exports the averaged weights, with their preprocessing."""
     out, _ = run("--mode=export", f"--init_checkpoint={official}", f"--export_dir={tmp_path}", *SMALL, capsys=capsys)
     assert "weights: averaged, official efficientnet-b0" in out
-    assert "preprocessing: advprop" in out
+    assert "preprocessing: advprop (as the folder advprop is in the path; --preprocessing overrides it)" in out
     assert "compared on noise" in out
     assert re.search(rf"^saved_model: {tmp_path}/1, \d+\.\d MB \(the checkpoint: \d+\.\d MB\)$", out, re.M)
     loaded = tf.saved_model.load(str(tmp_path / "1"))
@@ -215,7 +215,10 @@ def test_predictions_are_the_models_on_the_official_crop(official, image_folder,
 
 def test_images_that_are_missing_or_cannot_be_decoded(official, image_folder, tmp_path, capsys):
     command = ("--mode=predict", f"--init_checkpoint={official}", f"--model_dir={tmp_path}", *SMALL)
-    assert "is a folder" not in refused(*command, f"--images={image_folder}/*.gif", capsys=capsys)
+    line = refused(*command, f"--images={image_folder}/*.gif", capsys=capsys)
+    assert re.search(
+        rf"no file matches {image_folder}/\*\.gif; {image_folder} holds .*\.jpg files: \d+, such as ", line
+    )
     assert f"give {image_folder}/*.jpg" in refused(*command, f"--images={image_folder}", capsys=capsys)
     with pytest.raises(SystemExit) as left:
         run(*command, f"--images={image_folder}/t*.jpg", capsys=capsys)
@@ -293,7 +296,11 @@ def test_held_out_files_of_a_run_do_not_apply_to_its_evaluation_on_other_data(tm
         (("--mode=eval", "--export_format=hub"), "--export_format is read by --mode=export, not by eval"),
         (("--mode=export", "--init_checkpoint={official}", "--export_format=h5"), "export_format.*saved_model.*onnx"),
         (("--mode=export", "--init_checkpoint={official}", "--export_branch=auxiliary"), "of this network are main"),
-        (("--mode=export", "--init_checkpoint={official}", *SMALL, "--images=/nonexistent/*"), "no file matches"),
+        (
+            ("--mode=export", "--init_checkpoint=x", "--images=/nonexistent/*"),
+            "s /nonexistent/.; there is no folder /n",
+        ),
+        (("--mode=predict", "--init_checkpoint=x", "--images=tests/archives/*"), "there is no folder tests/archives"),
         (("--mode=predict", "--images=x", "--data_dir=y"), "--data_dir is read by"),
         (("--allow_extra_variables",), "no effect without --init_checkpoint"),
         (("--noema",), "training without --init_checkpoint reads no weights"),

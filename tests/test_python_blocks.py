@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from efficientnet_advprop.data import preprocess_eval
 from efficientnet_advprop.export import export_network
 from efficientnet_advprop.models import build_model
 from efficientnet_advprop.models.weights.official import official_names
@@ -16,6 +17,8 @@ from tests.small import values
 from tests.timm_files import advprop_config, tensors_of, write
 
 tensorflow_hub = pytest.importorskip("tensorflow_hub")
+for package in ("onnxruntime", "tf2onnx"):
+    pytest.importorskip(package)
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -33,7 +36,8 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     network = trained_network("efficientnet-b0")
     export_network(served(network), "saved_model", str(folder / "runs/demo/saved_model"))
-    export_network(served(network), "hub", str(folder / "exports/b7"))
+    for export_format in ("hub", "onnx", "tflite"):
+        export_network(served(network), export_format, str(folder / "exports/b7"))
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     (folder / "cat.jpg").write_bytes(tf.io.encode_jpeg(image).numpy())
     (folder / "7.png").write_bytes(tf.io.encode_png(image).numpy())
@@ -80,6 +84,11 @@ def check_models(names: dict[str, object]) -> None:
 
 def check_serving(names: dict[str, object]) -> None:
     assert names["model"](tf.zeros([2, SIZE, SIZE, 3])).shape == (2, 5)
+    image = Path("cat.jpg").read_bytes()
+    np.testing.assert_array_equal(names["evaluation_crop"](image, SIZE), preprocess_eval(tf.constant(image), SIZE))
+    expected = names["loaded"].signatures["serving_bytes"](images=tf.constant([image]))["probabilities"]
+    np.testing.assert_allclose(names["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(names["lite_probabilities"], expected, atol=0.005)
 
 
 CHECKS = {
@@ -92,7 +101,11 @@ CHECKS = {
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-@pytest.mark.filterwarnings("ignore:.*batch norms of momentum:UserWarning", "ignore:unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*batch norms of momentum:UserWarning",
+    "ignore:unclosed file:ResourceWarning",
+    r"ignore:\s*Warning. tf.lite.Interpreter is deprecated:UserWarning",
+)
 def test_the_blocks_of_a_page_run(page, files, monkeypatch):
     monkeypatch.chdir(files)
     names = names_before(page)

@@ -3,6 +3,9 @@
 import base64
 import http.server
 import json
+import re
+import shutil
+import subprocess
 import threading
 from concurrent import futures
 
@@ -13,6 +16,7 @@ import tensorflow as tf
 from efficientnet_advprop.data import preprocess_eval
 from efficientnet_advprop.export import export_network
 from examples import rest_client
+from tests.command_line import ROOT
 from tests.exports import NAMES, SIZE, served, trained_network
 
 
@@ -115,6 +119,20 @@ def assert_answers_and_refuses(client, server, trained, images, capsys):
         client.main([f"--server={server}", str(paths[0]), str(images / "text.jpg")])
     with pytest.raises(SystemExit, match=r"error: .*no_such_file"):
         client.main([f"--server={server}", str(images / "no_such_file")])
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+def test_curl_as_the_page_says_sends_a_large_image(model, rest_server, tmp_path):
+    """One argument of a program takes 128 KiB on Linux."""
+    command = re.search(r"^printf .*?-d @-$", (ROOT / "docs/serving.md").read_text(), re.DOTALL | re.MULTILINE)[0]
+    image = tf.io.encode_jpeg(np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8)).numpy()
+    assert len(image) > 2**17
+    (tmp_path / "cat.jpg").write_bytes(image)
+    command = command.replace("curl localhost:8501", f"curl --silent --noproxy '*' {rest_server}")
+    answer = subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    (prediction,) = json.loads(answer)["predictions"]
+    expected = model[1].signatures["serving_bytes"](images=tf.constant([image]))
+    np.testing.assert_allclose(prediction["logits"], expected["logits"][0], rtol=1e-5)
 
 
 def test_rest_client(model, rest_server, images, capsys):

@@ -186,7 +186,7 @@ def test_a_saved_model_is_shown_beside_a_run(runs, tmp_path, capsys):
             "other classes: label 0 is a cat with a long name there, 0 in the first",
         ),
         (
-            ["--visualize=inpainting", "--images=RUNS/*"],
+            ["--visualize=inpainting", "--images=RUNS/advprop/*"],
             "--images would have no effect: only --visualize=gradients,attack",
         ),
         (["--images=RUNS/none/*.png"], "no file matches RUNS/none/*.png"),

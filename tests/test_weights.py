@@ -233,10 +233,16 @@ def test_files_that_cannot_be_read_are_one_clear_line_each(tensors, tmp_path):
 
     assert "neither a folder nor a file" in message(tmp_path / "nowhere")
     assert f"no checkpoint in {tmp_path / 'empty'}" in message(tmp_path / "empty")
+    for version in ("9", "10"):
+        (tmp_path / "export" / version).mkdir(parents=True)
+        (tmp_path / "export" / version / "saved_model.pb").write_bytes(b"")
+    assert message(tmp_path / "export").endswith(f"; give {tmp_path}/export/10, which is a SavedModel")
     whole = data.read_bytes()
     for size in (0, 100, len(whole) // 2):
         data.write_bytes(whole[:size])
-        assert "cannot be read" in message(path)
+        assert message(path) == (
+            f"checkpoint {path} is incomplete ({data}: {size:,} bytes): download, unpack or copy it again"
+        )
     data.unlink()
     assert "cannot be read" in message(path)
     data.write_bytes(whole)

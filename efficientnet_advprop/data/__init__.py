@@ -19,7 +19,11 @@ from efficientnet_advprop.data.class_names import (
     class_names as class_names,
     named_synsets as named_synsets,
 )
-from efficientnet_advprop.data.image_files import find_images as find_images, read_images as read_images
+from efficientnet_advprop.data.image_files import (
+    find_images as find_images,
+    need_images as need_images,
+    read_images as read_images,
+)
 from efficientnet_advprop.data.imagenet_variants import (
     ImagenetFiles as ImagenetFiles,
     find_corrupted_sets as find_corrupted_sets,

@@ -1,5 +1,6 @@
 """Single image files, for prediction."""
 
+import collections
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from efficientnet_advprop.data.bad_images import reason_without_ops
-from efficientnet_advprop.data.listing import is_file, shown
+from efficientnet_advprop.data.listing import FILE, entries, is_file, kinds_in_words, shown
 from efficientnet_advprop.data.preprocessing import preprocess_eval
-from efficientnet_advprop.paths import paths_like
+from efficientnet_advprop.paths import has_wildcard, paths_like
 from efficientnet_advprop.recipes import DataSpec, RecipeError, first_line
 
 _FILES_AT_A_TIME = 16
@@ -29,8 +30,40 @@ def find_images(pattern: str) -> list[str]:
         raise RecipeError(f"cannot look for images in {pattern}: {first_line(error)}") from error
     if paths:
         return paths
-    hint = f", which is a folder: give {pattern.rstrip('/')}/*.jpg, for example" if is_folder else ""
-    raise RecipeError(f"no file matches {pattern}{hint}")
+    if is_folder:
+        raise RecipeError(
+            f"no file matches {pattern}, which is a folder: give {pattern.rstrip('/')}/*.jpg, for example"
+        )
+    raise RecipeError(f"no file matches {pattern}; {_what_is_there(pattern)}")
+
+
+def need_images(pattern: str | None) -> None:
+    """Refuse a pattern that no file matches, before anything that takes longer.
+
+    Args:
+        pattern: as for `find_images`; None for no images.
+
+    Raises:
+        RecipeError: when there are none.
+    """
+    if pattern is not None:
+        find_images(pattern)
+
+
+def _what_is_there(pattern: str) -> str:
+    """What the folder of a pattern holds, by the ends of the names."""
+    folder = missing = os.path.dirname(pattern)
+    while folder and not tf.io.gfile.isdir(folder):
+        folder, missing = os.path.dirname(folder), folder
+        if folder == missing:
+            break
+    if missing != folder and not has_wildcard(os.path.basename(missing)):
+        return f"there is no folder {missing}"
+    kinds = collections.defaultdict(list)
+    for name, kind in entries(folder or "."):
+        kinds[f"{os.path.splitext(name)[1]} files".lstrip() if kind == FILE else f"{kind}s"].append(name)
+    held = kinds_in_words(kinds) if kinds else "nothing"
+    return f"{folder or 'the working folder'} holds {held}"
 
 
 def read_images(paths: Sequence[str], image_size: int, spec: DataSpec) -> Iterator[tuple[str, np.ndarray | str]]:

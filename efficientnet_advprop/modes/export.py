@@ -27,10 +27,12 @@ from efficientnet_advprop.paths import named_like
 from efficientnet_advprop.recipes import MAIN_BRANCH, Recipe, RecipeError, RunOptions
 from efficientnet_advprop.reporting import comparison_table, recorded_results, time_passing
 from efficientnet_advprop.training import run_folder
+from efficientnet_advprop.training.interruption import stopping_means
 
 _GIVEN_IMAGES = 50  # of --images, at most
 _OTHER_IMAGES = 8
 _BYTES_PER_MB = 1e6
+_STOPPED = "nothing was exported, the same command begins again"
 
 
 def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
@@ -41,7 +43,8 @@ def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
     on_digits = recipe.data.dataset == "digits" and weights.facts.recipe is not None
     run = LoadedNetwork(recipe, options, open_source(recipe.data, None) if on_digits else None, weights)
     require_branch(run)
-    run.read_weights()
+    with stopping_means(_STOPPED):
+        run.read_weights()
     export_weights(run)
     run.remove_scratch()
 
@@ -66,7 +69,7 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
         run.say(f"ATTENTION: this exports the {branch} branch; the main branch is the one for clean images")
     # All workers take part in reading the weights; those other than the chief write to their scratch folder.
     export_dir = options.export_folder if run.is_chief else os.path.join(run.write_dir, "saved_model")
-    with time_passing("export") if run.is_chief else contextlib.nullcontext():
+    with stopping_means(_STOPPED), time_passing("export") if run.is_chief else contextlib.nullcontext():
         served = _served(run, branch, metrics)
         # A run that was killed between its export and its summary does not export the same weights again.
         folder = exported_before(served.description, options.export_format, export_dir) if ends_a_run else None

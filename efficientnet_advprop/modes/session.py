@@ -198,8 +198,8 @@ class Session:
         facts = self.weights.facts
         self.say(f"weights: {facts.kind(ema)}, {self.weights.origin}, {facts.path}")
         origin = "recorded with them"
-        if "network.preprocessing" in facts.hinted:
-            origin = "by the folder's name, --preprocessing overrides it"
+        if facts.hinting_folder is not None:
+            origin = f"as the folder {facts.hinting_folder} is in the path; --preprocessing overrides it"
         if facts.settings["network.preprocessing"] != self.recipe.network.preprocessing:
             origin = "by --preprocessing"
         self.say(f"preprocessing: {self.recipe.network.preprocessing} ({origin})")

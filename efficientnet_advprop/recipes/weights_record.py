@@ -73,8 +73,8 @@ class WeightsFacts:
         settings: recipe values that these weights need, by path; None for a value that a flag must give.
         num_classes: number of outputs of the classifier.
         recipe: of the run that wrote the checkpoint; None for other weights.
-        hinted: settings that a flag may override: they come from the folder's name only, or no variable depends on
-            them.
+        hinted: settings that a flag may override: they come from a folder's name only, or no variable depends on them.
+        hinting_folder: the folder in the weights' path whose name gives their preprocessing; None without one.
         dataset: the training data set; None if unknown.
         scheme: the training scheme; None if unknown.
         is_graph: whether the file contains the network as a graph, like a SavedModel.
@@ -87,6 +87,7 @@ class WeightsFacts:
     num_classes: int
     recipe: Recipe | None = None
     hinted: tuple[str, ...] = ()
+    hinting_folder: str | None = None
     dataset: str | None = None
     scheme: str | None = None
     is_graph: bool = False

@@ -30,20 +30,22 @@ class Interrupted(BaseException):
     Attributes:
         signal_number: the signal.
         step: the step of the state that a run saved for it; None where there was nothing to save.
+        meaning: what it means for the work, where no state is saved.
     """
 
-    def __init__(self, signal_number: int, step: int | None = None) -> None:
+    def __init__(self, signal_number: int, step: int | None = None, meaning: str | None = None) -> None:
         name = signal.Signals(signal_number).name
         super().__init__(name if step is None else f"{name} at step {step}")
         self.signal_number = signal_number
         self.step = step
+        self.meaning = meaning or "the same command resumes from the last checkpoint or result, if there is one"
 
     @property
     def line(self) -> str:
         """What the process prints at its end."""
         if self.step is not None:
             return f"stopped by {self}, state saved; the same command resumes"
-        return f"stopped by {self}; the same command resumes from the last checkpoint or result, if there is one"
+        return f"stopped by {self}; {self.meaning}"
 
 
 class StopRequest:
@@ -112,6 +114,16 @@ def interruptible() -> Iterator[None]:
         raise _handler.raised from error
 
 
+@contextlib.contextmanager
+def stopping_means(meaning: str) -> Iterator[None]:
+    """A context in which the line of a signal says this, where it otherwise says that the same command resumes."""
+    before, _handler.meaning = _handler.meaning, meaning
+    try:
+        yield
+    finally:
+        _handler.meaning = before
+
+
 def end_process_on_signals() -> None:
     """For the start of a process: from now on a signal ends it with a line, where nothing else is asked for.
 
@@ -149,12 +161,14 @@ class _Handler:
         raised: the last `Interrupted` that it raised.
         acted: when it last acted, in seconds of `time.monotonic`.
         called: when it was last called.
+        meaning: what stopping means for the work at present; None for the usual.
     """
 
     def __init__(self) -> None:
         self.act: Callable[[int], None] = _end_process
         self.raised: Interrupted | None = None
         self.acted = self.called = -math.inf
+        self.meaning: str | None = None
 
     def __call__(self, number: int, frame: types.FrameType | None) -> None:
         del frame
@@ -186,13 +200,13 @@ def _stays_ignored(number: int) -> bool:
 
 
 def _interrupt(number: int, step: int | None = None) -> None:
-    _handler.raised = Interrupted(number, step)
+    _handler.raised = Interrupted(number, step, _handler.meaning)
     raise _handler.raised
 
 
 def _end_process(number: int) -> None:
     with contextlib.suppress(OSError):
-        os.write(2, f"{Interrupted(number).line}\n".encode())
+        os.write(2, f"{Interrupted(number, meaning=_handler.meaning).line}\n".encode())
     os._exit(128 + number)
 
 

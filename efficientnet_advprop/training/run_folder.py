@@ -165,7 +165,9 @@ def recorded_recipe(model_dir: str) -> Recipe:
     """
     path = os.path.join(model_dir, RECIPE_FILE)
     if not holds_run(model_dir):
-        raise RecipeError(f"no run in {model_dir}: {RECIPE_FILE} not found")
+        raise RecipeError(
+            f"no run in {model_dir}: {RECIPE_FILE} not found (--model_dir names a run, --init_checkpoint other weights)"
+        )
     return read_or_refuse(path, _valid_recipe, "restore it; --init_checkpoint reads the run's checkpoints without it")
 
 

@@ -19,6 +19,7 @@ _MOST_MEMBERS = 1_000  # a release has five files
 _HEADER_BYTES = 2**16  # before a member's content; tarfile reads them whole, and 10 KiB ahead
 _PIECE_BYTES = 2**20
 # Headers of headers end tarfile's recursion.
+_CUT = "Compressed file ended before the end-of-stream marker", "unexpected end of data"  # gzip's and tarfile's words
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError, RecursionError)
 
 
@@ -76,6 +77,8 @@ def unpack(archive: str, folder: str) -> None:
             while reader.read(_PIECE_BYTES):  # the checksum stands at the end
                 pass
     except _DAMAGED as error:
+        if str(error).startswith(_CUT):
+            raise RecipeError(f"it is incomplete ({os.path.getsize(archive):,} bytes): download it again") from error
         raise RecipeError(f"it is no .tar.gz, or a damaged one ({first_line(error)})") from error
     except OSError as error:
         if without_space(error):

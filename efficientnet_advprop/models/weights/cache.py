@@ -1,4 +1,4 @@
-"""Weights by name or address: downloaded once, checked, and kept in a folder.
+"""Weights by name, address or archive: downloaded and unpacked once, checked, and kept in a folder.
 
 Each host of several has its own folder, or they share one and take turns.
 """
@@ -26,35 +26,38 @@ from efficientnet_advprop.recipes import RecipeError, first_line
 _CACHE_DIR = "~/.cache/efficientnet_advprop"
 _ARCHIVES = (".tar.gz", ".tgz")
 _SINGLE_FILES = (".safetensors",)
+_PIECE_BYTES = 2**20
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:\d+)?", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Remote:
-    """Weights to download.
+class _Packed:
+    """Weights to download, or to unpack from an archive on this machine.
 
     Attributes:
         name: as the user gave it.
-        address: of their archive or file.
+        address: of their archive or file; the path of an archive on this machine.
         place: path in the cache of what is kept: the unpacked folder, or the file. A release's ends as its name.
         network: the network that they have to be of; None for any.
+        is_here: whether the archive is on this machine. It is not removed then.
     """
 
     name: str
     address: str
     place: str
     network: str | None = None
+    is_here: bool = False
 
 
 def local_weights(
     path: str, check: Callable[[str], object], cache_dir: str | None = None, offline: bool = False
 ) -> str:
-    """The path of weights that may be a path, a name of Google's releases, or an address.
+    """The path of weights that may be a path, also of an archive, a name of Google's releases, or an address.
 
     Args:
         path: as the user gave it. What is at this path comes before a release of this name.
         check: opens weights, and raises a RecipeError for what cannot be used.
-        cache_dir: the folder that keeps what was downloaded; None for ~/.cache/efficientnet_advprop.
+        cache_dir: the folder that keeps what was downloaded and unpacked; None for ~/.cache/efficientnet_advprop.
         offline: download nothing.
 
     Returns:
@@ -64,8 +67,8 @@ def local_weights(
         RecipeError: for an unknown name, for a `cache_dir` beside a path, or for weights that cannot be downloaded,
             kept or used. Nothing of them is left then but what the next call completes.
     """
-    remote = _remote(path)
-    if remote is None:
+    packed = _packed(path)
+    if packed is None:
         if cache_dir is not None:
             check(path)  # a path where nothing is has another remedy
             kind = "remote" if is_remote(path) else "local"
@@ -74,53 +77,59 @@ def local_weights(
     cache_dir = cache_dir or _CACHE_DIR
     if is_remote(cache_dir):
         raise RecipeError(f"cache_dir {cache_dir} is not on this machine: a local folder is needed")
-    kept = os.path.join(os.path.expanduser(cache_dir), remote.place)
+    kept = os.path.join(os.path.expanduser(cache_dir), packed.place)
     if os.path.exists(kept):
         try:
             check(kept)
         except RecipeError as error:
-            raise RecipeError(f"{error}; remove {kept} to download it again") from error
+            again = "unpack" if packed.is_here else "download"
+            raise RecipeError(f"{error}; remove {kept} to {again} it again") from error
         return kept
-    if offline:
+    if offline and not packed.is_here:
         raise RecipeError(f"{path} is not in the cache {cache_dir}, and --offline downloads nothing")
     with hold("cache_dir", os.path.dirname(kept), wait=True):
         try:
             if not os.path.exists(kept):  # another process may have been first
-                _fetch(remote, kept, check)
+                _fetch(packed, kept, check)
         except OSError as error:
             problem = "has no space left" if without_space(error) else f"cannot be written: {first_line(error)}"
             raise RecipeError(f"cache_dir {cache_dir} {problem}") from error
     return kept
 
 
-def _fetch(remote: _Remote, kept: str, check: Callable[[str], object]) -> None:
+def _fetch(packed: _Packed, kept: str, check: Callable[[str], object]) -> None:
     """Download, unpack, check and rename to `kept`, in its folder, which this process holds."""
-    downloaded = f"{kept}.download"
+    downloaded = packed.address if packed.is_here else f"{kept}.download"
     if not os.path.exists(downloaded):
-        download(remote.address, downloaded)
+        download(packed.address, downloaded)
     work = tempfile.mkdtemp(prefix=".unfinished-", dir=os.path.dirname(kept))
     inside = os.path.join(work, "weights")
     try:
         try:
             os.mkdir(inside)  # `work` is for its owner alone, and what is kept for whom the umask allows
-            if remote.address.endswith(_SINGLE_FILES):
+            if packed.address.endswith(_SINGLE_FILES):
                 weights = os.path.join(inside, os.path.basename(kept))
                 os.rename(downloaded, weights)
             else:
                 unpack(downloaded, inside)
                 weights = _without_outer_folder(inside)
             check(weights)
-            _require_network(weights, remote.network)
+            _require_network(weights, packed.network)
         except RecipeError as error:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(downloaded)
+            _remove_download(packed, downloaded)
             reason = str(error).replace(inside, "it")
-            raise RecipeError(f"{remote.address} was downloaded, but is of no use: {reason}") from error
+            what = "is" if packed.is_here else "was downloaded, but is"
+            raise RecipeError(f"{packed.address} {what} of no use: {reason}") from error
         os.rename(weights, kept)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(downloaded)
+    _remove_download(packed, downloaded)
+
+
+def _remove_download(packed: _Packed, downloaded: str) -> None:
+    if not packed.is_here:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(downloaded)
 
 
 def _without_outer_folder(folder: str) -> str:
@@ -134,17 +143,21 @@ def _require_network(weights: str, network: str | None) -> None:
         raise RecipeError(f"it holds {held or 'no official EfficientNet'}, not {network}")
 
 
-def _remote(path: str) -> _Remote | None:
-    """What a path that is not here names."""
+def _packed(path: str) -> _Packed | None:
+    """What a path names that holds no weights as they are read."""
     if is_address(path):
         return _at(path)
+    if path.endswith(_ARCHIVES) and os.path.isfile(path):
+        return _Packed(path, path, os.path.join("archives", _digest(path)), is_here=True)
     name = releases.SPELLINGS.get(path.rstrip("/"), path.rstrip("/"))
     if is_remote(path) or os.path.lexists(path) or os.path.exists(f"{path}.index"):
         return None
     if name in releases.ARCHIVES:
         address = releases.BASE_ADDRESS + releases.ARCHIVES[name]
-        return _Remote(path, address, name, releases.network_of(name))
-    near = difflib.get_close_matches(name, releases.ARCHIVES, n=3, cutoff=0.75)
+        return _Packed(path, address, name, releases.network_of(name))
+    # Of a network's name alone, all releases; AdvProp's are the first.
+    near = [known for known in releases.ARCHIVES if known.endswith(f"/{name}")]
+    near = near or difflib.get_close_matches(name, releases.ARCHIVES, n=3, cutoff=0.75)
     if near:
         raise RecipeError(
             f"no checkpoint {path}: neither a path here nor a name of Google's weights, such as {', '.join(near)}"
@@ -152,7 +165,19 @@ def _remote(path: str) -> _Remote | None:
     return None
 
 
-def _at(address: str) -> _Remote:
+def _digest(path: str) -> str:
+    """By the content, since archives of other weights have the same name."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {first_line(error)}") from error
+    return digest.hexdigest()[:16]
+
+
+def _at(address: str) -> _Packed:
     """What an address names. It ends in the name of an archive or of a file."""
     require_trusted(address)
     url = urlsplit(address)
@@ -164,4 +189,4 @@ def _at(address: str) -> _Remote:
         )
     if url.query:  # it may select the version
         parts.insert(-1, hashlib.sha256(url.query.encode()).hexdigest()[:8])
-    return _Remote(address, address, os.path.join("https", url.netloc, *parts))
+    return _Packed(address, address, os.path.join("https", url.netloc, *parts))

@@ -10,7 +10,7 @@ import tensorflow as tf
 from efficientnet_advprop.checkpoint_names import recorded
 from efficientnet_advprop.files import read_or_refuse
 from efficientnet_advprop.models.weights.safetensors_file import SUFFIX
-from efficientnet_advprop.paths import named_like, plain_path
+from efficientnet_advprop.paths import named_like, names_in, plain_path
 from efficientnet_advprop.recipes import RecipeError, first_line
 
 _INDEX = ".index"
@@ -53,11 +53,25 @@ class CheckpointFile:
         try:
             return self._reader.get_tensor(name)
         except (tf.errors.OpError, ValueError, IndexError, RuntimeError) as error:
-            # The reader raises IndexError for a truncated data file.
-            raise self._unreadable(error) from error
+            raise (self._cut(error) or self._unreadable(error)) from error
+
+    def _cut(self, error: Exception) -> RecipeError | None:
+        """The refusal of data that end early, which TensorFlow's reader calls an IndexError; None of another error."""
+        data = _data_files(self.path)
+        if not isinstance(error, IndexError) or not data:
+            return None
+        sizes = ", ".join(f"{path}: {tf.io.gfile.stat(path).length:,} bytes" for path in data)
+        return RecipeError(f"checkpoint {self.path} is incomplete ({sizes}): download, unpack or copy it again")
 
     def _unreadable(self, error: Exception) -> RecipeError:
         return RecipeError(f"checkpoint {self.path} cannot be read: {first_line(error)}")
+
+
+def _data_files(prefix: str) -> list[str]:
+    folder, name = os.path.split(prefix)
+    return [
+        path for path in named_like(folder or ".", "*.data-*") if os.path.basename(path).startswith(f"{name}.data-")
+    ]
 
 
 def digest_of(prefix: str) -> str:
@@ -88,8 +102,8 @@ def find_checkpoint(path: str) -> str:
         if not tf.io.gfile.isdir(path):
             if tf.io.gfile.exists(path):
                 raise RecipeError(
-                    f"{path} is a single file, not a checkpoint; if it is an archive, unpack it first; if it is "
-                    f"PyTorch's, save its state dict as {SUFFIX}"
+                    f"{path} is a single file, not a checkpoint; if it is an archive other than .tar.gz, unpack it "
+                    f"first; if it is PyTorch's, save its state dict as {SUFFIX}"
                 )
             raise RecipeError(f"no checkpoint {path}: neither a folder nor a file {path}{_INDEX}")
         if prefix := recorded(path):
@@ -100,7 +114,10 @@ def find_checkpoint(path: str) -> str:
     if len(found) == 1:
         return found[0].removesuffix(_INDEX)
     if not found:
-        raise RecipeError(f"no checkpoint in {path}: no file *{_INDEX} or model{SUFFIX}")
+        versions = [name for name in names_in(path) if tf.saved_model.contains_saved_model(os.path.join(path, name))]
+        newest = max(versions, key=lambda name: (len(name), name), default=None)  # they are numbers
+        hint = f"; give {os.path.join(path, newest)}, which is a SavedModel" if newest else ""
+        raise RecipeError(f"no checkpoint in {path}: no file *{_INDEX} or model{SUFFIX}{hint}")
     names = [os.path.basename(name).removesuffix(_INDEX) for name in found]
     raise RecipeError(
         f"{path} holds several checkpoints ({listed(names)}): name one of them, such as {path}/{names[-1]}"

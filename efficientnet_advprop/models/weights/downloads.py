@@ -67,7 +67,9 @@ def download(address: str, path: str) -> None:
     if done and _validator(part) is not None:
         raise RecipeError(f"{address} cannot be downloaded: {reason}; the next call goes on after {_in_words(done)}")
     _remove(part)
-    raise RecipeError(f"{address} cannot be downloaded: {reason}")
+    raise RecipeError(
+        f"{address} cannot be downloaded: {reason}; without a network, fetch it elsewhere and give the file's path"
+    )
 
 
 def require_trusted(address: str) -> None:

@@ -14,7 +14,7 @@ from efficientnet_advprop.models.weights import official
 from efficientnet_advprop.models.weights.assignment import assign_weights
 from efficientnet_advprop.models.weights.cache import local_weights
 from efficientnet_advprop.models.weights.checkpoint_file import CheckpointFile
-from efficientnet_advprop.models.weights.releases import official_network_name, preprocessing_of_path
+from efficientnet_advprop.models.weights.releases import folder_of_path, official_network_name, preprocessing_of_path
 from efficientnet_advprop.models.weights.safetensors_file import find_safetensors
 from efficientnet_advprop.models.weights.timm_weights import TimmContent, load_timm
 from efficientnet_advprop.paths import named_like
@@ -78,7 +78,8 @@ class OfficialWeights(CheckpointWeights):
         self.origin = f"official {network_name}"
         settings = {"network.name": network_name, "network.preprocessing": preprocessing_of_path(file.given)}
         num_classes = official.official_num_classes(file, network_name)
-        self.facts = WeightsFacts(file.path, settings, num_classes, hinted=("network.preprocessing",))
+        hinted, folder = ("network.preprocessing",), folder_of_path(file.given)
+        self.facts = WeightsFacts(file.path, settings, num_classes, hinted=hinted, hinting_folder=folder)
 
     def load(
         self,

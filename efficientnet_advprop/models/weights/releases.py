@@ -57,14 +57,20 @@ def official_network_name(file: CheckpointFile) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def preprocessing_of_path(path: str) -> str | None:
-    """The preprocessing of an official checkpoint, by the folders in its path; None if none of them is known.
+def folder_of_path(path: str) -> str | None:
+    """The name in `FOLDERS` that a path of an official checkpoint has as a folder; None if it has none.
 
-    The checkpoint itself does not record it. The innermost known folder counts:
-    `ckpts/advprop/efficientnet-b0/model.ckpt` is a checkpoint of AdvProp.
+    The innermost one counts: `ckpts/advprop/efficientnet-b0/model.ckpt` is a checkpoint of AdvProp.
 
     Args:
-        path: of the checkpoint, its name or its address, as the user gave it, without the working directory.
+        path: of the checkpoint or its archive, its name or its address, as the user gave it, without the working
+            directory.
     """
     folders = [part for part in re.split(r"[/\\]", path)[:-1] if part in FOLDERS]
-    return FOLDERS[folders[-1]].preprocessing if folders else None
+    return folders[-1] if folders else None
+
+
+def preprocessing_of_path(path: str) -> str | None:
+    """The preprocessing of an official checkpoint, which does not record it, by `folder_of_path`; None without one."""
+    folder = folder_of_path(path)
+    return None if folder is None else FOLDERS[folder].preprocessing
