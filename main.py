@@ -61,8 +61,6 @@ from efficientnet_advprop.recipes import Recipe, RecipeError, WeightsFacts, firs
 from efficientnet_advprop.reporting import describe_data, keep_printing
 from efficientnet_advprop.training import checkpoints, run_folder
 
-absl_flags.adopt_module_key_flags(flags.parsing)  # --help shows the flags of the main module
-
 DIGITS_NOTICE = (
     "data: the 1,797 handwritten digits of scikit-learn; for ImageNet pass --data_dir=FOLDER with the TFRecords "
     "train-*-of-* and validation-*-of-*, or with train/CLASS/ and val/CLASS/"
