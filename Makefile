@@ -54,7 +54,7 @@ help:
 	@echo 'make docs    these pages and the API reference as a site (site/index.html), in .venv-docs, without TensorFlow'
 	@echo 'make clean   remove the environments and caches; runs/ stays'
 	@echo 'make accelerator-tools   JAX and libtpu, for benchmarks/accelerator (Python 3.12 or later; 1 GB)'
-	@echo 'Each makes .venv first if need be, with Python 3.11, 3.10, 3.13 or 3.12, or PYTHON=/path/to/python.'
+	@echo 'demo, test, lint and format make .venv first if need be, with Python 3.11, 3.10, 3.13 or 3.12, or PYTHON=/path/to/python.'
 
 demo: $(INSTALLED)
 	@echo '== demo: EfficientNet-B0 with AdvProp, into runs/demo'

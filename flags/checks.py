@@ -49,6 +49,8 @@ def refuse_contradictions(values: absl_flags.FlagValues) -> None:
                 ": leave it out, a plan opens no data" if values.mode == "plan" and flag.topic is Topic.DATA else ""
             )
             raise RecipeError(f"--{flag.name} is read by --mode={_in_words(flag.modes)}, not by {values.mode}{remedy}")
+        if values.print_recipe and flag.modes == ("plan",):
+            raise RecipeError(f"--{flag.name} would have no effect: --print_recipe prints no plan")
         if flag.needs_benchmarks and not asked_benchmarks(values):
             raise RecipeError(f"--{flag.name} would have no effect without --benchmarks")
         if flag.read_by and asked and not any(map(flag.read_by, asked)):

@@ -47,7 +47,7 @@ FLAGS: tuple[Flag, ...] = (
         Flag(
             "print_recipe",
             bool,
-            "Print the recipe as a command with every value as a flag, and do nothing else.",
+            "Print the recipe as a command with every value as a flag; nothing is trained.",
             (*TRAINING, *_PLAN),
         ),
     ),

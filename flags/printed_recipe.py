@@ -39,7 +39,7 @@ def describe_as_command(recipe: Recipe, values: absl_flags.FlagValues) -> str:
         (
             f"# source: {origin.source}",
             f"# hardware: {origin.hardware}",
-            f"# expected: {origin.expected} ({measured})",
+            f"# expected: {origin.expected}; {measured}",
             " \\\n".join(("python main.py", *(f" {line}" for line in lines))),
         )
     )

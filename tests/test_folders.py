@@ -153,3 +153,9 @@ def test_an_output_folder_among_the_checkpoints_of_a_run_is_refused(tmp_path, in
 def test_the_root_of_the_file_system_is_no_output_folder(root):
     with pytest.raises(RecipeError, match="is the root of the file system"):
         run_folder.require_place("export_dir", root)
+
+
+@pytest.mark.parametrize("pattern", ["ram://none/x/*.jpg", "ram://none/*.jpg"])
+def test_a_bucket_that_is_not_there_is_named(pattern):
+    with pytest.raises(RecipeError, match=r"no file matches ram://none/.*; there is no folder ram://none"):
+        find_images(pattern)

@@ -58,7 +58,8 @@ def test_a_topic_and_all_flags_in_full(capsys):
     assert "--lr_decay_epoch=X" in of_topic and "--attack_steps" not in of_topic
     assert of_topic.strip() in everything
     for flag in flags.FLAGS:
-        assert f"{flag.name}" in everything and flag.help.split()[0] in everything
+        assert re.search(rf"^--(\[no\])?{flag.name}\b", everything, re.MULTILINE), flag.name
+        assert flag.help in " ".join(everything.split()), flag.name
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,11 @@ def test_a_printed_recipe_is_a_command_that_gives_it(dataset, model, scheme, cap
     again, _ = flags.settings_from_flags(set_flags(*given))
     differing = {path for path, value in flatten(again).items() if value != flatten(first)[path]}
     assert not differing
+
+
+def test_flags_of_a_plan_that_is_not_printed_are_refused(capsys):
+    line = refused("--mode=plan", "--print_recipe", "--devices=v3-8", capsys=capsys)
+    assert line == "error: --devices would have no effect: --print_recipe prints no plan"
 
 
 def test_a_run_prints_its_recipe_and_does_nothing(tmp_path, capsys):

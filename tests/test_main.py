@@ -105,9 +105,18 @@ def test_a_folder_holds_one_report(finished_run, tmp_path, capsys):
     )
     assert line.endswith(f"{folder} holds a run: an evaluation needs another --evaluation_dir")
     (tmp_path / "report.md").write_text("of an evaluation")
-    line = refused("--advprop", f"--model_dir={tmp_path}", "--train_steps=12", *NARROW, capsys=capsys)
-    assert line.endswith(f"{tmp_path}/report.md is of no run: a run needs another --model_dir")
-    assert os.listdir(tmp_path) == ["report.md"]
+    for mode in ("train_and_eval", "train"):
+        command = ("--advprop", f"--mode={mode}", f"--model_dir={tmp_path}", "--train_steps=12")
+        line = refused(*command, *NARROW, capsys=capsys)
+        assert line.endswith(f"{tmp_path}/report.md is of no run: a run needs another --model_dir")
+        assert os.listdir(tmp_path) == ["report.md"]
+
+
+def test_a_run_without_evaluation_has_its_report(tmp_path, capsys):
+    run("--scheme=vanilla", "--mode=train", f"--model_dir={tmp_path}", "--train_steps=2", *NARROW, capsys=capsys)
+    report = (tmp_path / "report.md").read_text()
+    assert "The run is trained to step 2; `--mode=eval` evaluates it." in report
+    assert "| result" not in report and "(figures/training.png)" in report
 
 
 def test_eval_reads_the_recipe_and_finds_the_same_accuracies(finished_run, monkeypatch, capsys):

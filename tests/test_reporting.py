@@ -251,8 +251,8 @@ def test_a_recipe_in_words(scheme, expected):
 def test_a_recipe_in_words_says_where_its_attack_does_not_reach_epsilon():
     changes = {"attack__epsilon_px": 4.0}
     assert describe_recipe(small_recipe(**changes)).splitlines()[-1] == (
-        "attack: 1 step of 1 px moves at most 1 px from the start, less than epsilon 4 px; --attack_steps or "
-        "--attack_step_size reach it"
+        "attack: 1 step of 1 px moves at most 1 px from the start, less than epsilon 4 px, which more or "
+        "longer steps reach"
     )
     far = (
         changes | {"attack__num_steps": 4},

@@ -125,6 +125,7 @@ def test_every_command_to_go_on_is_one_that_the_program_takes(run):
             flags.refuse_contradictions(values)
             modes.append(values.mode)
             assert options.model_dir in (values.model_dir, values.init_checkpoint)
+            assert values.model_dir != values.init_checkpoint  # a run does not start from itself
             if command not in (given.command,):
                 assert (values.tpu, values.tpu_zone, values.gcp_project) == (
                     given.tpu,

@@ -26,6 +26,7 @@ def find_images(pattern: str) -> list[str]:
     try:
         paths = [path for path in paths_like(pattern) if not tf.io.gfile.isdir(os.fsencode(path))]
         is_folder = tf.io.gfile.isdir(pattern)
+        there = "" if paths or is_folder else _what_is_there(pattern)
     except tf.errors.OpError as error:
         raise RecipeError(f"cannot look for images in {pattern}: {first_line(error)}") from error
     if paths:
@@ -34,7 +35,7 @@ def find_images(pattern: str) -> list[str]:
         raise RecipeError(
             f"no file matches {pattern}, which is a folder: give {pattern.rstrip('/')}/*.jpg, for example"
         )
-    raise RecipeError(f"no file matches {pattern}; {_what_is_there(pattern)}")
+    raise RecipeError(f"no file matches {pattern}; {there}")
 
 
 def need_images(pattern: str | None) -> None:
@@ -54,9 +55,10 @@ def _what_is_there(pattern: str) -> str:
     """What the folder of a pattern holds, by the ends of the names."""
     folder = missing = os.path.dirname(pattern)
     while folder and not tf.io.gfile.isdir(folder):
-        folder, missing = os.path.dirname(folder), folder
-        if folder == missing:
-            break
+        above = os.path.dirname(folder)
+        if above == folder or above.endswith(":"):  # the root, or a bucket
+            return f"there is no folder {folder}"
+        folder, missing = above, folder
     if missing != folder and not has_wildcard(os.path.basename(missing)):
         return f"there is no folder {missing}"
     kinds = collections.defaultdict(list)

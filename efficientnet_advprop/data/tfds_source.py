@@ -40,7 +40,7 @@ def open_tfds(name: str, data_dir: str | None, holdout_shards: int = 0, evaluati
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
         info, is_prepared = builder.info, builder.is_prepared()
     except (tfds.core.registered.DatasetNotFoundError, ValueError, AssertionError, KeyError, ImportError) as error:
-        names = {*DATASETS, *tfds.list_builders(with_community_datasets=False)}
+        names = [*DATASETS, *sorted(set(tfds.list_builders(with_community_datasets=False)) - set(DATASETS))]
         reason = "" if isinstance(error, tfds.core.registered.DatasetNotFoundError) else f" ({first_line(error)})"
         raise RecipeError(f"unknown dataset {name!r}{reason}{names_instead(name, names)}") from error
     finally:

@@ -33,6 +33,7 @@ _GIVEN_IMAGES = 50  # of --images, at most
 _OTHER_IMAGES = 8
 _BYTES_PER_MB = 1e6
 _STOPPED = "nothing was exported, the same command begins again"
+_STOPPED_AT_END = "training is saved, the same command goes on with the export"
 
 
 def export(recipe: Recipe, options: RunOptions, weights: Weights) -> None:
@@ -69,7 +70,8 @@ def export_weights(run: Session, metrics: Mapping[str, float] | None = None) -> 
         run.say(f"ATTENTION: this exports the {branch} branch; the main branch is the one for clean images")
     # All workers take part in reading the weights; those other than the chief write to their scratch folder.
     export_dir = options.export_folder if run.is_chief else os.path.join(run.write_dir, "saved_model")
-    with stopping_means(_STOPPED), time_passing("export") if run.is_chief else contextlib.nullcontext():
+    meaning = _STOPPED_AT_END if ends_a_run else _STOPPED
+    with stopping_means(meaning), time_passing("export") if run.is_chief else contextlib.nullcontext():
         served = _served(run, branch, metrics)
         # A run that was killed between its export and its summary does not export the same weights again.
         folder = exported_before(served.description, options.export_format, export_dir) if ends_a_run else None

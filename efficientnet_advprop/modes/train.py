@@ -11,7 +11,7 @@ from efficientnet_advprop.models.weights import Weights, require_keras_weights
 from efficientnet_advprop.modes.export import export_weights, require_branch
 from efficientnet_advprop.modes.training_run import TrainingRun
 from efficientnet_advprop.recipes import EVALUATION_ATTACK, MAIN_BRANCH, Recipe, RecipeError, RunOptions
-from efficientnet_advprop.reporting import METRICS_FILE, report_path, summary_table
+from efficientnet_advprop.reporting import METRICS_FILE, report_path, summary_table, write_run_report
 from efficientnet_advprop.training import run_folder
 
 
@@ -31,9 +31,7 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
         print(f"this run is finished: {options.model_dir} is at step {summary['step']}")
         print(summary_table(summary))
         return summary
-    report = report_path(options.model_dir)
-    if tf.io.gfile.exists(report) and not run_folder.holds_run(options.model_dir):
-        raise RecipeError(f"{report} is of no run: a run needs another --model_dir")
+    _refuse_foreign_report(options.model_dir)
     require_keras_weights(recipe.keras_weights)
     run = TrainingRun(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=True)
@@ -42,6 +40,17 @@ def train_and_evaluate(recipe: Recipe, options: RunOptions, source: Source, weig
     require_branch(run)
     with run.own_folder():
         return _to_the_end(run)
+
+
+def _refuse_foreign_report(model_dir: str) -> None:
+    """Refuse a folder whose report a run would replace.
+
+    Raises:
+        RecipeError: naming it.
+    """
+    report = report_path(model_dir)
+    if tf.io.gfile.exists(report) and not run_folder.holds_run(model_dir):
+        raise RecipeError(f"{report} is of no run: a run needs another --model_dir")
 
 
 def _to_the_end(run: TrainingRun) -> dict[str, Any]:
@@ -70,10 +79,13 @@ def _to_the_end(run: TrainingRun) -> dict[str, Any]:
 
 def train_only(recipe: Recipe, options: RunOptions, source: Source, weights: Weights | None) -> None:
     """Train to the last step without evaluation, which another process can do (`--mode=eval`)."""
+    _refuse_foreign_report(options.model_dir)
     require_keras_weights(recipe.keras_weights)
     run = TrainingRun(recipe, options, source, weights)
     run.check_batches(training=True, evaluation=False)
     with run.own_folder():
         run.train(with_evaluation=False)
+        if run.is_chief:
+            write_run_report(recipe, options)
     run.say(f"trained to step {run.state.step}: {options.model_dir}")
     run.remove_scratch()

@@ -110,5 +110,5 @@ class AttackSpec(Bounded, of="attack"):
         steps = f"{self.num_steps} step{'s' * (self.num_steps != 1)} of {self.step_size_px:g} px"
         return (
             f"attack: {steps} move{'s' * (self.num_steps == 1)} at most {reach:g} px from the start, less than epsilon "
-            f"{self.epsilon_px:g} px; --attack_steps or --attack_step_size reach it"
+            f"{self.epsilon_px:g} px, which more or longer steps reach"
         )

@@ -46,13 +46,17 @@ def _write(recipe: Recipe, options: RunOptions, summary: Mapping[str, Any] | Non
     figures = write_run_figures(options.model_dir, lines, title)
     if summary is not None and summary["adversarial_examples"] is not None:
         figures.append((os.path.basename(summary["adversarial_examples"]), _STRIP))
-    unfinished = f"The run goes on to step {recipe.total_steps:,}. These are the results of its last evaluation."
     commands = commands_to_go_on(recipe, options)
+    results = _last_evaluation(lines) if summary is None else summary
+    trained_to = max((line["step"] for line in lines), default=0)
+    unfinished = f"The run goes on to step {recipe.total_steps:,}. These are the results of its last evaluation."
+    if trained_to >= recipe.total_steps and results.get("step", 0) < trained_to:  # of --mode=train
+        unfinished = f"The run is trained to step {trained_to:,}; `--mode=eval` evaluates it."
     parts = [
         f"# {title}",
         _code([options.command]),
         unfinished if summary is None else "",
-        table(summary_rows(_last_evaluation(lines) if summary is None else summary), ("result", "value")),
+        table(summary_rows(results), ("result", "value")) if results else "",
         *(figure(*drawn) for drawn in figures),
         "## Recipe",
         bullets(describe_recipe(recipe).split("\n")),
@@ -86,11 +90,12 @@ class ReportOfRun:
 
 
 def commands_to_go_on(recipe: Recipe, options: RunOptions) -> dict[str, str]:
-    """What can be done with a run, and the command line that does it, with the run's data and devices."""
+    """What can be done with a run, and the command line that does it, with the run's data and TPU."""
     run = ("model_dir", options.model_dir)
     devices = [(name, getattr(options, name)) for name in ("tpu", "tpu_zone", "gcp_project")]
     data = [("data_dir", options.data_dir), ("bad_images", "skip" if options.input.bad_images == "skip" else None)]
     tuned = [("scheme", recipe.scheme), ("init_checkpoint", options.model_dir), ("data_dir", "FOLDER")]
+    tuned += [("model_dir", f"{options.model_dir.rstrip('/')}-tuned")]  # its default folder may be this run's
     return {
         "the same command resumes a run that was stopped": options.command,
         "robustness, with a report": _command(

@@ -102,8 +102,8 @@ def find_checkpoint(path: str) -> str:
         if not tf.io.gfile.isdir(path):
             if tf.io.gfile.exists(path):
                 raise RecipeError(
-                    f"{path} is a single file, not a checkpoint; if it is an archive other than .tar.gz, unpack it "
-                    f"first; if it is PyTorch's, save its state dict as {SUFFIX}"
+                    f"{path} is a single file, not a checkpoint; an archive is read if it is a .tar.gz on this "
+                    f"machine, others have to be unpacked; if it is PyTorch's, save its state dict as {SUFFIX}"
                 )
             raise RecipeError(f"no checkpoint {path}: neither a folder nor a file {path}{_INDEX}")
         if prefix := recorded(path):
