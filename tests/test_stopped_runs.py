@@ -192,6 +192,7 @@ def test_an_edited_recipe_is_refused(finished, two_blocks, capsys, tmp_path):
         assert "step-2 was written with another recipe than recipe.json says (seed: 0 -> 5)" in line
     record["network"]["preprocessing"] = "advprop" if record["network"]["preprocessing"] == "imagenet" else "imagenet"
     (copy / "recipe.json").write_text(json.dumps(record))
+    (tmp_path / "one.png").write_bytes(b"")  # `--images` are looked for first
     for mode in (("--mode=eval",), ("--mode=export",), ("--mode=predict", f"--images={tmp_path}/*.png")):
         assert "network.preprocessing: " in refused(*mode, f"--model_dir={copy}", capsys=capsys)
 
