@@ -83,7 +83,7 @@ class Flag:
             with `~` expanded.
         help: shown by --help.
         modes: the modes that read it; all others refuse it.
-        topic: of --help; `about` sets it.
+        topic: of --help; `by_topic` sets it.
         alias: another name of the flag.
         instead_in_study: the flag that replaces it in a study of several runs.
         saved_model: whether it has an effect if --init_checkpoint is a SavedModel.
@@ -134,6 +134,12 @@ class RecipeFlag(Flag):
             object.__setattr__(self, "path", self.path + self.name)
 
 
-def about(topic: Topic, *flags: Flag) -> tuple[Flag, ...]:
-    """Flags of one topic of --help."""
-    return tuple(dataclasses.replace(flag, topic=topic) for flag in flags)
+def by_topic(first: Topic, *items: Topic | Flag) -> tuple[Flag, ...]:
+    """The flags among the items, each with the topic that stands before it."""
+    topic, flags = first, []
+    for item in items:
+        if isinstance(item, Topic):
+            topic = item
+        else:
+            flags.append(dataclasses.replace(item, topic=topic))
+    return tuple(flags)

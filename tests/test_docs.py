@@ -49,21 +49,25 @@ def test_the_pages_have_their_commands():
 def test_a_command_is_one_that_main_takes(command):
     values = set_flags(*command)
     flags.refuse_contradictions(values)
-    read_settings(values)
+    given = {argument.removeprefix("--").partition("=")[0] for argument in command}
+    taken = {flag.name for flag in flags.FLAGS if values[flag.name].present}
+    assert {name if name in taken else name.removeprefix("no") for name in given} == taken
+    settings = read_settings(values)
+    if isinstance(settings, flags.Settings) and "model" in taken:
+        assert settings.recipe.network.name == values.model
 
 
-def read_settings(values: absl_flags.FlagValues) -> None:
+def read_settings(values: absl_flags.FlagValues) -> object:
     """As main.py does, but for what files would say: weights are of ImageNet's classes, images are not counted."""
     if values.mode == "plan":
-        flags.plan_from_flags(values)
-    elif values.mode == "compare":
-        flags.comparison_from_flags(values)
-    elif values.mode == "study":
-        flags.study_from_flags(values, DataFacts("data", 10))
-    else:
-        weights = facts_of(values) if values.init_checkpoint else None
-        flags.data_request(values, weights)
-        flags.settings_from_flags(values, None, weights)
+        return flags.plan_from_flags(values)
+    if values.mode == "compare":
+        return flags.comparison_from_flags(values)
+    if values.mode == "study":
+        return flags.study_from_flags(values, DataFacts("data", 10))
+    weights = facts_of(values) if values.init_checkpoint else None
+    flags.data_request(values, weights)
+    return flags.settings_from_flags(values, None, weights)
 
 
 def facts_of(values: absl_flags.FlagValues) -> WeightsFacts:

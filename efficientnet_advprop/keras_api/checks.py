@@ -52,8 +52,8 @@ def warn_of_range(inputs: Any, pixel_range: PixelRange) -> None:
     if not isinstance(images, np.ndarray | tf.Tensor) or not len(images):
         return
     pixels = pixel_range.to_pixels(images[:256]).numpy()
-    outside, span = max(-pixels.min(), pixels.max() - 255), pixels.max() - pixels.min()
-    if 0 < span < _LEAST_SPAN_PX or outside > _MOST_OUTSIDE_PX:
+    outside = max(-pixels.min(), pixels.max() - 255)
+    if pixels.max() - pixels.min() < _LEAST_SPAN_PX or outside > _MOST_OUTSIDE_PX:
         values = np.asarray(images[:256])
         warnings.warn(
             f"the images have values from {values.min():g} to {values.max():g}, and pixel_range is "
